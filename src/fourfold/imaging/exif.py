@@ -1,0 +1,223 @@
+"""EXIF blocks, as little of them as a faithful copy needs: read, correct, write.
+
+An EXIF block is a small TIFF file: a header, then lists of tags ("IFDs"), of which one may point at the next and
+some tags point at lists of their own. The values of all tags are carried as bytes; only the few tags that describe
+the pixels themselves (orientation, size) are understood.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+PREFIX = b"Exif\0\0"
+
+ORIENTATION = 0x0112
+PIXEL_WIDTH = 0xA002
+PIXEL_HEIGHT = 0xA003
+EXIF_IFD = 0x8769
+GPS_IFD = 0x8825
+_INTEROP_IFD = 0xA005
+
+#: A tag type's size in bytes, by its number; BigTIFF's 16 to 18 included.
+TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+SUB_IFDS = (EXIF_IFD, GPS_IFD, _INTEROP_IFD)
+#: The types that a pointer to a list may have, and how it is read.
+_POINTER_CODES = {4: "I", 13: "I", 16: "Q", 18: "Q"}
+_IFD8 = 18
+#: More tags than this in one list is damage.
+_MAX_TAGS = 2000
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How wide the numbers in a list are."""
+
+    count_code: str
+    count_bytes: int
+    offset_code: str
+    offset_bytes: int
+    entry_bytes: int
+
+
+_CLASSIC = _Shape("H", 2, "I", 4, 12)
+_BIG = _Shape("Q", 8, "Q", 8, 20)
+
+
+@dataclass
+class Tag:
+    """One tag.
+
+    Attributes:
+        kind: number of its type.
+        count: how many values.
+        data: their bytes, in the block's byte order.
+        in_place: ``data`` is the value field as it stands, be it values or an offset.
+    """
+
+    kind: int
+    count: int
+    data: bytes
+    in_place: bool = False
+
+
+@dataclass
+class Ifd:
+    """A list of tags, with the lists that some of them point at."""
+
+    tags: dict[int, Tag] = field(default_factory=dict)
+    children: dict[int, "Ifd"] = field(default_factory=dict)
+
+
+@dataclass
+class Exif:
+    """A parsed block: byte order (``<`` or ``>``) and the first list; the thumbnail's list is left out."""
+
+    order: str
+    main: Ifd
+
+    def set_short(self, ifd: Ifd, tag: int, value: int) -> None:
+        """Sets a whole-number tag, as 16 bits where it fits, else as 32."""
+        kind = 3 if value < 65536 else 4
+        ifd.tags[tag] = Tag(kind, 1, struct.pack(self.order + ("H" if kind == 3 else "I"), value))
+
+
+def parse_exif(block: bytes) -> Exif:
+    """Returns a parsed EXIF block, with or without its prefix.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    data = block[len(PREFIX) :] if block.startswith(PREFIX) else block
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None or len(data) < 8:
+        raise ValueError("an EXIF block begins with a TIFF header")
+    (offset,) = struct.unpack_from(order + "I", data, 4)
+    return Exif(order, read_ifd(data, order, offset))
+
+
+def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: int = 0) -> Ifd:
+    """Returns a list of tags, and the EXIF, GPS and interoperability lists that it points at.
+
+    Args:
+        data: all bytes that offsets count in; anything that slices like bytes.
+        order: ``<`` or ``>``.
+        offset: where the list begins.
+        big: BigTIFF, whose counts and offsets have 64 bits.
+        depth: how many lists pointed here.
+
+    Raises:
+        ValueError: if the list is damaged.
+    """
+    shape = _BIG if big else _CLASSIC
+    if depth > 3 or offset + shape.count_bytes > len(data):
+        raise ValueError("a list of tags lies outside the file")
+    (count,) = struct.unpack_from(order + shape.count_code, data, offset)
+    if count > _MAX_TAGS or offset + shape.count_bytes + shape.entry_bytes * count > len(data):
+        raise ValueError("a list of tags is truncated")
+    ifd = Ifd()
+    for k in range(count):
+        at = offset + shape.count_bytes + shape.entry_bytes * k
+        tag, kind, values = struct.unpack_from(order + "HH" + shape.offset_code, data, at)
+        at += 4 + shape.offset_bytes
+        size = TYPE_BYTES.get(kind, 0) * values
+        start = at if size <= shape.offset_bytes else struct.unpack_from(order + shape.offset_code, data, at)[0]
+        if size == 0 or start + size > len(data):
+            continue  # a damaged or empty tag does not take the others with it
+        if tag in SUB_IFDS and kind in _POINTER_CODES:
+            (pointed,) = struct.unpack_from(order + _POINTER_CODES[kind], data, start)
+            ifd.children[tag] = read_ifd(data, order, pointed, big=big, depth=depth + 1)
+        else:
+            ifd.tags[tag] = Tag(kind, values, bytes(data[start : start + size]))
+    return ifd
+
+
+def build_exif(exif: Exif) -> bytes:
+    """Returns the bytes of an EXIF block, prefix included."""
+    head = (b"II*\0" if exif.order == "<" else b"MM\0*") + struct.pack(exif.order + "I", 8)
+    return PREFIX + head + write_ifd(exif.main, exif.order, 8)
+
+
+def write_ifd(ifd: Ifd, order: str, offset: int, *, big: bool = False, following: int = 0) -> bytes:
+    """Returns the bytes of a list and of everything it points at.
+
+    Args:
+        ifd: the list.
+        order: ``<`` or ``>``.
+        offset: where the bytes will stand in the file or block.
+        big: as BigTIFF writes it.
+        following: where the next list is, 0 for none.
+    """
+    shape = _BIG if big else _CLASSIC
+    numbers = sorted({*ifd.tags, *ifd.children})
+    entries = b""
+    tail = b""
+    tail_at = offset + shape.count_bytes + shape.entry_bytes * len(numbers) + shape.offset_bytes
+    for number in numbers:
+        if number in ifd.children:
+            at = tail_at + len(tail)
+            child = write_ifd(ifd.children[number], order, at, big=big)
+            entries += struct.pack(order + "HH" + shape.offset_code * 2, number, _IFD8 if big else 4, 1, at)
+            tail += child + b"\0" * (len(child) % 2)
+            continue
+        tag = ifd.tags[number]
+        entries += struct.pack(order + "HH" + shape.offset_code, number, tag.kind, tag.count)
+        if tag.in_place:
+            entries += tag.data
+        elif len(tag.data) <= shape.offset_bytes:
+            entries += tag.data.ljust(shape.offset_bytes, b"\0")
+        else:
+            entries += struct.pack(order + shape.offset_code, tail_at + len(tail))
+            tail += tag.data + b"\0" * (len(tag.data) % 2)
+    count = struct.pack(order + shape.count_code, len(numbers))
+    return count + entries + struct.pack(order + shape.offset_code, following) + tail
+
+
+def upright(block: bytes) -> bytes:
+    """Returns the block with orientation 1 and without the thumbnail, which shows the picture unturned.
+
+    Raises:
+        ValueError: if the block is damaged.
+    """
+    exif = parse_exif(block)
+    if ORIENTATION in exif.main.tags:
+        exif.set_short(exif.main, ORIENTATION, 1)
+    return build_exif(exif)
+
+
+def with_size(block: bytes, width: int, height: int) -> bytes:
+    """Returns the block with the picture's size corrected, where it states one.
+
+    Raises:
+        ValueError: if the block is damaged.
+    """
+    exif = parse_exif(block)
+    child = exif.main.children.get(EXIF_IFD)
+    for tag, value in ((PIXEL_WIDTH, width), (PIXEL_HEIGHT, height)):
+        if child is not None and tag in child.tags:
+            exif.set_short(child, tag, value)
+    for tag, value in ((0x0100, width), (0x0101, height)):  # some programs repeat it in the main list
+        if tag in exif.main.tags:
+            exif.set_short(exif.main, tag, value)
+    return build_exif(exif)
+
+
+def resolution(block: bytes) -> tuple[float, float] | None:
+    """Returns the horizontal and vertical dots per inch that the block states, or None.
+
+    Raises:
+        ValueError: if the block is damaged.
+    """
+    exif = parse_exif(block)
+    found = [_rational(exif.main.tags.get(tag), exif.order) for tag in (0x011A, 0x011B)]
+    unit = exif.main.tags.get(0x0128)
+    per_inch = 2.54 if unit is not None and struct.unpack_from(exif.order + "H", unit.data)[0] == 3 else 1.0
+    if found[0] is None or found[1] is None:
+        return None
+    return round(found[0] * per_inch, 1), round(found[1] * per_inch, 1)
+
+
+def _rational(tag: Tag | None, order: str) -> float | None:
+    if tag is None or tag.kind != 5 or len(tag.data) < 8:
+        return None
+    above, below = struct.unpack_from(order + "II", tag.data)
+    return above / below if above and below else None

@@ -1,0 +1,56 @@
+"""Which files of a folder are pictures."""
+
+import os
+import re
+from pathlib import Path
+
+from fourfold.errors import PictureError
+from fourfold.imaging.formats import SUFFIXES
+
+
+def find_pictures(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """Returns the picture files of a folder, by their endings, in a natural order (``2.png`` before ``10.png``).
+
+    Hidden files and folders are left out, and links to folders are not followed.
+
+    Args:
+        folder: where to look.
+        recursive: look into the folders below, too.
+
+    Raises:
+        PictureError: if the folder is missing, cannot be read, or holds no picture.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PictureError(f"{folder}: no such folder")
+    found: list[Path] = []
+    _search(folder, recursive, found)
+    if not found:
+        where = "in it or below" if recursive else "in it (--recursive looks into the folders below, too)"
+        raise PictureError(f"{folder}: no picture {where}; endings searched: {' '.join(sorted(SUFFIXES))}")
+    return sorted(found, key=natural_order)
+
+
+def _search(folder: Path, recursive: bool, found: list[Path]) -> None:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise PictureError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if recursive:
+                _search(Path(entry.path), recursive, found)
+        elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+            found.append(Path(entry.path))
+
+
+def natural_order(path: Path) -> list[list[tuple[int, int, str]]]:
+    """Returns a sorting key under which numbers inside names count as numbers."""
+    return [_pieces(part) for part in path.parts]
+
+
+def _pieces(name: str) -> list[tuple[int, int, str]]:
+    pieces = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in pieces]

@@ -1,0 +1,34 @@
+"""IPTC blocks: bare in TIFF files, wrapped in a Photoshop resource in JPEG files."""
+
+import struct
+
+_WRAPPER = b"Photoshop 3.0\0"
+_RESOURCE = b"8BIM"
+_IPTC_NUMBER = 0x0404
+
+
+def bare(block: bytes) -> bytes | None:
+    """Returns the IPTC records of a block, wrapped or not; None if a wrapper holds none."""
+    if not block.startswith(_WRAPPER):
+        return block
+    at = len(_WRAPPER)
+    while block[at : at + 4] == _RESOURCE and at + 7 < len(block):
+        (number,) = struct.unpack_from(">H", block, at + 4)
+        at += 6
+        name_bytes = 1 + block[at]
+        at += name_bytes + name_bytes % 2
+        if at + 4 > len(block):
+            break
+        (size,) = struct.unpack_from(">I", block, at)
+        if number == _IPTC_NUMBER:
+            return block[at + 4 : at + 4 + size]
+        at += 4 + size + size % 2
+    return None
+
+
+def wrapped(block: bytes) -> bytes:
+    """Returns the block as JPEG holds it."""
+    if block.startswith(_WRAPPER):
+        return block
+    head = _WRAPPER + _RESOURCE + struct.pack(">HHI", _IPTC_NUMBER, 0, len(block))
+    return head + block + b"\0" * (len(block) % 2)

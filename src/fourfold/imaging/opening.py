@@ -1,0 +1,347 @@
+"""Opening a picture without decoding it: header checks, then a libvips image that gives upright plain pixels.
+
+Both the reading of whole pictures and the reading in bands start here, so that they see the same pixels.
+"""
+
+import logging
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+
+from fourfold.errors import PictureError, PictureTooLargeError
+from fourfold.imaging import exif as exif_blocks
+from fourfold.imaging.formats import SIGNATURE_BYTES, Format, recognise
+from fourfold.imaging.picture import Metadata
+from fourfold.imaging.tiff_tags import read_tags
+
+#: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
+MAX_PIXELS = 100_000_000
+
+#: libvips' warnings come here; what matters of them is passed on as notes, so nobody need print them.
+_LOGGER = logging.getLogger("pyvips")
+_LOGGER.addHandler(logging.NullHandler())
+
+#: libvips pixel kinds that are kept, and their numpy names.
+_KEPT: dict[str, np.dtype[Any]] = {
+    "uchar": np.dtype(np.uint8),
+    "ushort": np.dtype(np.uint16),
+    "float": np.dtype(np.float32),
+}
+
+
+@dataclass
+class OpenPicture:
+    """A picture whose header has been read and checked; pixels come on demand, from top to bottom.
+
+    Attributes:
+        image: libvips image of ``frames`` pictures below each other; 1 to 4 bands, alpha last.
+        format: what the file is.
+        height: rows of one frame, upright.
+        width: columns, upright.
+        channels: 1 (grey) or 3 (RGB), alpha not counted.
+        has_alpha: whether a band of alpha follows.
+        dtype: uint8, uint16 or float32.
+        metadata: everything beside the pixels.
+        frames: pictures in the file that are read (animation frames, pages).
+        delays_ms: time that each frame is shown, empty for a still picture.
+        loop: how often an animation runs; 0 is for ever.
+        turned: the orientation moves rows, so the file must be decoded whole.
+    """
+
+    image: Any
+    format: Format
+    height: int
+    width: int
+    channels: int
+    has_alpha: bool
+    dtype: np.dtype[Any]
+    metadata: Metadata
+    frames: int = 1
+    delays_ms: list[int] = field(default_factory=list)
+    loop: int = 0
+    turned: bool = False
+
+    @property
+    def bands(self) -> int:
+        """Colour channels and alpha."""
+        return self.channels + int(self.has_alpha)
+
+
+def open_picture(
+    source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, all_frames: bool = False, sequential: bool = True
+) -> OpenPicture:
+    """Returns an opened picture; nothing but its header has been decoded.
+
+    Args:
+        source: a file's path, or its bytes.
+        max_pixels: refuse more (all frames together).
+        all_frames: read every frame of an animation or page of a TIFF; else the first, with a note.
+        sequential: pixels will be asked for from top to bottom, once.
+
+    Raises:
+        PictureError: if it cannot be opened, is no picture, or is damaged.
+        PictureTooLargeError: if the header announces more pixels than the limit.
+    """
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    try:
+        format, load = _loader(source)
+        with _remarks() as remarks:
+            header = load(access="sequential")
+            frames, notes = _choose_frames(header, format, load, all_frames)
+            _check_size(header, frames, max_pixels)
+            blocks = _tiff_tags(source) if format.name == "tiff" else (None, None)
+            opened = _assemble(header, format, load, frames, notes, sequential, blocks)
+        opened.metadata.notes += dict.fromkeys(remarks)
+        return opened
+    except pyvips.Error as error:
+        raise PictureError(f"{name}: {explain(error)}") from error
+    except PictureTooLargeError as error:
+        raise PictureTooLargeError(f"{name}: {error}") from error
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PictureError(f"{name}: cannot be read ({reason})") from error
+
+
+@contextmanager
+def _remarks() -> Iterator[list[str]]:
+    """Gives the list in which libvips' warnings of this thread end up, such as a colour profile that is no good."""
+    remarks: list[str] = []
+    thread = threading.get_ident()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread and record.levelno >= logging.WARNING:
+                remarks.append(record.getMessage().removeprefix("VIPS: "))
+
+    collector = Collector()
+    _LOGGER.addHandler(collector)
+    try:
+        yield remarks
+    finally:
+        _LOGGER.removeHandler(collector)
+
+
+def _loader(source: str | Path | bytes) -> tuple[Format, Any]:
+    """Returns the format, and a function that opens the source anew with the given libvips options."""
+    if isinstance(source, bytes):
+        format = recognise(source[:SIGNATURE_BYTES])
+        from_bytes = getattr(pyvips.Image, f"{format.loader}load_buffer")
+        return format, lambda **options: from_bytes(source, fail_on="error", **options)
+    # opened here and handed on as a descriptor: any file name works, and errors are the system's own
+    descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        start = os.read(descriptor, SIGNATURE_BYTES)
+        format = recognise(start)
+    finally:
+        os.close(descriptor)
+    return format, lambda **options: _load_file(source, format, options)
+
+
+def _load_file(path: str | Path, format: Format, options: dict[str, Any]) -> Any:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        stream = pyvips.Source.new_from_descriptor(descriptor)  # keeps a duplicate of the descriptor
+    finally:
+        os.close(descriptor)
+    return getattr(pyvips.Image, f"{format.loader}load_source")(stream, fail_on="error", **options)
+
+
+def _choose_frames(header: Any, format: Format, load: Any, all_frames: bool) -> tuple[int, list[str]]:
+    count = int(_get(header, "n-pages", 1))
+    if count <= 1:
+        return 1, []
+    if not format.frames:
+        return 1, [f"only the first of {count} pictures in the file"]
+    if not all_frames:
+        return 1, [f"only the first of {count} {'pages' if format.name == 'tiff' else 'frames'}"]
+    if format.name == "tiff":
+        try:
+            load(access="sequential", n=-1)
+        except pyvips.Error:
+            return 1, [f"only the first of {count} pages; they differ in size or kind"]
+    return count, []
+
+
+def _check_size(header: Any, frames: int, max_pixels: int) -> None:
+    pixels = header.width * header.height * frames
+    if pixels > max_pixels:
+        times = f" x {frames} frames" if frames > 1 else ""
+        raise PictureTooLargeError(
+            f"{header.width} x {header.height}{times} is {pixels:,} pixels; the limit is {max_pixels:,} "
+            f"(--max-pixels {pixels} or max_pixels={pixels} raises it)"
+        )
+
+
+def _assemble(
+    header: Any,
+    format: Format,
+    load: Any,
+    frames: int,
+    notes: list[str],
+    sequential: bool,
+    blocks: tuple[bytes | None, bytes | None],
+) -> OpenPicture:
+    orientation = int(_get(header, "orientation", 1)) if frames == 1 else 1
+    # mirroring left to right keeps the order of rows; every other turn needs the last rows first
+    in_order = sequential and orientation in (1, 2)
+    options = {"n": -1} if frames > 1 else {}
+    image = load(access="sequential" if in_order else "random", **options)
+    metadata = _metadata(image, format, *blocks)
+    metadata.notes += notes
+    if orientation != 1:
+        image = image.autorot()
+    image = _to_plain_colour(image, metadata)
+    image = _to_kept_kind(image, format, metadata)
+    image = _fit_profile(image, metadata)
+    alpha = image.bands in (2, 4)
+    return OpenPicture(
+        image=image,
+        format=format,
+        height=image.height // frames,
+        width=image.width,
+        channels=image.bands - int(alpha),
+        has_alpha=alpha,
+        dtype=_KEPT[image.format],
+        metadata=metadata,
+        frames=frames,
+        delays_ms=[int(d) for d in _get(image, "delay", [])] if frames > 1 else [],
+        loop=int(_get(image, "loop", 0)),
+        turned=orientation not in (1, 2),
+    )
+
+
+def _tiff_tags(source: str | Path | bytes) -> tuple[bytes | None, bytes | None]:
+    """Returns a TIFF file's EXIF and IPTC; None where there is none or it is beyond reading."""
+    try:
+        if isinstance(source, bytes):
+            return read_tags(source)
+        with Path(source).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return read_tags(data)
+    except (ValueError, IndexError, struct.error):
+        return None, None  # a list of tags that libvips can follow and this cannot
+
+
+def _get(image: Any, name: str, default: Any) -> Any:
+    return image.get(name) if image.get_typeof(name) != 0 else default
+
+
+def _metadata(image: Any, format: Format, exif: bytes | None, iptc: bytes | None) -> Metadata:
+    metadata = Metadata(
+        format=format.name,
+        bits=_stored_bits(image, format),
+        icc=_get(image, "icc-profile-data", None),
+        exif=exif or _get(image, "exif-data", None),
+        xmp=_get(image, "xmp-data", None),
+        iptc=iptc if format.name == "tiff" else _get(image, "iptc-data", None),
+        comments=_comments(image),
+    )
+    if (image.xres, image.yres) != (1.0, 1.0) and image.xres > 0 and image.yres > 0:  # 1 is "not stated"
+        metadata.dpi = (round(image.xres * 25.4, 1), round(image.yres * 25.4, 1))
+    if metadata.exif is not None:
+        try:
+            metadata.exif = exif_blocks.upright(metadata.exif)
+            metadata.dpi = metadata.dpi or exif_blocks.resolution(metadata.exif)
+        except (ValueError, IndexError, struct.error):
+            metadata.exif = None
+            metadata.notes.append("the EXIF block is damaged and was left out")
+    if _get(image, "palette", 0):
+        if format.name != "gif":
+            metadata.notes.append("palette turned into full colour")
+    elif metadata.bits < 8:
+        metadata.notes.append(f"{metadata.bits} bit per sample turned into 8")
+    return metadata
+
+
+def _stored_bits(image: Any, format: Format) -> int:
+    """Returns the file's bits per sample; a palette's samples are 8-bit colours however few bits number them."""
+    in_memory = {"uchar": 8, "ushort": 16}.get(image.format, 32)
+    if format.name == "gif" or _get(image, "palette", 0):
+        return 8
+    return int(_get(image, "bits-per-sample", in_memory))
+
+
+def _comments(image: Any) -> dict[str, str]:
+    comments = {}
+    for name in image.get_fields():
+        if name.startswith("png-comment-") or name == "gif-comment":
+            key = name.split("-", 3)[-1] if name.startswith("png-comment-") else name
+            comments[key] = str(image.get(name))
+    return comments
+
+
+def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
+    """Returns the image as grey or RGB, with or without alpha; other colour models are converted, and said so."""
+    kind = image.interpretation
+    if kind == "cmyk":
+        metadata.notes.append(
+            "CMYK converted to sRGB through " + ("its profile" if metadata.icc else "a general profile")
+        )
+        metadata.icc = None
+        depth = 16 if image.format == "ushort" else 8
+        return image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
+    if kind in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy", "cmc", "oklab", "oklch"):
+        metadata.notes.append(f"{kind} converted to sRGB")
+        metadata.icc = None
+        return image.colourspace("srgb")
+    if image.bands > 4:
+        raise PictureError(
+            f"{image.bands} channels; pictures with 1 to 4 (grey or RGB, with or without alpha) are read"
+        )
+    return image
+
+
+def _fit_profile(image: Any, metadata: Metadata) -> Any:
+    """Returns the image with as many channels as its colour profile speaks of."""
+    if metadata.icc is None:
+        return image
+    space = metadata.icc[16:20]
+    if space == b"RGB " and image.bands <= 2:
+        metadata.notes.append("grey with an RGB colour profile turned into RGB")
+        grey = image[0]
+        return grey.bandjoin([grey, grey] + ([image[1]] if image.bands == 2 else []))
+    if space != (b"RGB " if image.bands >= 3 else b"GRAY"):
+        metadata.notes.append(f"the colour profile is for {space.decode('latin-1').strip()} and was left out")
+        metadata.icc = None
+    return image
+
+
+def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
+    """Returns the image as uint8, uint16 or float32 samples."""
+    if format.name == "avif" and image.format == "ushort" and metadata.bits < 16:
+        return _stretch(image, metadata.bits)
+    if image.format in _KEPT:
+        return image
+    if image.format == "double":
+        metadata.notes.append("64-bit floating point turned into 32-bit")
+        return image.cast("float")
+    if image.format == "uint":
+        metadata.notes.append("32-bit whole numbers turned into 16-bit")
+        return (image / 65537.0).rint().cast("ushort")
+    raise PictureError(f"samples of kind {image.format!r}; 8- and 16-bit unsigned and floating point are read")
+
+
+def _stretch(image: Any, bits: int) -> Any:
+    """Returns 10- or 12-bit samples, which libvips shifts up, so stretched that white is 65535 exactly."""
+    return (image * (65535.0 / (65536 - (1 << (16 - bits))))).rint().cast("ushort")
+
+
+_SIGNS_OF_DAMAGE = ("truncat", "end of", "premature", "read error", "out of order read", "read gave")
+
+
+def explain(error: pyvips.Error) -> str:
+    """Returns what a libvips error means for the person who has the file."""
+    detail = " ".join(dict.fromkeys(line.strip() for line in str(error.detail).splitlines() if line.strip()))
+    if any(word in detail.lower() for word in _SIGNS_OF_DAMAGE):
+        return f"the file is damaged or ends too early ({detail[:200]})"
+    return f"cannot be decoded ({detail[:200]})"

@@ -1,0 +1,98 @@
+"""A picture in memory: its pixels, its alpha, and everything else that its file said."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class Metadata:
+    """What a picture's file says beside its pixels.
+
+    Attributes:
+        format: format that it was read from: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif``, ``gif``; empty for
+            a picture made in memory.
+        bits: bits per sample in that file (1, 2, 4, 8, 10, 12, 16 or 32).
+        icc: colour profile of the pixel values, or None (sRGB is then meant).
+        exif: EXIF block, prefix included; orientation already reset, thumbnail left out.
+        xmp: XMP packet.
+        iptc: IPTC block (JPEG and TIFF only).
+        dpi: horizontal and vertical dots per inch, or None where the file says nothing.
+        comments: text fields by name: PNG's text chunks, GIF's comment.
+        peak: the value that 1.0 stands for; differs from 1 only where a floating-point file goes beyond it.
+        notes: what was converted on the way in, in words.
+    """
+
+    format: str = ""
+    bits: int = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    comments: dict[str, str] = field(default_factory=dict)
+    peak: float = 1.0
+    notes: list[str] = field(default_factory=list)
+
+    def stripped(self) -> "Metadata":
+        """Returns a copy without EXIF (GPS included), XMP, IPTC and comments; the colour profile and DPI stay."""
+        return Metadata(self.format, self.bits, self.icc, dpi=self.dpi, peak=self.peak, notes=list(self.notes))
+
+
+@dataclass
+class Picture:
+    """Pixels with what belongs to them; the orientation has been applied already.
+
+    Attributes:
+        pixels: (H, W, 1) grey or (H, W, 3) RGB; uint8, uint16, or float32 in 0..1.
+        alpha: (H, W) of the same dtype, not premultiplied, or None.
+        metadata: profile, EXIF, XMP, resolution, notes.
+    """
+
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim == 2:
+            self.pixels = self.pixels[:, :, None]
+        if self.pixels.ndim != 3 or self.pixels.shape[2] not in (1, 3) or 0 in self.pixels.shape:
+            raise ValueError(f"a picture is (H, W), (H, W, 1) or (H, W, 3), not {self.pixels.shape}")
+        if self.pixels.dtype not in (np.uint8, np.uint16, np.float32):
+            raise ValueError(f"a picture is uint8, uint16 or float32, not {self.pixels.dtype}")
+        if self.alpha is not None and (self.alpha.shape, self.alpha.dtype) != (
+            self.pixels.shape[:2],
+            self.pixels.dtype,
+        ):
+            raise ValueError(f"alpha is {self.alpha.dtype} {self.alpha.shape}; it must fit {self.pixels.shape}")
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        quality: int | None = None,
+        lossless: bool = False,
+        strip: bool = False,
+        on_loss: Callable[[str], None] | None = None,
+    ) -> Path:
+        """Writes the picture, whole or not at all; see :func:`fourfold.imaging.write_picture`."""
+        from fourfold.imaging.writing import write_picture
+
+        return write_picture(
+            self, path, overwrite=overwrite, quality=quality, lossless=lossless, strip=strip, on_loss=on_loss
+        )

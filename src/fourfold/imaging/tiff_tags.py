@@ -1,0 +1,139 @@
+"""EXIF and IPTC in TIFF files: libvips leaves out the one and garbles the other.
+
+A TIFF file *is* a list of tags, so EXIF's main list is part of the picture's own, and its sub-lists hang from it.
+Writing appends a new list behind the finished file, the old entries with the new ones, and lets the file's head
+point at it; nothing that is there moves.
+"""
+
+import os
+import struct
+from typing import Any
+
+from fourfold.imaging.exif import SUB_IFDS, TYPE_BYTES, Exif, Ifd, Tag, build_exif, parse_exif, read_ifd, write_ifd
+
+#: Tags of the main list that speak of the photograph, not of how its pixels are stored: description, camera,
+#: software, date, artist, host, rating, copyright, and Windows' title to subject.
+_PHOTOGRAPH = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)}
+
+_IPTC = 0x83BB
+#: The type whose values are bytes without a meaning.
+_UNDEFINED = 7
+
+_SIGNATURES = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+
+
+def read_tags(data: Any) -> tuple[bytes | None, bytes | None]:
+    """Returns what a TIFF file says about the photograph: an EXIF block and an IPTC block, or None for either.
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+
+    Raises:
+        ValueError: if the list of tags is damaged.
+    """
+    order, big, offset = _head(bytes(data[:16]))
+    found = read_ifd(data, order, offset, big=big)
+    tags = {number: tag for number, tag in found.tags.items() if number in _PHOTOGRAPH and tag.kind < 16}
+    exif = build_exif(Exif(order, Ifd(tags, found.children))) if tags or found.children else None
+    return exif, found.tags[_IPTC].data if _IPTC in found.tags else None
+
+
+def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None) -> bytes:
+    """Returns the TIFF file with an EXIF block's tags and an IPTC block in it."""
+    order, big, offset = _head(encoded[:16])
+    aligned = encoded + b"\0" * (len(encoded) % 2)
+    addition, head = _addition(encoded, len(aligned), order, big, offset, exif, iptc)
+    return head + aligned[len(head) :] + addition
+
+
+def append_tags(descriptor: int, exif: bytes | None, iptc: bytes | None) -> None:
+    """Adds an EXIF block's tags and an IPTC block to the TIFF file that is open at the descriptor.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    order, big, offset = _head(os.pread(descriptor, 16, 0))
+    size = end + end % 2
+    # libvips writes a page's list behind its pixels: what is read here is short
+    window = _Window(descriptor, end)
+    addition, head = _addition(window, size, order, big, offset, exif, iptc)
+    os.lseek(descriptor, size, os.SEEK_SET)
+    _write_all(descriptor, addition)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    _write_all(descriptor, head)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+class _Window:
+    """A file's bytes, read only where they are asked for."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self._size = descriptor, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        os.lseek(self._descriptor, part.start or 0, os.SEEK_SET)
+        return os.read(self._descriptor, part.stop - (part.start or 0))
+
+
+def _head(start: bytes) -> tuple[str, bool, int]:
+    """Returns the byte order, whether it is a BigTIFF, and where the first list is."""
+    if start[:4] not in _SIGNATURES:
+        raise ValueError("not a TIFF file")
+    order, big = _SIGNATURES[start[:4]]
+    (offset,) = struct.unpack_from(order + ("Q" if big else "I"), start, 8 if big else 4)
+    return order, big, offset
+
+
+def _addition(
+    data: Any, at: int, order: str, big: bool, offset: int, exif: bytes | None, iptc: bytes | None
+) -> tuple[bytes, bytes]:
+    """Returns the new list, to stand at ``at``, and the file's new head."""
+    entries, following = _raw_entries(data, order, big, offset)
+    main = Ifd()
+    if exif is not None:
+        block = parse_exif(exif)
+        main = _in_order(block.main, block.order, order)
+    tags = {number: tag for number, tag in main.tags.items() if number in _PHOTOGRAPH and number not in entries}
+    if iptc is not None:
+        tags[_IPTC] = Tag(_UNDEFINED, len(iptc), iptc)
+    addition = write_ifd(Ifd({**entries, **tags}, main.children), order, at, big=big, following=following)
+    start = data[0:16] if big else data[0:8]
+    pointer = struct.pack(order + ("Q" if big else "I"), at)
+    return addition, start[: -len(pointer)] + pointer
+
+
+def _raw_entries(data: Any, order: str, big: bool, offset: int) -> tuple[dict[int, Tag], int]:
+    """Returns the entries of a list as they stand, without its EXIF pointers, and where the next list is."""
+    count_bytes, entry_bytes, field = (8, 20, 8) if big else (2, 12, 4)
+    (count,) = struct.unpack(order + ("Q" if big else "H"), data[offset : offset + count_bytes])
+    body_at = offset + count_bytes
+    body = data[body_at : body_at + entry_bytes * count + field]
+    entries = {}
+    for k in range(count):
+        entry = body[entry_bytes * k : entry_bytes * (k + 1)]
+        number, kind, values = struct.unpack(order + ("HHQ" if big else "HHI"), entry[:-field])
+        if number not in SUB_IFDS:
+            entries[number] = Tag(kind, values, bytes(entry[-field:]), in_place=True)
+    (following,) = struct.unpack(order + ("Q" if big else "I"), body[-field:])
+    return entries, following
+
+
+def _in_order(ifd: Ifd, order: str, wanted: str) -> Ifd:
+    """Returns the list with its values in another byte order."""
+    if order == wanted:
+        return ifd
+    tags = {number: Tag(tag.kind, tag.count, _swapped(tag)) for number, tag in ifd.tags.items()}
+    return Ifd(tags, {number: _in_order(child, order, wanted) for number, child in ifd.children.items()})
+
+
+def _swapped(tag: Tag) -> bytes:
+    size = 4 if tag.kind in (5, 10) else TYPE_BYTES[tag.kind]  # a rational is two numbers of four bytes
+    return b"".join(tag.data[k : k + size][::-1] for k in range(0, len(tag.data), size))

@@ -1,0 +1,388 @@
+"""Pictures written: what each format can hold, what it cannot, and files that appear whole or not at all."""
+
+import errno
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+
+from fourfold.errors import PictureError
+from fourfold.imaging import iptc
+from fourfold.imaging.atomic import atomic_output
+from fourfold.imaging.exif import with_size
+from fourfold.imaging.formats import FORMATS, Format, format_named, format_of
+from fourfold.imaging.picture import Metadata, Picture
+from fourfold.imaging.tiff_tags import append_tags, insert_tags
+
+#: JPEG, WebP and AVIF quality when none is given: high, since people upscale to keep detail.
+DEFAULT_QUALITY = 95
+
+
+#: Up to this size, a picture may be held in memory for a smaller file.
+_SMALL_PX = 8_000_000
+
+#: libvips' flags for what goes into the file: EXIF 1, XMP 2, ICC 4, IPTC 8, other 16.
+_KEEP_EXIF = 1
+_KEEP_ALL = 31
+
+
+class EncodingError(PictureError):
+    """The encoder gave up on these pixels with these options."""
+
+
+class LossWarning(UserWarning):
+    """The chosen format cannot hold everything that the picture has."""
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """How to write.
+
+    Attributes:
+        quality: 1..100 for JPEG, WebP and AVIF; None for :data:`DEFAULT_QUALITY`.
+        lossless: WebP and AVIF without loss.
+        strip: leave out EXIF (GPS included), XMP, IPTC and comments.
+    """
+
+    quality: int | None = None
+    lossless: bool = False
+    strip: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is about to be written, known before any pixel is.
+
+    Attributes:
+        height: rows of one frame.
+        width: columns.
+        channels: 1 or 3, alpha not counted.
+        has_alpha: whether alpha follows the colour channels.
+        dtype: uint8, uint16 or float32.
+        frames: pictures below each other.
+        delays_ms: time of each frame of an animation.
+        loop: repetitions of an animation, 0 for ever.
+    """
+
+    height: int
+    width: int
+    channels: int
+    has_alpha: bool
+    dtype: np.dtype[Any]
+    frames: int = 1
+    delays_ms: tuple[int, ...] = ()
+    loop: int = 0
+
+
+def write_picture(
+    picture: Picture,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    quality: int | None = None,
+    lossless: bool = False,
+    strip: bool = False,
+    on_loss: Callable[[str], None] | None = None,
+) -> Path:
+    """Writes a picture in the format that the file name's ending asks for, whole or not at all.
+
+    Args:
+        picture: what to write.
+        path: where to; the folder must exist.
+        overwrite: replace a file that is there.
+        quality: 1..100 for JPEG, WebP and AVIF.
+        lossless: WebP and AVIF without loss.
+        strip: leave out EXIF (GPS included), XMP, IPTC and comments.
+        on_loss: called with a sentence for everything that the format cannot hold; without it each becomes a
+            :class:`LossWarning`.
+
+    Raises:
+        OutputExistsError: if the file exists and ``overwrite`` is not given.
+        PictureError: for an unknown ending, a picture too large for the format, an unwritable folder, a full disk.
+    """
+    path = Path(path)
+    format = format_of(path)
+    options = SaveOptions(quality, lossless, strip)
+    layout = _layout(picture)
+    _report(losses(format, layout, picture.metadata, options), on_loss)
+    with atomic_output(path, overwrite=overwrite) as descriptor:
+        save_image(_to_image(picture), layout, picture.metadata, format, options, descriptor)
+    return path
+
+
+def encode_picture(
+    picture: Picture,
+    format: str,
+    *,
+    quality: int | None = None,
+    lossless: bool = False,
+    strip: bool = False,
+    on_loss: Callable[[str], None] | None = None,
+) -> bytes:
+    """Returns a picture as the bytes of a file; ``format`` is a name such as ``png``. Otherwise as write_picture."""
+    chosen = format_named(format)
+    options = SaveOptions(quality, lossless, strip)
+    layout = _layout(picture)
+    _report(losses(chosen, layout, picture.metadata, options), on_loss)
+    memory = pyvips.Target.new_to_memory()
+    try:
+        _save(_to_image(picture), layout, picture.metadata, chosen, options, memory)
+        encoded = bytes(memory.get("blob"))
+    except pyvips.Error as error:
+        raise PictureError(f"{chosen.name}: cannot be encoded ({_first_line(error)})") from error
+    blocks = _tiff_blocks(chosen, layout, picture.metadata, options)
+    return encoded if blocks is None else insert_tags(encoded, *blocks)
+
+
+def _report(lost: list[str], on_loss: Callable[[str], None] | None) -> None:
+    for sentence in lost:
+        if on_loss is None:
+            warnings.warn(sentence, LossWarning, stacklevel=3)
+        else:
+            on_loss(sentence)
+
+
+def _layout(picture: Picture) -> Layout:
+    return Layout(
+        picture.height, picture.width, picture.pixels.shape[2], picture.alpha is not None, picture.pixels.dtype
+    )
+
+
+def _to_image(picture: Picture) -> Any:
+    pixels = picture.pixels
+    if picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[:, :, None]], axis=2)
+    kind = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}[pixels.dtype.name]
+    height, width, bands = pixels.shape
+    return pyvips.Image.new_from_memory(np.ascontiguousarray(pixels), width, height, bands, kind)
+
+
+def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOptions) -> list[str]:
+    """Returns a sentence for everything that writing in this format loses or changes; empty if nothing.
+
+    Raises:
+        PictureError: if the picture is too large for the format.
+    """
+    check_side(format, layout.height, layout.width, layout.frames)
+    name = format.name.upper() if format.name != "webp" else "WebP"
+    lost = []
+    if layout.has_alpha and not format.alpha:
+        lost.append(f"{name} holds no transparency: put on white")
+    if layout.dtype == np.float32 and not format.floating:
+        bits = max(format.depths)
+        lost.append(f"{name} holds no floating point: written with {bits} bits per sample")
+    elif layout.dtype == np.uint16 and max(format.depths) < _depth(metadata):
+        lost.append(f"{name} holds at most {max(format.depths)} bits per sample: reduced from {_depth(metadata)}")
+    if layout.frames > 1 and not format.frames:
+        lost.append(f"{name} holds one picture: only the first of {layout.frames} is written")
+    if format.name == "gif":
+        lost.append("GIF holds 256 colours per frame: reduced")
+    if metadata.icc is not None and "icc" not in format.holds:
+        lost.append(f"{name} holds no colour profile: converted to sRGB")
+    elif _is_grey_profile(metadata.icc) and not format.grey:
+        lost.append(f"{name} holds no grey pictures: grey and its profile converted to sRGB")
+    if not options.strip:
+        lost += _lost_metadata(name, format, metadata)
+    if metadata.dpi is not None and "dpi" not in format.holds:
+        lost.append(f"{name} holds no DPI: left out")
+    return lost
+
+
+def _depth(metadata: Metadata) -> int:
+    """Returns how many bits the samples of a uint16 picture really have."""
+    return metadata.bits if metadata.bits in (10, 12) else 16
+
+
+def _lost_metadata(name: str, format: Format, metadata: Metadata) -> list[str]:
+    lost = [
+        f"{name} holds no {kind.upper()}: left out"
+        for kind in ("exif", "xmp", "iptc")
+        if getattr(metadata, kind) is not None and kind not in format.holds
+    ]
+    if metadata.comments and "comments" not in format.holds:
+        lost.append(f"{name} holds no text fields: {', '.join(sorted(metadata.comments))} left out")
+    return lost
+
+
+def check_side(format: Format, height: int, width: int, frames: int = 1) -> None:
+    """Raises PictureError if a picture of this size cannot be written in the format."""
+    rows = height * frames if format.name == "tiff" else height
+    if max(rows, width) > format.max_side_px:
+        roomy = [f.name for f in FORMATS.values() if f.max_side_px >= max(rows, width)]
+        raise PictureError(
+            f"{width} x {height} is too large for {format.name}, which ends at {format.max_side_px:,} pixels a side; "
+            f"choose {' or '.join(roomy)}"
+        )
+
+
+def _is_grey_profile(icc: bytes | None) -> bool:
+    return icc is not None and icc[16:20] == b"GRAY"
+
+
+def save_image(
+    image: Any, layout: Layout, metadata: Metadata, format: Format, options: SaveOptions, descriptor: int
+) -> None:
+    """Writes a libvips image to an open descriptor, in one pass from top to bottom where the format allows it.
+
+    Args:
+        image: the picture, frames below each other, floating point in 0..1.
+        layout: what the image holds.
+        metadata: goes along, as far as the format holds it.
+        format: the format to write.
+        options: quality and the rest.
+        descriptor: open for reading and writing.
+
+    Raises:
+        OSError: if the disk refuses, a full disk included.
+        PictureError: if the encoder fails.
+    """
+    target = pyvips.Target.new_to_descriptor(descriptor)
+    try:
+        _save(image, layout, metadata, format, options, target)
+    except pyvips.Error as error:
+        code = _system_error(str(error.detail))
+        if code is not None:
+            raise OSError(code, os.strerror(code)) from error
+        raise EncodingError(f"{format.name}: cannot be encoded ({_first_line(error)})") from error
+    blocks = _tiff_blocks(format, layout, metadata, options)
+    if blocks is not None:
+        append_tags(descriptor, *blocks)
+
+
+def _tiff_blocks(
+    format: Format, layout: Layout, metadata: Metadata, options: SaveOptions
+) -> tuple[bytes | None, bytes | None] | None:
+    """Returns the EXIF and IPTC blocks to add to a finished TIFF file, None if there are none."""
+    if format.name != "tiff" or options.strip or (metadata.exif is None and metadata.iptc is None):
+        return None
+    exif = None if metadata.exif is None else with_size(metadata.exif, layout.width, layout.height)
+    return exif, None if metadata.iptc is None else iptc.bare(metadata.iptc)
+
+
+def _system_error(detail: str) -> int | None:
+    """Returns the system's error number behind a libvips message, if a failed write is what it tells of."""
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if os.strerror(code) in detail:
+            return code
+    return errno.EIO if "write error" in detail else None
+
+
+def _first_line(error: pyvips.Error) -> str:
+    return next((line.strip() for line in str(error.detail).splitlines() if line.strip()), "unknown reason")
+
+
+def _save(image: Any, layout: Layout, metadata: Metadata, format: Format, options: SaveOptions, target: Any) -> None:
+    if layout.frames > 1 and not format.frames:
+        image = image.crop(0, 0, layout.width, layout.height)
+    image = _with_metadata(_interpreted(image, layout), layout, metadata, format, options)
+    image = _fitted(image, layout, metadata, format)
+    save = getattr(image, f"{format.loader}save_target")
+    # libvips would make up an EXIF block where there is none; only for the DPI it may
+    has_exif = metadata.exif is not None and not options.strip
+    needs_exif = metadata.dpi is not None and format.name in ("jpg", "webp", "avif")
+    keep = _KEEP_ALL if has_exif or needs_exif else _KEEP_ALL & ~_KEEP_EXIF
+    save(target, keep=keep, **_encoder_options(format, layout, metadata, options))
+
+
+def _interpreted(image: Any, layout: Layout) -> Any:
+    """Returns the image marked as what its values are: libvips chooses conversions by that mark."""
+    kinds = {
+        "uint8": ("b-w", "srgb"),
+        "uint16": ("grey16", "rgb16"),
+        "float32": ("b-w", "scrgb"),
+    }[layout.dtype.name]
+    return image.copy(interpretation=kinds[layout.channels == 3])
+
+
+def _with_metadata(image: Any, layout: Layout, metadata: Metadata, format: Format, options: SaveOptions) -> Any:
+    # 72 is what programs take "not stated" for; libvips would write 25.4
+    dpi = metadata.dpi or (72.0, 72.0)
+    image = image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4)
+    image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
+    blobs = {"icc-profile-data": metadata.icc}
+    if not options.strip:
+        exif = metadata.exif
+        if exif is not None:
+            exif = with_size(exif, layout.width, layout.height)
+        jpeg_iptc = iptc.wrapped(metadata.iptc) if metadata.iptc is not None and format.name == "jpg" else None
+        blobs |= {"exif-data": exif, "xmp-data": metadata.xmp, "iptc-data": jpeg_iptc}
+        for k, (key, text) in enumerate(metadata.comments.items()):
+            image.set_type(pyvips.GValue.gstr_type, f"png-comment-{k}-{key}", text)
+    for field, blob in blobs.items():
+        if blob is not None:
+            image.set_type(pyvips.GValue.blob_type, field, blob)
+    if layout.frames > 1:
+        image.set_type(pyvips.GValue.gint_type, "page-height", layout.height)
+        if layout.delays_ms:
+            image.set_type(pyvips.GValue.array_int_type, "delay", list(layout.delays_ms))
+            image.set_type(pyvips.GValue.gint_type, "loop", layout.loop)
+    return image
+
+
+def _fitted(image: Any, layout: Layout, metadata: Metadata, format: Format) -> Any:
+    """Returns the image in samples, channels and colours that the format holds."""
+    if layout.dtype == np.float32:
+        if format.floating:
+            return _scaled_colour(image, layout, metadata.peak) if metadata.peak != 1.0 else image
+        image = _as_integers(image, 65535.0 if max(format.depths) > 8 else 255.0, layout)
+    elif layout.dtype == np.uint16 and max(format.depths) == 8:
+        image = _as_integers(image, 255.0 / 65535.0, layout)
+    if metadata.icc is not None and ("icc" not in format.holds or (_is_grey_profile(metadata.icc) and not format.grey)):
+        depth = 16 if image.format == "ushort" else 8
+        image = image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
+        image.remove("icc-profile-data")
+    if layout.has_alpha and not format.alpha:
+        image = image.flatten(background=[255.0])
+    return image
+
+
+def _as_integers(image: Any, factor: float, layout: Layout) -> Any:
+    kind = "ushort" if factor > 255.0 else "uchar"
+    marks = {"ushort": ("grey16", "rgb16"), "uchar": ("b-w", "srgb")}[kind]
+    return (image * factor).rint().cast(kind).copy(interpretation=marks[layout.channels == 3])
+
+
+def _scaled_colour(image: Any, layout: Layout, peak: float) -> Any:
+    factors = [peak] * layout.channels + [1.0] * layout.has_alpha
+    return (image * factors).cast("float").copy(interpretation=image.interpretation)
+
+
+def _encoder_options(format: Format, layout: Layout, metadata: Metadata, options: SaveOptions) -> dict[str, Any]:
+    quality = DEFAULT_QUALITY if options.quality is None else options.quality
+    if format.name == "png":
+        return {"compression": 1, "filter": "up"}
+    if format.name == "jpg":
+        # best Huffman tables need the whole picture's coefficients in memory
+        return {"Q": quality, "optimize_coding": layout.height * layout.width <= _SMALL_PX}
+    if format.name == "webp":
+        # lossless effort is slow; lossy effort 2 is the least that large pictures fit into the format with
+        effort = 0 if options.lossless else (1 if layout.height * layout.width <= _SMALL_PX else 2)
+        return {"Q": quality, "lossless": options.lossless, "exact": options.lossless, "effort": effort}
+    if format.name == "avif":
+        depth = 8 if layout.dtype == np.uint8 else (10 if metadata.bits == 10 else 12)
+        return {
+            "Q": quality,
+            "lossless": options.lossless,
+            "compression": "av1",
+            "effort": 0,
+            "bitdepth": depth,
+        }
+    if format.name == "tiff":
+        return _tiff_options(layout)
+    return {"effort": 3}
+
+
+def _tiff_options(layout: Layout) -> dict[str, Any]:
+    samples = layout.height * layout.width * layout.frames * (layout.channels + layout.has_alpha)
+    return {
+        "compression": "deflate",
+        "predictor": "none" if layout.dtype == np.float32 else "horizontal",  # few programs read the float one
+        "resunit": "inch",
+        # plain TIFF ends at 4 GiB; a compressed file can be slightly larger than its pixels
+        "bigtiff": samples * layout.dtype.itemsize > 3_500_000_000,
+    }

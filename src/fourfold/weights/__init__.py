@@ -1,0 +1,42 @@
+"""The weights format (safetensors, config in the header), the catalogue, the shipped weights and their cards."""
+
+from fourfold.weights.cards import render_card
+from fourfold.weights.catalogue import (
+    ALIASES,
+    Model,
+    default_name,
+    load_weights,
+    locate,
+    models,
+    shipped_names,
+)
+from fourfold.weights.format import (
+    WeightsConfig,
+    WeightsFile,
+    hash_file,
+    read_config,
+    read_weights,
+    write_atomically,
+    write_weights,
+)
+from fourfold.weights.schema import expected_shapes, resolve_parameters
+
+__all__ = [
+    "ALIASES",
+    "Model",
+    "WeightsConfig",
+    "WeightsFile",
+    "default_name",
+    "expected_shapes",
+    "hash_file",
+    "load_weights",
+    "locate",
+    "models",
+    "read_config",
+    "read_weights",
+    "render_card",
+    "resolve_parameters",
+    "shipped_names",
+    "write_atomically",
+    "write_weights",
+]

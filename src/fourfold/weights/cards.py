@@ -1,0 +1,98 @@
+"""Model cards: what a person should know of a weights file, written from its own header."""
+
+from typing import Any
+
+from fourfold.weights.format import WeightsFile
+
+_CARD = """# {name}
+
+{what}
+
+| | |
+|---|---|
+| architecture | {architecture} ({parameters}) |
+| trained values | {count:,} |
+| recipe | `{recipe}`, profile `{profile}`: `fourfold train {recipe} --profile {profile} --data DIR` |
+| updates | {updates:,}, batches of {batch} crops of {crop}x{crop} HR pixels |
+| where | {device} |
+| starts from | {init} |
+| content loss scale | {content_scale} |
+| written by | Fourfold {version} |
+| sha256 | `{sha256}` |
+
+## Scores
+
+Y channel (BT.601), 4 px border cut, 4x, LR by MATLAB-exact bicubic. `SSIM (daala)` is the SSIM of the paper's
+tables, `SSIM (Wang)` the one of most later papers; the two differ and may not be mixed.
+
+{scores}
+
+Made by `fourfold evaluate --data DIR --methods bicubic,{name}`. Settings and checkpoint were chosen on the
+validation set at most; the benchmark sets chose nothing.
+
+## Data
+
+{data}
+
+Licences of the pictures: {data_licence}.
+
+## Licence
+
+{licence}. {caution}
+
+## Limits
+
+{limits}
+"""
+
+_CAUTION = (
+    "Some of the training pictures are licensed for non-commercial research; whether that binds weights trained on "
+    "them is unsettled law. Whoever must be certain trains the recipe on pictures of their own."
+)
+
+
+def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
+    """Returns the model card of a weights file, in Markdown.
+
+    Args:
+        weights: the file as it is shipped; all figures come from its header.
+        what: what the network is for, a sentence or two.
+        limits: what it does badly, in words.
+    """
+    config = weights.config
+    recipe: dict[str, Any] = config.recipe
+    data = recipe.get("data", {})
+    return _CARD.format(
+        name=config.name,
+        what=what,
+        limits=limits,
+        architecture=config.architecture,
+        parameters=", ".join(f"{key} {value}" for key, value in config.parameters.items()),
+        count=weights.parameter_count,
+        recipe=recipe.get("name", "unknown"),
+        profile=recipe.get("profile", "paper"),
+        updates=config.updates,
+        batch=data.get("batch", "?"),
+        crop=data.get("crop_px", "?"),
+        device=config.device,
+        init=f"`{recipe['init']}`" if recipe.get("init") else "scratch",
+        content_scale="none" if config.content_scale is None else f"{config.content_scale:.6g}",
+        version=config.fourfold_version,
+        sha256=weights.sha256,
+        scores=_score_table(config.scores),
+        data=config.data,
+        data_licence=config.data_licence,
+        licence=config.licence,
+        caution=_CAUTION,
+    )
+
+
+def _score_table(scores: dict[str, dict[str, float]]) -> str:
+    rows = ["| set | PSNR (dB) | SSIM (daala) | SSIM (Wang) |", "|---|---|---|---|"]
+    order = ("Set5", "Set14", "BSD100")
+    for name in [*(n for n in order if n in scores), *(n for n in scores if n not in order)]:
+        values = scores[name]
+        cells = [f"{values['psnr_y']:.2f}"]
+        cells += [f"{values[key]:.4f}" if key in values else "" for key in ("ssim_daala", "ssim_wang")]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)

@@ -1,0 +1,86 @@
+"""The shipped models: their names, files and model cards."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fourfold.errors import UnknownModelError
+from fourfold.weights.format import WeightsConfig, WeightsFile, read_config, read_weights
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+#: Other names of shipped models. The paper calls its VGG54 variant simply SRGAN.
+ALIASES = {"srgan": "srgan-vgg54", "srresnet": "srresnet-mse"}
+
+#: Tried in this order when no model is named: the photo-realistic network once it is shipped.
+DEFAULT_ORDER = ("srgan-vgg54", "srresnet-mse")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A shipped model: its name, weights file, model card and header."""
+
+    name: str
+    path: Path
+    card: Path
+    config: WeightsConfig
+
+
+def shipped_names() -> list[str]:
+    """Returns the names of the shipped models, sorted."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def default_name() -> str:
+    """Returns the model that is used when none is named."""
+    names = shipped_names()
+    for name in DEFAULT_ORDER:
+        if name in names:
+            return name
+    raise UnknownModelError("this installation holds no weights; give a weights file")
+
+
+def locate(model: str | Path) -> Path:
+    """Returns the weights file of a shipped name, an alias, or a path.
+
+    Raises:
+        UnknownModelError: naming the nearest shipped name.
+    """
+    text = str(model)
+    name = ALIASES.get(text, text)
+    if name in shipped_names():
+        return SHIPPED / f"{name}.safetensors"
+    path = Path(model)
+    if path.is_file():
+        return path
+    if path.suffix == ".safetensors" or len(path.parts) > 1:
+        raise UnknownModelError(f"no weights file at {path}")
+    names = sorted({*shipped_names(), *(a for a, n in ALIASES.items() if n in shipped_names())})
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UnknownModelError(
+        f"no model {text!r}; {hint}shipped: {', '.join(names) or 'none'}; a path to a .safetensors file works too"
+    )
+
+
+def load_weights(model: str | Path) -> WeightsFile:
+    """Returns the checked weights of a shipped name, an alias, or a path.
+
+    Raises:
+        UnknownModelError: if there is no such model.
+        WeightsError: if the file is damaged.
+    """
+    return read_weights(locate(model))
+
+
+def models() -> list[Model]:
+    """Returns all shipped models with their headers, sorted by name."""
+    return [
+        Model(
+            name,
+            SHIPPED / f"{name}.safetensors",
+            SHIPPED / f"{name}.md",
+            read_config(SHIPPED / f"{name}.safetensors"),
+        )
+        for name in shipped_names()
+    ]

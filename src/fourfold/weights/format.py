@@ -1,0 +1,245 @@
+"""The weights file: safetensors, with one JSON object in the header that says everything about it.
+
+The safetensors metadata holds one key, ``fourfold``, whose value is the JSON of :class:`WeightsConfig`. A file
+loads with no other flag, never runs code, and is checked tensor by tensor against its architecture.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from fourfold.errors import WeightsError
+from fourfold.version import __version__
+from fourfold.weights.schema import expected_shapes, resolve_parameters
+
+METADATA_KEY = "fourfold"
+FORMAT_VERSION = 1
+#: A real header is a few tens of kilobytes; more is damage or malice.
+MAX_HEADER_BYTES = 1_000_000
+MAX_FILE_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class WeightsConfig:
+    """What the header of a weights file says.
+
+    Attributes:
+        architecture: key of :data:`fourfold.weights.schema.DEFAULTS`.
+        parameters: the architecture's parameters, all of them after loading.
+        name: short name such as ``srresnet-mse``.
+        recipe: the resolved recipe that trained it, or an empty dict.
+        data: what it was trained on, in words.
+        data_licence: licences of those pictures, in words.
+        licence: licence of the weights themselves.
+        updates: number of optimiser updates of this network.
+        device: where it was trained, in words.
+        content_scale: the calibrated factor of the content loss, or None where there is none.
+        scores: measured scores, such as ``{"Set5": {"psnr_y": 31.9}}``.
+        fourfold_version: the version that wrote the file.
+        format: version of this header.
+    """
+
+    architecture: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    data_licence: str = ""
+    licence: str = ""
+    updates: int = 0
+    device: str = ""
+    content_scale: float | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+    fourfold_version: str = __version__
+    format: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A loaded, checked weights file.
+
+    Attributes:
+        config: the header.
+        tensors: every tensor as float32, by its plain name.
+        sha256: hash of the file's bytes.
+        path: where it was read.
+    """
+
+    config: WeightsConfig
+    tensors: dict[str, NDArray[np.float32]]
+    sha256: str
+    path: Path
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained values; batch norm's running statistics do not count."""
+        return sum(t.size for name, t in self.tensors.items() if ".running_" not in name)
+
+
+def read_config(path: str | Path) -> WeightsConfig:
+    """Returns the header of a weights file without reading its tensors.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, or no Fourfold weights file.
+    """
+    path = Path(path)
+    return _parse_config(path, _read_header(path).get("__metadata__", {}))
+
+
+def read_weights(path: str | Path) -> WeightsFile:
+    """Returns a weights file, checked against its architecture.
+
+    Raises:
+        WeightsError: naming the file and, where it applies, the tensor: missing, extra, of a wrong shape, not
+            finite; a truncated file; an oversized header; an unknown architecture.
+    """
+    path = Path(path)
+    config = read_config(path)
+    tensors: dict[str, NDArray[np.float32]] = {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            _check_shapes(path, config, {name: tuple(file.get_slice(name).get_shape()) for name in names})
+            for name in expected_shapes(config.architecture, config.parameters):
+                tensors[name] = np.ascontiguousarray(file.get_tensor(name), dtype=np.float32)
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged weights file ({error})") from error
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise WeightsError(f"{path}: tensor {name!r} holds NaN or infinity")
+    return WeightsFile(config, tensors, hash_file(path), path)
+
+
+def write_weights(
+    path: str | Path, config: WeightsConfig, tensors: Mapping[str, NDArray[Any]], *, half: bool = False
+) -> Path:
+    """Writes a weights file, whole or not at all (temporary file, fsync, rename).
+
+    Args:
+        path: where to; the folder must exist.
+        config: the header; parameters are written resolved.
+        tensors: float arrays by plain name; must be exactly those of the architecture.
+        half: store as float16, half the size. Batch norm's statistics stay float32 (a variance can lie outside
+            float16's range).
+
+    Raises:
+        WeightsError: if the tensors do not fit the architecture, or the file cannot be written.
+    """
+    path = Path(path)
+    parameters = resolve_parameters(config.architecture, config.parameters)
+    header = json.dumps({**asdict(config), "parameters": parameters}, sort_keys=True)
+    _check_shapes(path, config, {name: tuple(t.shape) for name, t in tensors.items()})
+    stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
+    try:
+        write_atomically(path, save(stored, metadata={METADATA_KEY: header}))
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot write the weights file ({error.strerror or error})") from error
+    return path
+
+
+def _stored(name: str, tensor: NDArray[Any], half: bool) -> NDArray[Any]:
+    keep = not half or ".running_" in name
+    return np.ascontiguousarray(tensor, dtype=np.float32 if keep else np.float16)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes bytes so that the file is either the old one or the whole new one, whatever happens."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".fourfold.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def hash_file(path: str | Path) -> str:
+    """Returns the sha256 of a file, in hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise WeightsError(f"{path}: not a file")
+        if size > MAX_FILE_BYTES:
+            raise WeightsError(f"{path}: {size} bytes; a weights file has at most {MAX_FILE_BYTES}")
+        with path.open("rb") as file:
+            start = file.read(8)
+            if len(start) < 8:
+                raise WeightsError(f"{path}: truncated, {size} bytes; not a weights file")
+            (length,) = struct.unpack("<Q", start)
+            if length > MAX_HEADER_BYTES:
+                raise WeightsError(
+                    f"{path}: not a safetensors file, or its header is oversized "
+                    f"({length} bytes; at most {MAX_HEADER_BYTES})"
+                )
+            raw = file.read(length)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot read the weights file ({error.strerror or error})") from error
+    if len(raw) < length:
+        raise WeightsError(f"{path}: truncated inside the header")
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: the header is not JSON; not a safetensors file") from error
+    if not isinstance(header, dict):
+        raise WeightsError(f"{path}: the header is not a JSON object")
+    return header
+
+
+def _parse_config(path: Path, metadata: Any) -> WeightsConfig:
+    if not isinstance(metadata, dict) or METADATA_KEY not in metadata:
+        raise WeightsError(
+            f"{path}: a safetensors file without Fourfold's header; it does not say which network it belongs to"
+        )
+    try:
+        values = json.loads(metadata[METADATA_KEY])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: Fourfold's header is not JSON") from error
+    if not isinstance(values, dict) or not isinstance(values.get("architecture"), str):
+        raise WeightsError(f"{path}: Fourfold's header names no architecture")
+    if not isinstance(values.get("parameters", {}), dict):
+        raise WeightsError(f"{path}: 'parameters' in Fourfold's header is not an object")
+    version = values.get("format", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise WeightsError(
+            f"{path}: written in header format {version!r}; this Fourfold ({__version__}) reads up to "
+            f"{FORMAT_VERSION}. Install a newer Fourfold"
+        )
+    known = {f.name for f in fields(WeightsConfig)}
+    try:
+        parameters = resolve_parameters(values["architecture"], values.get("parameters", {}))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return WeightsConfig(**{**{k: v for k, v in values.items() if k in known}, "parameters": parameters})
+
+
+def _check_shapes(path: Path, config: WeightsConfig, found: Mapping[str, tuple[int, ...]]) -> None:
+    expected = expected_shapes(config.architecture, config.parameters)
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise WeightsError(f"{path}: tensor {missing[0]!r} is missing ({len(missing)} of {len(expected)} are)")
+    extra = sorted(set(found) - set(expected))
+    if extra:
+        raise WeightsError(f"{path}: tensor {extra[0]!r} does not belong to {config.architecture} ({len(extra)} such)")
+    for name, shape in expected.items():
+        if tuple(found[name]) != shape:
+            raise WeightsError(f"{path}: tensor {name!r} has shape {tuple(found[name])}; it must be {shape}")
