@@ -1,0 +1,142 @@
+"""Where VGG19's weights come from: a local file, or torchvision's published one, downloaded once and checked."""
+
+import hashlib
+import os
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fourfold.errors import WeightsError
+from fourfold.networks.vgg19 import Normalisation, VGG19Features, torchvision_indices
+from fourfold.weights import write_atomically
+
+#: torchvision's VGG19. The eight digits in its name are the start of its sha256: the checksum its publishers give.
+URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+SHA256_START = "dcbb9e9d"
+
+#: called with (bytes so far, bytes in all or 0)
+DownloadProgress = Callable[[int, int], None]
+
+
+def load_vgg19(
+    file: Path | None,
+    layer: str,
+    normalisation: Normalisation,
+    *,
+    url: str = URL,
+    sha256_start: str = SHA256_START,
+    progress: DownloadProgress | None = None,
+) -> VGG19Features:
+    """Returns VGG19 up to a layer, with weights from a file or, without one, from torchvision's download.
+
+    Args:
+        file: safetensors or a ``.pth`` of tensors, under torchvision's names; None downloads (548 MB, once; 80 MB
+            are kept in the user's cache).
+        layer: "22", "54", ...
+        normalisation: that of the weights; a file that says otherwise is refused.
+        url: where to download from.
+        sha256_start: what the download's sha256 must begin with.
+        progress: told of the download.
+
+    Raises:
+        WeightsError: if the file is damaged, is not VGG19, or belongs to the other normalisation; if the download
+            fails or is not the published file.
+        UsageError: for an unknown layer or normalisation.
+    """
+    network = VGG19Features(layer, normalisation)
+    if file is None:
+        if normalisation != "torchvision":
+            raise WeightsError(
+                "the Oxford weights of VGG19 are not downloaded: give them with --vgg FILE, or use "
+                "loss.vgg_normalisation=torchvision"
+            )
+        file = _downloaded(url, sha256_start, progress)
+    tensors, said = _read(file)
+    if said is not None and said != normalisation:
+        raise WeightsError(
+            f"{file} says that it holds the {said} weights, and the recipe says {normalisation}: "
+            f"--set loss.vgg_normalisation={said}"
+        )
+    return network.load(tensors, file)
+
+
+def cache_folder() -> Path:
+    """Returns the user's cache folder for Fourfold; ``FOURFOLD_CACHE`` sets another."""
+    if own := os.environ.get("FOURFOLD_CACHE"):
+        return Path(own)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "fourfold"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fourfold"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fourfold"
+
+
+def _read(file: Path) -> tuple[dict[str, Tensor], Normalisation | None]:
+    """Returns the convolutions' tensors and the normalisation that the file itself names, if it does."""
+    if not file.is_file():
+        raise WeightsError(f"no VGG19 weights at {file}")
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt") as opened:
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                return tensors, _named(opened.metadata() or {})
+        return torch.load(file, map_location="cpu", weights_only=True), None
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(f"{file}: cannot be read as VGG19 weights ({error})") from error
+    except Exception as error:  # torch.load's unpickler raises kinds of its own
+        raise WeightsError(f"{file}: not a file of tensors ({type(error).__name__}: {error})") from error
+
+
+def _named(metadata: dict[str, str]) -> Normalisation | None:
+    said = metadata.get("normalisation", metadata.get("input", ""))
+    if "bgr" in said.lower() or said == "oxford":
+        return "oxford"
+    return "torchvision" if said == "torchvision" else None
+
+
+def _downloaded(url: str, sha256_start: str, progress: DownloadProgress | None) -> Path:
+    kept = cache_folder() / f"vgg19-{sha256_start}-convolutions.safetensors"
+    if kept.is_file():
+        return kept
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            whole = Path(folder) / "vgg19.pth"
+            _download(url, whole, sha256_start, progress)
+            tensors, _ = _read(whole)
+        names = [f"features.{index}.{part}" for index in torchvision_indices() for part in ("weight", "bias")]
+        checked = {name: tensors[name].contiguous() for name in names if name in tensors}
+        write_atomically(kept, save(checked, metadata={"normalisation": "torchvision", "source": url}))
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or error
+        raise WeightsError(
+            f"VGG19's weights cannot be downloaded from {url} ({reason}). Offline: fetch that file elsewhere and "
+            "give it with --vgg FILE, or give the Oxford weights with --vgg FILE --set "
+            "loss.vgg_normalisation=oxford"
+        ) from error
+    return kept
+
+
+def _download(url: str, target: Path, sha256_start: str, progress: DownloadProgress | None) -> None:
+    digest, done = hashlib.sha256(), 0
+    with urllib.request.urlopen(url, timeout=30) as answer, target.open("wb") as file:
+        total = int(answer.headers.get("Content-Length") or 0)
+        while block := answer.read(1 << 20):
+            file.write(block)
+            digest.update(block)
+            done += len(block)
+            if progress is not None:
+                progress(done, total)
+    if not digest.hexdigest().startswith(sha256_start):
+        raise WeightsError(
+            f"{url} gave {done} bytes with sha256 {digest.hexdigest()}; the published file's begins with "
+            f"{sha256_start}. Nothing was kept; try again, or give a file with --vgg FILE"
+        )

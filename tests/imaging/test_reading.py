@@ -1,0 +1,334 @@
+"""Reading: every kind of picture that people have, and every kind of file that is none."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fourfold.errors import PictureError, PictureTooLargeError
+from fourfold.imaging import encode_picture, find_pictures, open_picture, read_picture, read_rgb, write_picture
+from fourfold.imaging.picture import Metadata, Picture
+from tests.conftest import make_photo
+from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header
+
+
+def test_uint8_rgb_is_read_exactly(tmp_path: Path) -> None:
+    picture = make_photo(30, 20)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    found = read_picture(tmp_path / "a.png")
+    assert found.pixels.dtype == np.uint8
+    assert np.array_equal(found.pixels, picture)
+    assert found.alpha is None
+    assert found.metadata.format == "png"
+    assert found.metadata.notes == []
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_uint16_stays_uint16(format: str) -> None:
+    picture = pixels("uint16", 1)[:, :, 0]
+    found = read_picture(encoded(Image.fromarray(picture), format))
+    assert found.pixels.dtype == np.uint16
+    assert np.array_equal(found.pixels[:, :, 0], picture)
+    assert found.metadata.bits == 16
+
+
+def test_floating_point_beyond_one_keeps_its_peak() -> None:
+    picture = pixels("float32", 1)[:, :, 0] * 3.0
+    found = read_picture(encoded(Image.fromarray(picture), "TIFF"))
+    assert found.pixels.dtype == np.float32
+    assert found.metadata.peak == pytest.approx(picture.max())
+    assert np.allclose(found.pixels[:, :, 0] * found.metadata.peak, picture, atol=1e-6)
+
+
+def test_nan_and_negative_values_become_black() -> None:
+    picture = np.full((4, 5), 0.5, np.float32)
+    picture[1, 1], picture[2, 2], picture[3, 3] = np.nan, -1.0, np.inf
+    found = read_picture(encoded(Image.fromarray(picture), "TIFF"))
+    assert found.pixels[1, 1, 0] == 0.0
+    assert found.pixels[2, 2, 0] == 0.0
+    assert found.pixels[3, 3, 0] == 1.0
+    assert found.metadata.peak == 1.0
+
+
+@pytest.mark.parametrize(
+    ("mode", "format", "channels", "alpha", "note"),
+    [
+        ("L", "PNG", 1, False, ""),
+        ("L", "JPEG", 1, False, ""),
+        ("LA", "PNG", 1, True, ""),
+        ("RGB", "JPEG", 3, False, ""),
+        ("RGBA", "PNG", 3, True, ""),
+        ("RGBA", "WEBP", 3, True, ""),
+        ("RGBA", "AVIF", 3, True, ""),
+        ("RGBA", "TIFF", 3, True, ""),
+        ("P", "PNG", 3, False, "palette turned into full colour"),
+        ("1", "PNG", 1, False, "1 bit per sample turned into 8"),
+        ("1", "TIFF", 1, False, "1 bit per sample turned into 8"),
+        ("CMYK", "JPEG", 3, False, "CMYK converted to sRGB through a general profile"),
+        ("CMYK", "TIFF", 3, False, "CMYK converted to sRGB through a general profile"),
+    ],
+)
+def test_modes(mode: str, format: str, channels: int, alpha: bool, note: str) -> None:
+    picture = Image.fromarray(make_photo(16, 24))
+    if alpha:
+        picture = picture.convert("RGBA")
+        picture.putalpha(Image.fromarray(alpha_for(make_photo(16, 24))))
+        picture = picture.convert(mode)
+    found = read_picture(encoded(picture.convert(mode), format))
+    assert found.pixels.shape == (16, 24, channels)
+    assert found.pixels.dtype == np.uint8
+    assert (found.alpha is not None) == alpha
+    assert found.metadata.notes == ([note] if note else [])
+
+
+def test_cmyk_colours_are_right() -> None:
+    # pure cyan ink on white paper is a greenish blue, paper is white, all inks are near black
+    inks = np.zeros((8, 24, 4), np.uint8)
+    inks[:, :8, 0] = 255
+    inks[:, 16:] = 255
+    found = read_picture(encoded(Image.fromarray(inks, mode="CMYK"), "TIFF")).pixels
+    cyan, paper, black = found[4, 4], found[4, 12], found[4, 20]
+    assert cyan[0] < 60 and cyan[1] > 120 and cyan[2] > 180
+    assert paper.min() > 245
+    assert black.max() < 60
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(orientation: int) -> None:
+    picture = make_photo(32, 48)
+    file = encoded(Image.fromarray(picture), "PNG", exif=exif_with(orientation))
+    from PIL import ImageOps
+
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
+    found = read_picture(file)
+    assert np.array_equal(found.pixels, expected)
+    again = read_picture(encode_picture(found, "png"))
+    assert np.array_equal(again.pixels, expected)
+    assert Image.open(io.BytesIO(encode_picture(found, "png"))).getexif()[0x0112] == 1
+
+
+def test_grey_with_an_rgb_profile_becomes_rgb_so_that_the_profile_holds() -> None:
+    grey = Image.fromarray(make_photo(16, 16)).convert("L")
+    found = read_picture(encoded(grey, "JPEG", icc_profile=matrix_profile()))
+    assert found.pixels.shape == (16, 16, 3)
+    assert found.metadata.icc == matrix_profile()
+    assert found.metadata.notes == ["grey with an RGB colour profile turned into RGB"]
+
+
+def test_a_profile_of_another_colour_space_is_left_out_and_said() -> None:
+    grey = matrix_profile(space=b"GRAY")
+    found = read_picture(encoded(Image.fromarray(make_photo(8, 8)), "JPEG", icc_profile=grey))
+    assert found.metadata.icc is None
+    assert found.metadata.notes == ["the colour profile is for GRAY and was left out"]
+    found = read_picture(encoded(Image.fromarray(make_photo(8, 8)), "PNG", icc_profile=grey))
+    assert found.metadata.icc is None
+    assert "iCCP" in found.metadata.notes[0]  # here it was the PNG decoder that would not have it
+
+
+def test_only_the_first_frame_is_read_and_said() -> None:
+    frames = animation()
+    file = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=70, loop=0)
+    found = read_picture(file)
+    assert found.pixels.shape == (16, 24, 3)
+    assert found.metadata.notes == ["only the first of 3 frames"]
+    opened = open_picture(file, all_frames=True)
+    assert (opened.frames, opened.height, opened.delays_ms, opened.loop) == (3, 16, [70, 70, 70], 0)
+
+
+def test_pages_of_different_size_leave_the_first() -> None:
+    pages = [Image.fromarray(make_photo(8, 9)), Image.fromarray(make_photo(10, 12))]
+    file = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    opened = open_picture(file, all_frames=True)
+    assert opened.frames == 1
+    assert opened.metadata.notes == ["only the first of 2 pages; they differ in size or kind"]
+
+
+def test_result_may_be_written_to() -> None:
+    found = read_picture(encoded(Image.fromarray(make_photo(8, 9)), "PNG"))
+    found.pixels[0, 0] = 7
+    assert found.pixels[0, 0, 0] == 7
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (1, 40), (40, 1)])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF"])
+def test_tiny_pictures(format: str, height: int, width: int) -> None:
+    found = read_picture(encoded(Image.fromarray(make_photo(height, width)), format))
+    assert found.pixels.shape == (height, width, 3)
+
+
+def test_read_rgb(tmp_path: Path) -> None:
+    grey = make_photo(9, 7)[:, :, 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert np.array_equal(read_rgb(tmp_path / "grey.png"), np.repeat(grey[:, :, None], 3, axis=2))
+    picture = make_photo(9, 7)
+    write_picture(Picture(picture, alpha_for(picture)), tmp_path / "alpha.png")
+    assert np.array_equal(read_rgb(tmp_path / "alpha.png"), picture)
+    write_picture(Picture(pixels("float32", 3)), tmp_path / "float.tif")
+    with pytest.raises(PictureError, match="floating-point"):
+        read_rgb(tmp_path / "float.tif")
+
+
+def test_content_decides_not_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "really_a.png"
+    path.write_bytes(encoded(Image.fromarray(make_photo(8, 9)), "JPEG"))
+    assert read_picture(path).metadata.format == "jpg"
+
+
+NAMES = [
+    "with space.png",
+    "Grüße 漢字 🙂.png",
+    "[a]*?.png",
+    "-o.png",
+    "100%.png",
+    "x" * 240 + ".png",
+    "a=b,c[n=-1].png",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name(tmp_path: Path, name: str) -> None:
+    picture = Picture(make_photo(8, 9))
+    assert np.array_equal(read_picture(picture.save(tmp_path / name)).pixels, picture.pixels)
+
+
+def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    assert np.array_equal(read_picture(Picture(make_photo(8, 9)).save(path, overwrite=True)).pixels, make_photo(8, 9))
+
+
+def test_very_deep_paths(tmp_path: Path) -> None:
+    folder = tmp_path
+    while len(str(folder)) < 3000:
+        folder = folder / ("d" * 200)
+    folder.mkdir(parents=True)
+    path = Picture(make_photo(8, 9)).save(folder / "deep.png")
+    assert read_picture(path).pixels.shape == (8, 9, 3)
+
+
+GOOD_PNG = encoded(Image.fromarray(make_photo(64, 64)), "PNG")
+GOOD_JPEG = encoded(Image.fromarray(make_photo(64, 64)), "JPEG")
+GOOD_WEBP = encoded(Image.fromarray(make_photo(64, 64)), "WEBP")
+GOOD_TIFF = encoded(Image.fromarray(make_photo(64, 64)), "TIFF")
+GOOD_AVIF = encoded(Image.fromarray(make_photo(64, 64)), "AVIF")
+GOOD_GIF = encoded(Image.fromarray(make_photo(64, 64)), "GIF")
+
+BAD = {
+    "empty": (b"", "the file is empty"),
+    "text": (b"I am not a picture\n" * 9, "not a picture; PNG, JPEG"),
+    "zeros": (b"\0" * 1000, "not a picture"),
+    "pdf": (b"%PDF-1.7\n", "it is a PDF file"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is an SVG file"),
+    "bmp": (b"BM" + b"\0" * 60, "it is a BMP file"),
+    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, "it is HEIC"),
+    "png signature only": (GOOD_PNG[:8], "damaged|cannot be decoded"),
+    "png truncated": (GOOD_PNG[: len(GOOD_PNG) // 2], "damaged|cannot be decoded"),
+    "png damaged": (GOOD_PNG[:300] + b"\x55" * 80 + GOOD_PNG[380:], "damaged|cannot be decoded"),
+    "jpeg truncated": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "damaged|cannot be decoded"),
+    "jpeg head only": (GOOD_JPEG[:20], "damaged|cannot be decoded"),
+    "webp truncated": (GOOD_WEBP[: len(GOOD_WEBP) // 2], "damaged|cannot be decoded"),
+    "tiff truncated": (GOOD_TIFF[:100], "damaged|cannot be decoded"),
+    "avif truncated": (GOOD_AVIF[: len(GOOD_AVIF) // 2], "damaged|cannot be decoded"),
+    "gif truncated": (GOOD_GIF[:100], "damaged|cannot be decoded"),
+    "signed 16-bit": (b"", ""),
+}
+BAD.pop("signed 16-bit")
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("as_file", [True, False], ids=["file", "bytes"])
+def test_bad_files_are_refused_by_name(case: str, as_file: bool, tmp_path: Path) -> None:
+    data, message = BAD[case]
+    path = tmp_path / "bäd file.png"
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match=message) as caught:
+        read_picture(path if as_file else data)
+    assert str(caught.value).startswith(str(path) if as_file else "the picture")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("position", range(0, len(GOOD_JPEG), max(1, len(GOOD_JPEG) // 40)))
+@pytest.mark.parametrize(
+    "file", [GOOD_PNG, GOOD_JPEG, GOOD_WEBP, GOOD_TIFF, GOOD_GIF], ids=["png", "jpg", "webp", "tiff", "gif"]
+)
+def test_flipped_bytes_never_do_worse_than_an_error(file: bytes, position: int) -> None:
+    position %= len(file)
+    damaged = file[:position] + bytes([file[position] ^ 0xFF]) + file[position + 1 :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = read_picture(damaged, max_pixels=1_000_000)
+        except PictureError:
+            return
+    assert found.pixels.size > 0
+
+
+def test_huge_headers_are_refused_before_decoding() -> None:
+    with pytest.raises(
+        PictureTooLargeError, match=r"100000 x 100000 is 10,000,000,000 pixels; the limit is 100,000,000"
+    ):
+        read_picture(png_header(100_000, 100_000))
+    with pytest.raises(PictureTooLargeError, match="--max-pixels 10000000000"):
+        read_picture(png_header(100_000, 100_000))
+
+
+def test_the_limit_is_inclusive() -> None:
+    file = encoded(Image.fromarray(make_photo(10, 10)), "PNG")
+    assert read_picture(file, max_pixels=100).pixels.shape == (10, 10, 3)
+    with pytest.raises(PictureTooLargeError):
+        read_picture(file, max_pixels=99)
+
+
+def test_frames_count_towards_the_limit() -> None:
+    frames = animation()
+    file = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(PictureTooLargeError, match="x 3 frames"):
+        open_picture(file, max_pixels=24 * 16 * 2, all_frames=True)
+
+
+def test_missing_file_folder_and_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="No such file"):
+        read_picture(tmp_path / "none.png")
+    with pytest.raises(PictureError, match=r"cannot be read \(Is a directory\)"):
+        read_picture(tmp_path)
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_picture(tmp_path / ("x" * 300 + ".png"))
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_picture("a\0b.png")
+
+
+def test_find_pictures(tmp_path: Path) -> None:
+    for name in ("10.png", "2.png", "b.JPG", "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    assert [p.name for p in find_pictures(tmp_path)] == ["2.png", "10.png", "b.JPG"]
+    assert [p.name for p in find_pictures(tmp_path, recursive=True)] == ["2.png", "10.png", "b.JPG", "c.webp"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PictureError, match="no picture in it"):
+        find_pictures(tmp_path / "empty")
+    with pytest.raises(PictureError, match="no such folder"):
+        find_pictures(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((4, 4, 2), "uint8"), ((4, 4, 4), "uint8"), ((0, 4, 3), "uint8"), ((4, 4, 3), "float64"), ((4,), "uint8")],
+)
+def test_picture_refuses_other_arrays(shape: tuple[int, ...], dtype: str) -> None:
+    with pytest.raises(ValueError, match="a picture is"):
+        Picture(np.zeros(shape, dtype))
+
+
+def test_alpha_must_fit() -> None:
+    with pytest.raises(ValueError, match="alpha is"):
+        Picture(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
+    assert Picture(np.zeros((4, 4), np.uint8)).pixels.shape == (4, 4, 1)
+    assert Metadata(exif=b"x", xmp=b"y", icc=b"z").stripped().exif is None

@@ -1,0 +1,179 @@
+"""Weights files: what is written comes back; what is damaged is refused, and the message says what."""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from fourfold.errors import UnknownModelError, WeightsError
+from fourfold.weights import (
+    WeightsConfig,
+    expected_shapes,
+    load_weights,
+    locate,
+    models,
+    read_config,
+    read_weights,
+    write_weights,
+)
+from tests.conftest import make_tensors
+
+SMALL = {"blocks": 1, "width": 4}
+
+
+def test_a_file_comes_back_whole(tmp_path: Path) -> None:
+    tensors = make_tensors("srresnet", SMALL)
+    config = WeightsConfig("srresnet", SMALL, name="small", updates=7, scores={"Set5": {"psnr_y": 30.0}})
+    path = write_weights(tmp_path / "ünï code.safetensors", config, tensors)
+    loaded = read_weights(path)
+    assert loaded.config.updates == 7
+    assert loaded.config.scores == {"Set5": {"psnr_y": 30.0}}
+    assert loaded.config.parameters["prelu"] == "shared"  # resolved
+    assert all(np.array_equal(loaded.tensors[name], tensor) for name, tensor in tensors.items())
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no temporary file stays
+
+
+def test_half_halves_the_weights_and_keeps_the_statistics(tmp_path: Path) -> None:
+    tensors = make_tensors("srresnet", SMALL)
+    tensors["fusion_bn.running_var"][:] = 1e6  # beyond float16
+    path = write_weights(tmp_path / "half.safetensors", WeightsConfig("srresnet", SMALL), tensors, half=True)
+    loaded = read_weights(path)
+    assert (loaded.tensors["fusion_bn.running_var"] == 1e6).all()
+    assert np.array_equal(loaded.tensors["head.weight"], tensors["head.weight"].astype(np.float16))
+
+
+@pytest.mark.parametrize(("prelu", "count"), [("shared", 1_549_462), ("channel", 1_550_659)])
+def test_the_papers_network_has_its_parameters(prelu: str, count: int) -> None:
+    shapes = expected_shapes("srresnet", {"prelu": prelu})
+    assert sum(int(np.prod(s)) for name, s in shapes.items() if ".running_" not in name) == count
+
+
+def _raw(path: Path, tensors: dict[str, np.ndarray], header: object) -> Path:
+    save_file(tensors, path, metadata={"fourfold": header if isinstance(header, str) else json.dumps(header)})
+    return path
+
+
+def _header(**values: object) -> dict[str, object]:
+    return {"architecture": "srresnet", "parameters": SMALL, **values}
+
+
+def _damaged(change: Callable[[dict[str, np.ndarray]], object], **header: object) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        tensors = make_tensors("srresnet", SMALL)
+        change(tensors)
+        return _raw(folder / "bad.safetensors", tensors, _header(**header))
+
+    return make
+
+
+def _bytes(data: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = _raw(folder / "bad.safetensors", make_tensors("srresnet", SMALL), _header())
+        path.write_bytes(data(path.read_bytes()))
+        return path
+
+    return make
+
+
+def _nothing(tensors: dict[str, np.ndarray]) -> None:
+    pass
+
+
+BAD_FILES = {
+    "missing tensor": (_damaged(lambda t: t.pop("body.0.conv2.bias")), r"'body\.0\.conv2\.bias' is missing"),
+    "extra tensor": (_damaged(lambda t: t.update(spam=np.zeros(1))), "'spam' does not belong to srresnet"),
+    "wrong shape": (
+        _damaged(lambda t: t.update({"tail.bias": np.zeros(4, np.float32)})),
+        r"'tail\.bias' has shape \(4,\); it must be \(3,\)",
+    ),
+    "NaN": (_damaged(lambda t: t["head.bias"].fill(np.nan)), "'head.bias' holds NaN"),
+    "unknown architecture": (_damaged(_nothing, architecture="rrdb"), "unknown architecture 'rrdb'"),
+    "no architecture": (_damaged(_nothing, architecture=None), "names no architecture"),
+    "unknown parameter": (_damaged(_nothing, parameters={"depth": 3}), "no parameter 'depth'"),
+    "wrong kind of parameter": (_damaged(_nothing, parameters={"blocks": "16"}), "must be of type int"),
+    "huge network": (_damaged(_nothing, parameters={"blocks": 10**9}), "must lie in 1..4096"),
+    "odd scale": (_damaged(_nothing, parameters={"scale": 3}), "must be 2, 4 or 8"),
+    "parameters no object": (_damaged(_nothing, parameters=[1]), "not an object"),
+    "newer format": (_damaged(_nothing, format=99), "newer Fourfold"),
+    "no fourfold header": (
+        lambda folder: (
+            save_file(make_tensors("srresnet", SMALL), folder / "plain.safetensors"),
+            folder / "plain.safetensors",
+        )[1],
+        "without Fourfold's header",
+    ),
+    "header not JSON": (lambda f: _raw(f / "b.safetensors", make_tensors("srresnet", SMALL), "{"), "not JSON"),
+    "truncated": (_bytes(lambda b: b[:-100]), "damaged"),
+    "truncated in the header": (_bytes(lambda b: b[:50]), "truncated inside the header"),
+    "empty": (_bytes(lambda b: b""), "truncated, 0 bytes"),
+    "oversized header": (_bytes(lambda b: struct.pack("<Q", 10**12) + b[8:]), "oversized"),
+    "a pickle": (_bytes(lambda b: b"\x80\x04\x95" + b"\x00" * 100), "not a safetensors file"),
+    "random bytes": (_bytes(lambda b: struct.pack("<Q", 20) + bytes(range(60))), "not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_are_refused_by_name(case: str, tmp_path: Path) -> None:
+    make, message = BAD_FILES[case]
+    path = make(tmp_path)
+    with pytest.raises(WeightsError, match=message) as caught:
+        read_weights(path)
+    assert path.name in str(caught.value)
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="not a file"):
+        read_weights(tmp_path)
+    with pytest.raises(WeightsError, match="No such file"):
+        read_config(tmp_path / "none.safetensors")
+
+
+def test_writing_refuses_what_it_could_not_read(tmp_path: Path) -> None:
+    tensors = make_tensors("srresnet", SMALL)
+    del tensors["head.bias"]
+    with pytest.raises(WeightsError, match=r"head\.bias"):
+        write_weights(tmp_path / "w.safetensors", WeightsConfig("srresnet", SMALL), tensors)
+    with pytest.raises(WeightsError, match="cannot write"):
+        write_weights(
+            tmp_path / "no" / "w.safetensors", WeightsConfig("srresnet", SMALL), make_tensors("srresnet", SMALL)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_weights(tmp_path / "w.safetensors", WeightsConfig("srresnet", SMALL), make_tensors("srresnet", SMALL))
+    before = path.read_bytes()
+
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(WeightsError, match="No space left"):
+        write_weights(path, WeightsConfig("srresnet", SMALL), make_tensors("srresnet", SMALL, seed=1))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("srresnet-msee", "no model 'srresnet-msee'"), ("missing.safetensors", "no weights file at"), ("a/b", "at a/b")],
+)
+def test_unknown_models_are_named(name: str, message: str) -> None:
+    with pytest.raises(UnknownModelError, match=message):
+        locate(name)
+
+
+def test_every_shipped_model_loads_and_has_a_card_that_agrees() -> None:
+    for model in models():
+        weights = load_weights(model.name)
+        assert weights.config.name == model.name
+        assert weights.config.licence and weights.config.data and weights.config.updates > 0
+        card = model.card.read_text(encoding="utf-8")
+        assert card.startswith(f"# {model.name}")
+        assert weights.sha256 in card
+        for scores in weights.config.scores.values():
+            assert f"{scores['psnr_y']:.2f}" in card
