@@ -1,0 +1,35 @@
+"""Upscaler, exact tiles, engines: a picture in, a picture four times as large out."""
+
+from fourfold.upscaling.engines import ENGINES, PRECISIONS, Engine, available, create
+from fourfold.upscaling.folding import folded
+from fourfold.upscaling.graph import Graph
+from fourfold.upscaling.interpolation import interpolate
+from fourfold.upscaling.upscaler import (
+    DEFAULT_MAX_MEMORY,
+    FAITHFUL,
+    ArraySource,
+    RowSource,
+    Upscaler,
+    load,
+    parse_size,
+    resolve,
+)
+
+__all__ = [
+    "DEFAULT_MAX_MEMORY",
+    "ENGINES",
+    "FAITHFUL",
+    "PRECISIONS",
+    "ArraySource",
+    "Engine",
+    "Graph",
+    "RowSource",
+    "Upscaler",
+    "available",
+    "create",
+    "folded",
+    "interpolate",
+    "load",
+    "parse_size",
+    "resolve",
+]

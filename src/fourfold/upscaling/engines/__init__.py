@@ -1,0 +1,131 @@
+"""The engines that run a network on tiles, and the choice between them."""
+
+import importlib.util
+import sys
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.errors import EngineError, UsageError
+from fourfold.upscaling.graph import Graph
+
+# Importing OpenVINO reports that to an analytics service, unasked and from a forked process, unless its telemetry
+# package is missing; for this process it is. Pictures and habits stay on the machine.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+EngineName = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+ENGINES = ("openvino", "torch")
+PRECISIONS = ("fp32", "bf16")
+
+
+class OutOfMemoryError(EngineError):
+    """The engine has no memory for an input of this size; a smaller one may fit."""
+
+
+class Engine(Protocol):
+    """Runs one folded network.
+
+    Attributes:
+        name: "openvino" or "torch".
+        precision: "fp32" or "bf16": what the large products are computed in.
+        device: where, in words, such as "cpu" or "cuda:0".
+        scale: enlargement by the network itself: 1 where it reads an enlarged picture.
+    """
+
+    name: str
+    precision: str
+    device: str
+    scale: int
+
+    def run(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns (N, C, scale * h, scale * w), not clamped, from (N, C, h, w) in 0..1; both float32, C-contiguous.
+
+        Raises:
+            OutOfMemoryError: if the input is too large for the memory there is.
+            EngineError: if the engine fails otherwise.
+        """
+        ...
+
+
+def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
+    """Returns the engine and the precision that "auto" stands for here.
+
+    The torch engine is chosen where torch is installed and has a GPU; elsewhere OpenVINO, which is the faster one
+    on a CPU. bf16 is chosen where the processor multiplies it in hardware, for networks on RGB; the small ones
+    on luma are there to be measured, and stay in fp32.
+
+    Raises:
+        UsageError: for a name that does not exist.
+    """
+    if engine not in ("auto", *ENGINES):
+        raise UsageError(f"no engine {engine!r}; there are auto, {', '.join(ENGINES)}")
+    if precision not in ("auto", *PRECISIONS):
+        raise UsageError(f"no precision {precision!r}; there are auto, {', '.join(PRECISIONS)}")
+    if engine == "auto":
+        engine = "torch" if _torch_has_gpu() else "openvino"
+    if precision == "auto":
+        precision = "bf16" if graph.reads == "rgb" and _fast_bf16(engine) else "fp32"
+    return engine, precision
+
+
+def create(graph: Graph, engine: str = "auto", precision: str = "auto", *, cache: bool = False) -> Engine:
+    """Returns an engine that runs ``graph``.
+
+    Args:
+        graph: the folded network.
+        engine: "auto", "openvino" or "torch".
+        precision: "auto", "fp32" or "bf16".
+        cache: keep what the engine compiled in the user's cache folder; for networks that will come again.
+
+    Raises:
+        UsageError: for an engine or precision that does not exist.
+        EngineError: if the engine is not installed or cannot run here.
+    """
+    engine, precision = choose(engine, precision, graph)
+    if engine == "torch":
+        _require("torch", "torch", "torch")
+        from fourfold.upscaling.engines.torch import TorchEngine
+
+        return TorchEngine(graph, precision)
+    _require("openvino", "openvino", None)
+    from fourfold.upscaling.engines.openvino import OpenvinoEngine
+
+    return OpenvinoEngine(graph, precision, cache=cache)
+
+
+def available() -> list[str]:
+    """Returns the engines whose library is installed."""
+    return [name for name in ENGINES if importlib.util.find_spec(name) is not None]
+
+
+def _require(engine: str, module: str, extra: str | None) -> None:
+    if importlib.util.find_spec(module) is None:
+        remedy = f"pip install 'fourfold[{extra}]'" if extra else f"pip install {module}"
+        raise EngineError(f"the {engine} engine needs {module}, which is not installed; {remedy}")
+
+
+def _torch_has_gpu() -> bool:
+    """Looks for a GPU that torch can use; torch takes seconds to import, so only where a GPU is likely."""
+    if importlib.util.find_spec("torch") is None or not _gpu_is_likely():
+        return False
+    from fourfold.upscaling.engines.torch import best_device
+
+    return best_device() != "cpu"
+
+
+def _gpu_is_likely() -> bool:
+    import ctypes.util
+    import sys
+
+    return sys.platform == "darwin" or any(map(ctypes.util.find_library, ("cuda", "amdhip64")))
+
+
+def _fast_bf16(engine: str) -> bool:
+    if engine == "openvino":
+        from fourfold.upscaling.engines.openvino import has_fast_bf16
+    else:
+        from fourfold.upscaling.engines.torch import has_fast_bf16
+    return has_fast_bf16()

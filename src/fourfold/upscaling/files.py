@@ -1,0 +1,404 @@
+"""Picture files in, picture files out: any size, nothing lost, several files overlapped.
+
+A file passes three stages: it is opened and its first rows decoded; the network makes band after band while an
+encoder takes them away; the encoder finishes and the file gets its name. With several files the first stage of the
+next one and the last stage of the one before run beside the network, so that the network alone sets the pace.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fourfold.errors import FourfoldError, PictureError
+from fourfold.imaging import (
+    MAX_PIXELS,
+    AtomicOutput,
+    Format,
+    FrameRows,
+    Layout,
+    OpenPicture,
+    RowSink,
+    SaveOptions,
+    atomic_output,
+    decoder_bytes,
+    encoder_bytes,
+    find_peak,
+    format_of,
+    hand_on,
+    losses,
+    open_picture,
+    refuse_existing,
+    write_error,
+)
+from fourfold.upscaling.receipt import embed_receipt, make_receipt
+from fourfold.upscaling.upscaler import Upscaler
+
+#: Added to the output's name for the receipt beside it.
+RECEIPT_SUFFIX = ".receipt.json"
+
+#: Decoded ahead of the network, at most, while the file before is still being upscaled.
+_PREFETCH_BYTES = 32 << 20
+
+
+#: The part of the memory that decoder and encoder may take; the network needs the rest.
+_CODEC_SHARE = 0.85
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to upscale."""
+
+    source: Path
+    destination: Path
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are read and written.
+
+    Attributes:
+        save: quality and the rest; see :class:`fourfold.imaging.SaveOptions`.
+        overwrite: replace outputs that are there.
+        max_pixels: refuse larger inputs by their header.
+        receipt: write a JSON receipt beside every output.
+        embed_receipt: write the receipt into the output, as XMP.
+        settings: more for the receipt, such as the fidelity.
+    """
+
+    save: SaveOptions = field(default_factory=SaveOptions)
+    overwrite: bool = False
+    max_pixels: int = MAX_PIXELS
+    receipt: bool = False
+    embed_receipt: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        job: which.
+        status: "done" or "failed".
+        error: why it failed.
+        width: of the output, 0 if it failed.
+        height: of the output (of one frame), 0 if it failed.
+        frames: pictures in it.
+        elapsed_s: seconds from opening to the finished file.
+        notes: what was converted, or lost because the output's format cannot hold it.
+        receipt: where the receipt lies, if one was asked for.
+    """
+
+    job: Job
+    status: Literal["done", "failed"]
+    error: FourfoldError | None = None
+    width: int = 0
+    height: int = 0
+    frames: int = 1
+    elapsed_s: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    receipt: Path | None = None
+
+
+Progress = Callable[[Job, int, int], None]
+Cancelled = Callable[[], bool]
+
+
+def upscale_file(
+    upscaler: Upscaler,
+    source: str | Path,
+    destination: str | Path,
+    *,
+    options: FileOptions | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Outcome:
+    """Upscales one file into another, row by row; the destination's ending decides its format.
+
+    Args:
+        upscaler: from :func:`fourfold.load`.
+        source: a picture file; animations and pages frame by frame.
+        destination: the file to be; its folder is made if it is missing.
+        options: see :class:`FileOptions`.
+        progress: called with the job and the finished and all tiles.
+        cancelled: asked before every tile.
+
+    Raises:
+        FourfoldError: whatever went wrong; nothing is left behind then.
+    """
+    job = Job(Path(source), Path(destination))
+    for outcome in upscale_files(upscaler, [job], options=options, progress=progress, cancelled=cancelled):
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+    raise AssertionError("one job has one outcome")
+
+
+def upscale_files(
+    upscaler: Upscaler,
+    jobs: Iterable[Job],
+    *,
+    options: FileOptions | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Iterator[Outcome]:
+    """Upscales files one after the other, yielding what became of each, in order; a failure stops only its file.
+
+    Decoding the next file and encoding the last one overlap with the network. When the iteration is stopped, by
+    Ctrl-C or by closing the iterator, unfinished outputs are removed.
+
+    Args:
+        upscaler: from :func:`fourfold.load`.
+        jobs: what to upscale into what.
+        options: see :class:`FileOptions`.
+        progress: called with the job and the finished and all tiles.
+        cancelled: asked before every tile; the file at hand and all later ones fail with CancelledError.
+    """
+    line = _Line(upscaler, options or FileOptions(), progress, cancelled)
+    before: Future[Outcome] | None = None
+    with ThreadPoolExecutor(1, "decoder") as decoder, ThreadPoolExecutor(1, "finisher") as finisher:
+        for job, opening in _one_ahead(decoder, line.prepare, jobs):
+            ready = _attempt(job, opening.result)
+            crowded = line.is_crowded(ready)
+            if before is not None and crowded:
+                yield before.result()
+                before = None
+            made = _attempt(job, lambda ready=ready: line.run_network(ready))  # type: ignore[misc]
+            after = finisher.submit(line.finish, made)
+            if before is not None:
+                yield before.result()
+            before = after
+        if before is not None:
+            yield before.result()
+
+
+def _one_ahead(
+    decoder: ThreadPoolExecutor, prepare: Callable[[Job], "_Prepared"], jobs: Iterable[Job]
+) -> Iterator[tuple[Job, "Future[_Prepared]"]]:
+    """Yields every job with its preparation, the next one's being started already."""
+    waiting: tuple[Job, Future[_Prepared]] | None = None
+    for job in jobs:
+        following = (job, decoder.submit(prepare, job))
+        if waiting is not None:
+            yield waiting
+        waiting = following
+    if waiting is not None:
+        yield waiting
+
+
+def _attempt(job: Job, work: Callable[[], Any]) -> Any:
+    """Returns what the work returns, or a failed outcome."""
+    try:
+        return work()
+    except FourfoldError as error:
+        return Outcome(job, "failed", error)
+    except MemoryError:
+        remedy = "give less with --max-memory, such as --max-memory 256M"
+        return Outcome(job, "failed", PictureError(f"{job.source}: out of memory; {remedy}"))
+    except Exception as error:  # one file, be it ever so strange, must not take the others with it
+        what = PictureError(
+            f"{job.source}: {type(error).__name__}: {error}; this is a defect of Fourfold, please report"
+        )
+        what.__cause__ = error
+        return Outcome(job, "failed", what)
+
+
+@dataclass
+class _Prepared:
+    """A file that is open, with its first rows decoded."""
+
+    job: Job
+    opened: OpenPicture
+    rows: FrameRows
+    format: Format
+    layout: Layout
+    notes: list[str]
+    receipt: dict[str, Any] | None
+    codec_bytes: int
+    started_s: float
+
+
+@dataclass
+class _Made:
+    """A file all of whose rows are made; the encoder may still be busy."""
+
+    prepared: _Prepared
+    output: AtomicOutput
+    sink: RowSink
+
+
+class _Line:
+    """The three stages, for one upscaler and one set of options."""
+
+    def __init__(
+        self, upscaler: Upscaler, options: FileOptions, progress: Progress | None, cancelled: Cancelled | None
+    ) -> None:
+        self._upscaler, self._options, self._progress, self._cancelled = upscaler, options, progress, cancelled
+        self._max_memory = upscaler.max_memory  # the upscaler's own is less while codecs are at work
+        self._encoding_bytes = 0  # what the codecs of the file before may still hold
+
+    def prepare(self, job: Job) -> _Prepared:
+        """Opens a file, says what its output will be, and decodes the first rows."""
+        started_s = time.monotonic()
+        format = format_of(job.destination)
+        refuse_existing(job.destination, self._options.overwrite)
+        opened = _open(job.source, format, self._options.max_pixels)
+        scale = self._upscaler.scale
+        layout = Layout(
+            opened.height * scale,
+            opened.width * scale,
+            opened.channels,
+            opened.has_alpha,
+            opened.dtype,
+            opened.frames,
+            tuple(opened.delays_ms),
+            opened.loop,
+        )
+        receipt = self._receipt(job, opened)
+        if receipt is not None and self._options.embed_receipt:
+            opened.metadata.xmp = embed_receipt(opened.metadata.xmp, receipt)
+        notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._options.save)
+        codec_bytes = decoder_bytes(opened) + encoder_bytes(format, layout, self._options.save)
+        _refuse_too_much(job, codec_bytes, self._max_memory, format)
+        try:
+            job.destination.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(job.destination, error) from error
+        rows = FrameRows(opened, 0, str(job.source))
+        if not self._is_heavy(codec_bytes):
+            rows.prefetch(min(_PREFETCH_BYTES, self._max_memory // 32))
+        return _Prepared(job, opened, rows, format, layout, notes, receipt, codec_bytes, started_s)
+
+    def is_crowded(self, ready: "_Prepared | Outcome") -> bool:
+        """Says whether the file before must be finished first, for its encoder and this one's need the memory."""
+        coming = ready.codec_bytes if isinstance(ready, _Prepared) else 0
+        crowded = self._is_heavy(coming + self._encoding_bytes)
+        self._encoding_bytes = coming
+        return crowded
+
+    def _is_heavy(self, codec_bytes: int) -> bool:
+        return codec_bytes > self._max_memory // 8
+
+    def run_network(self, prepared: "_Prepared | Outcome") -> "_Made | Outcome":
+        """Makes all rows and hands them to the encoder; on any failure nothing is left."""
+        if isinstance(prepared, Outcome):
+            return prepared
+        destination = prepared.job.destination
+        output = AtomicOutput(destination, overwrite=self._options.overwrite)
+        sink = None
+        try:
+            sink = RowSink(
+                prepared.layout,
+                prepared.opened.metadata,
+                prepared.format,
+                self._options.save,
+                output.descriptor,
+                destination.parent,
+                self._max_memory // 16,
+            )
+            with _less_memory(self._upscaler, prepared.codec_bytes):
+                for frame in range(prepared.opened.frames):
+                    self._one_frame(prepared, frame, sink)
+            return _Made(prepared, output, sink)
+        except BaseException as error:
+            if sink is not None:
+                sink.abort()
+            output.discard()
+            if isinstance(error, OSError):
+                raise write_error(destination, error) from error
+            raise
+
+    def _one_frame(self, prepared: _Prepared, frame: int, sink: RowSink) -> None:
+        rows = prepared.rows if frame == 0 else FrameRows(prepared.opened, frame, str(prepared.job.source))
+        bands = self._upscaler.stream(rows, progress=self._frame_progress(prepared, frame), cancelled=self._cancelled)
+        hand_on(bands, rows, self._upscaler.scale, sink.write)
+
+    def _frame_progress(self, prepared: _Prepared, frame: int) -> Callable[[int, int], None] | None:
+        progress, frames = self._progress, prepared.opened.frames
+        if progress is None:
+            return None
+        return lambda done, total: progress(prepared.job, frame * total + done, frames * total)
+
+    def finish(self, made: "_Made | Outcome") -> Outcome:
+        """Waits for the encoder, gives the file its name, writes the receipt."""
+        if isinstance(made, Outcome):
+            return made
+        return _attempt(made.prepared.job, lambda: self._finish(made))  # type: ignore[no-any-return]
+
+    def _finish(self, made: _Made) -> Outcome:
+        prepared, layout = made.prepared, made.prepared.layout
+        try:
+            made.sink.finish()
+            text = self._receipt_text(prepared, made.output)
+            made.output.commit()
+            receipt = None if text is None else _write_receipt(made.output.path, text)
+        except BaseException as error:
+            made.sink.abort()
+            made.output.discard()
+            if isinstance(error, OSError):
+                raise write_error(prepared.job.destination, error) from error
+            raise
+        elapsed_s = time.monotonic() - prepared.started_s
+        job, notes = prepared.job, prepared.notes + made.sink.notes
+        return Outcome(job, "done", None, layout.width, layout.height, layout.frames, elapsed_s, notes, receipt)
+
+    def _receipt(self, job: Job, opened: OpenPicture) -> dict[str, Any] | None:
+        if not (self._options.receipt or self._options.embed_receipt):
+            return None
+        with job.source.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        source = {"name": job.source.name, "sha256": sha256, "width": opened.width, "height": opened.height}
+        return make_receipt(self._upscaler, self._options.settings, source)
+
+    def _receipt_text(self, prepared: _Prepared, output: AtomicOutput) -> str | None:
+        if prepared.receipt is None or not self._options.receipt:
+            return None
+        os.lseek(output.descriptor, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(output.descriptor), "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        layout = prepared.layout
+        made = {"name": output.path.name, "sha256": sha256, "width": layout.width, "height": layout.height}
+        return json.dumps({**prepared.receipt, "output": made}, indent=2) + "\n"
+
+
+def _write_receipt(picture: Path, text: str) -> Path:
+    path = picture.with_name(picture.name + RECEIPT_SUFFIX)
+    with atomic_output(path, overwrite=True) as descriptor:
+        os.write(descriptor, text.encode())
+    return path
+
+
+def _refuse_too_much(job: Job, codec_bytes: int, max_memory: int, format: Format) -> None:
+    """Refuses a file whose decoder and encoder alone would break the promise of --max-memory."""
+    if codec_bytes > max_memory * _CODEC_SHARE:
+        needed = -(-int(codec_bytes / _CODEC_SHARE) // (100 << 20)) * 100
+        other = "" if format.streamed else "; PNG, JPEG and TIFF are written row by row (--ext png)"
+        raise PictureError(
+            f"{job.source}: its decoder and encoder hold the whole picture in memory, which takes about {needed}M; "
+            f"--max-memory {needed}M allows it{other}"
+        )
+
+
+@contextmanager
+def _less_memory(upscaler: Upscaler, taken_bytes: int) -> Iterator[None]:
+    """Leaves the upscaler what the decoder and the encoder do not take."""
+    whole = upscaler.max_memory
+    upscaler.max_memory = whole - taken_bytes
+    try:
+        yield
+    finally:
+        upscaler.max_memory = whole
+
+
+def _open(source: Path, format: Format, max_pixels: int) -> OpenPicture:
+    opened = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
+    if opened.dtype.kind == "f":
+        opened.metadata.peak = find_peak(open_picture(source, max_pixels=max_pixels, all_frames=format.frames))
+    return opened

@@ -1,0 +1,221 @@
+"""Which files are meant, and where their enlarged versions go."""
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fourfold.errors import FourfoldError, PictureError, UsageError
+from fourfold.imaging import FORMATS, SUFFIXES, find_pictures, format_named, open_picture
+from fourfold.upscaling.files import Job
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How outputs are named.
+
+    Attributes:
+        output: a file, a folder, or None for the input's own folder.
+        suffix: put behind the name, before the ending.
+        ext: format name, or "auto" for the input's own.
+        scale: enlargement, to tell what a format can still hold.
+    """
+
+    output: str | None = None
+    suffix: str = "_x4"
+    ext: str = "auto"
+    scale: int = 4
+
+
+@dataclass
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        jobs: to do, in order.
+        skipped: not to do, since their outputs are there (only if that was asked for).
+        problems: inputs that give nothing to do, and why.
+        notes: what else the user should know.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    skipped: list[Job] = field(default_factory=list)
+    problems: list[tuple[str, FourfoldError]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """A picture file, and the folder that was asked for, if it was found in one."""
+
+    path: Path
+    root: Path | None
+
+
+def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False, skip_existing: bool = False) -> Plan:
+    """Returns what upscaling these inputs means, before any of it is done.
+
+    Args:
+        inputs: files, folders and globs.
+        naming: where the outputs go.
+        recursive: look into the folders below the given ones, too; ``-o`` then mirrors them.
+        skip_existing: leave out what has its output already.
+
+    Raises:
+        UsageError: if two inputs would give one output, an output would replace an input, or ``-o`` does not fit.
+    """
+    plan = Plan()
+    found = _distinct(_expand(inputs, naming, recursive, plan))
+    as_file = _names_a_file(naming, found)
+    for item in found:
+        destination = Path(naming.output or "") if as_file else _destination(item, naming, plan)
+        plan.jobs.append(Job(item.path, destination))
+    _refuse_collisions(plan.jobs)
+    if skip_existing:
+        plan.skipped = [job for job in plan.jobs if os.path.lexists(job.destination)]
+        plan.jobs = [job for job in plan.jobs if not os.path.lexists(job.destination)]
+    return plan
+
+
+def _expand(inputs: Iterable[str], naming: Naming, recursive: bool, plan: Plan) -> list[_Input]:
+    found: list[_Input] = []
+    for text in inputs:
+        try:
+            found += _expand_one(text, naming, recursive, plan)
+        except FourfoldError as error:
+            plan.problems.append((text, error))
+    return found
+
+
+def _expand_one(text: str, naming: Naming, recursive: bool, plan: Plan) -> list[_Input]:
+    path = Path(text)
+    if not text:
+        raise PictureError("an empty name is no picture")
+    if _is_folder(path):
+        return [_Input(p, path) for p in _without_outputs(find_pictures(path, recursive), naming, plan)]
+    if not os.path.lexists(path) and glob.has_magic(text):
+        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207, takes absolute patterns, too
+        pictures = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+        found = [_Input(p, None) for p in _without_outputs(pictures, naming, plan)]
+        for folder in (p for p in matches if recursive and p.is_dir()):
+            found += _expand_one(str(folder), naming, recursive, plan)
+        if not found:
+            raise PictureError(f"{text}: no picture matches")
+        return found
+    if not os.path.lexists(path):
+        raise PictureError(f"{text}: no such file or folder")
+    return [_Input(path, None)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{path}: not a usable name ({error})") from error
+
+
+def _without_outputs(pictures: list[Path], naming: Naming, plan: Plan) -> list[Path]:
+    """Returns the pictures without those that an earlier run has made of others among them."""
+    if not naming.suffix:
+        return pictures
+    originals = {(p.parent, p.stem) for p in pictures}
+    kept = [
+        p
+        for p in pictures
+        if not (p.stem.endswith(naming.suffix) and (p.parent, p.stem.removesuffix(naming.suffix)) in originals)
+    ]
+    if len(kept) < len(pictures):
+        plan.notes.append(f"left out {len(pictures) - len(kept)} pictures that end in {naming.suffix}: earlier outputs")
+    return kept
+
+
+def _distinct(found: list[_Input]) -> list[_Input]:
+    seen: set[str] = set()
+    distinct = []
+    for item in found:
+        key = os.path.realpath(item.path)
+        if key not in seen:
+            seen.add(key)
+            distinct.append(item)
+    return distinct
+
+
+def _names_a_file(naming: Naming, found: list[_Input]) -> bool:
+    """Says whether ``-o`` is a file rather than a folder."""
+    output = naming.output
+    if output is None:
+        return False
+    path = Path(output)
+    if output.endswith(("/", os.sep)) or _is_folder(path):
+        return False
+    single = len(found) == 1 and found[0].root is None
+    if not single:
+        if path.is_file() or path.suffix.lower() in SUFFIXES:
+            raise UsageError(f"-o {output} is one file, but there are several inputs; give a folder")
+        return False
+    if not path.suffix:
+        return False
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"-o {output}: no picture format ends in {path.suffix!r}; there are {', '.join(sorted(SUFFIXES))} "
+            "(for a folder of that name, end it with a slash)"
+        )
+    if naming.ext != "auto" and format_named(naming.ext).name != SUFFIXES[path.suffix.lower()]:
+        raise UsageError(f"-o {output} and --ext {naming.ext} name two formats; give one of them")
+    return True
+
+
+def _destination(item: _Input, naming: Naming, plan: Plan) -> Path:
+    if naming.output is None:
+        folder = item.path.parent
+    elif item.root is None:
+        folder = Path(naming.output)
+    else:
+        folder = Path(naming.output) / item.path.parent.relative_to(item.root)
+    return folder / (item.path.stem + naming.suffix + _ending(item.path, naming, plan))
+
+
+def _ending(path: Path, naming: Naming, plan: Plan) -> str:
+    if naming.ext != "auto":
+        return format_named(naming.ext).suffixes[0]
+    own = SUFFIXES.get(path.suffix.lower())
+    if own in ("png", "tiff"):
+        return path.suffix  # both hold whatever comes
+    try:
+        opened = open_picture(path, max_pixels=2**62, all_frames=True)
+    except FourfoldError:
+        return path.suffix if own else ".png"  # whatever is wrong will be said when its turn comes
+    format = opened.format if own is None else FORMATS[own]
+    if format.name == "gif":
+        return _instead_of_gif(path, opened.frames, plan)
+    if max(opened.height, opened.width) * naming.scale > format.max_side_px:
+        plan.notes.append(f"{path}: too large for {format.name} when enlarged; written as PNG")
+        return ".png"
+    return path.suffix if own else format.suffixes[0]
+
+
+def _instead_of_gif(path: Path, frames: int, plan: Plan) -> str:
+    """Returns the ending for what becomes of a GIF: its 256 colours would not do."""
+    better = ".webp" if frames > 1 else ".png"
+    plan.notes.append(f"{path}: written as {better[1:].upper()}, which holds all colours; --ext gif keeps GIF")
+    return better
+
+
+def _refuse_collisions(jobs: list[Job]) -> None:
+    sources = {_key(job.source): job.source for job in jobs}
+    made: dict[str, Path] = {}
+    for job in jobs:
+        key = _key(job.destination)
+        if key in sources:
+            raise UsageError(f"{job.destination}: the output would replace an input; give --suffix or another -o")
+        if key in made:
+            raise UsageError(
+                f"{made[key]} and {job.source} would both become {job.destination}; "
+                "upscale them into different folders, or without --ext"
+            )
+        made[key] = job.source
+
+
+def _key(path: Path) -> str:
+    return os.path.normcase(os.path.realpath(path))

@@ -1,0 +1,93 @@
+"""Whole pictures in memory: a :class:`Picture` in, a larger one out, with everything that belongs to it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.errors import PictureError
+from fourfold.imaging import MAX_PIXELS, Metadata, Picture, enlarge_alpha, fill_hidden, read_picture
+from fourfold.upscaling.upscaler import Upscaler, load
+
+
+def upscale(
+    source: "str | Path | bytes | Picture | NDArray[Any]",
+    model: str | Path | None = None,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    fidelity: float | None = None,
+    faithful: str | Path | None = None,
+    max_memory: int | str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
+    """Returns a picture made larger; for several pictures, :func:`fourfold.load` the upscaler once.
+
+    Args:
+        source: a file, its bytes, a Picture, or an array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 2) and
+            (H, W, 4) with alpha; uint8, uint16 or float32 in 0..1.
+        model: a shipped name or a weights file; None for the best shipped one.
+        engine: "auto", "openvino" or "torch".
+        precision: "auto", "fp32" or "bf16".
+        fidelity: 0 (``model`` itself) to 1 (the faithful network).
+        faithful: the faithful network, a name or a file.
+        max_memory: for the upscaling itself; the result comes on top.
+        max_pixels: refuse larger files by their header.
+
+    Raises:
+        FourfoldError: see :func:`fourfold.load` and :func:`fourfold.imaging.read_picture`.
+    """
+    picture = _as_picture(source, max_pixels)
+    upscaler = load(
+        model, engine=engine, precision=precision, fidelity=fidelity, faithful=faithful, max_memory=max_memory
+    )
+    return upscale_picture(picture, upscaler)
+
+
+def upscale_picture(
+    picture: Picture,
+    upscaler: Upscaler,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Picture:
+    """Returns the picture made larger, with its alpha, colour profile, EXIF, XMP and DPI.
+
+    Args:
+        picture: what to enlarge.
+        upscaler: from :func:`fourfold.load`.
+        progress: called with the finished and all tiles.
+        cancelled: asked before every tile.
+
+    Raises:
+        CancelledError: once ``cancelled`` returns True.
+        EngineError: if the engine fails.
+    """
+    pixels, alpha = picture.pixels, picture.alpha
+    if alpha is not None:
+        pixels = fill_hidden(pixels, alpha)
+    enlarged = upscaler(pixels, progress=progress, cancelled=cancelled)
+    if alpha is not None:
+        rows = picture.height * upscaler.scale
+        alpha = enlarge_alpha(alpha, 0, picture.height, 0, rows, upscaler.scale)
+    return Picture(enlarged, alpha, _copy(picture.metadata))
+
+
+def _copy(metadata: Metadata) -> Metadata:
+    return replace(metadata, comments=dict(metadata.comments), notes=list(metadata.notes))
+
+
+def _as_picture(source: "str | Path | bytes | Picture | NDArray[Any]", max_pixels: int) -> Picture:
+    if isinstance(source, Picture):
+        return source
+    if not isinstance(source, np.ndarray):
+        return read_picture(source, max_pixels=max_pixels)
+    try:
+        if source.ndim == 3 and source.shape[2] in (2, 4):
+            return Picture(np.ascontiguousarray(source[:, :, :-1]), np.ascontiguousarray(source[:, :, -1]))
+        return Picture(source)
+    except ValueError as error:
+        raise PictureError(str(error)) from error

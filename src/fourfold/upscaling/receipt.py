@@ -1,0 +1,94 @@
+"""The receipt: what made this picture, for whoever meets it later; a JSON file beside it, or XMP inside it."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from fourfold.upscaling.upscaler import Upscaler
+from fourfold.version import __version__
+from fourfold.weights import WeightsFile
+
+#: XML namespace of the receipt's properties; a name, not an address to visit.
+NAMESPACE = "urn:fourfold:receipt:1"
+
+_PACKET = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
+    "{description}</rdf:RDF>\n</x:xmpmeta>\n"
+    '<?xpacket end="w"?>'
+)
+
+
+def make_receipt(upscaler: Upscaler, settings: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+    """Returns the receipt of one upscaled picture, ready for JSON.
+
+    Args:
+        upscaler: what upscaled it.
+        settings: what else decided the result: quality, fidelity...
+        source: the input's ``name``, ``sha256``, ``width`` and ``height``.
+    """
+    config = upscaler.weights.config
+    return {
+        "statement": "Enlarged by a neural network: fine detail is estimated, not recorded.",
+        "software": f"Fourfold {__version__}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "input": source,
+        "model": {
+            "name": upscaler.name,
+            "architecture": config.architecture,
+            "sha256": upscaler.weights.sha256,
+            "scale": upscaler.scale,
+            "made_of": [_weights(w) for w in upscaler.made_of] if len(upscaler.made_of) > 1 else None,
+        },
+        "settings": {
+            "engine": upscaler.engine,
+            "precision": upscaler.precision,
+            "device": upscaler.device,
+            **settings,
+        },
+    }
+
+
+def _weights(weights: WeightsFile) -> dict[str, str]:
+    return {"name": weights.config.name or weights.path.stem, "sha256": weights.sha256}
+
+
+def embed_receipt(xmp: bytes | None, receipt: dict[str, Any]) -> bytes:
+    """Returns an XMP packet that holds the receipt, beside what was in it already.
+
+    The receipt is one property, ``receipt``, whose text is its JSON; a receipt that is there already is replaced.
+    """
+    text = _escape(json.dumps(receipt, sort_keys=True))
+    description = (
+        f'<rdf:Description rdf:about="" xmlns:fourfold="{NAMESPACE}">\n'
+        f"<fourfold:receipt>{text}</fourfold:receipt>\n</rdf:Description>\n"
+    )
+    packet = _without_receipt(xmp.decode("utf-8", "replace").rstrip("\0")) if xmp else ""
+    end = packet.rfind("</rdf:RDF>")
+    if end < 0:  # no packet, or one without the usual RDF, to which nothing can be added
+        return _PACKET.format(description=description).encode()
+    return (packet[:end] + description + packet[end:]).encode()
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def read_embedded_receipt(xmp: bytes) -> dict[str, Any] | None:
+    """Returns the receipt in an XMP packet, or None if there is none."""
+    found = re.search(r"<fourfold:receipt>(.*?)</fourfold:receipt>", xmp.decode("utf-8", "replace"), re.DOTALL)
+    if found is None:
+        return None
+    text = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    try:
+        receipt = json.loads(text)
+    except ValueError:
+        return None
+    return receipt if isinstance(receipt, dict) else None
+
+
+def _without_receipt(packet: str) -> str:
+    pattern = rf'<rdf:Description rdf:about="" xmlns:fourfold="{NAMESPACE}">.*?</rdf:Description>\s*'
+    return re.sub(pattern, "", packet, flags=re.DOTALL)

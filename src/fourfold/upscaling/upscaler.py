@@ -1,0 +1,325 @@
+"""The upscaler: a network, an engine and exact tiles behind one call."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.errors import CancelledError, EngineError, PictureError, UsageError
+from fourfold.imaging import to_integers, to_unit
+from fourfold.upscaling import luma
+from fourfold.upscaling.engines import Engine, OutOfMemoryError, create
+from fourfold.upscaling.folding import folded
+from fourfold.upscaling.graph import Graph
+from fourfold.upscaling.interpolation import interpolate
+from fourfold.upscaling.tiles import Grid, Span, are_shipped, plan, sufficient_halo_px
+from fourfold.weights import WeightsFile, default_name, load_weights
+
+Progress = Callable[[int, int], None]
+Cancelled = Callable[[], bool]
+
+DEFAULT_MAX_MEMORY = 1 << 30
+
+#: The faithful end of the fidelity dial when none is named.
+FAITHFUL = "srresnet-mse"
+
+#: BT.601 luma in full range, for what a colour network makes of a grey picture.
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+
+#: float32 copies of a tile's output that exist at once beside the network's own tensors.
+_END_COPIES = 4
+
+#: Larger windows bring nothing and delay progress and cancelling.
+_MAX_WINDOW_PX = 512 * 512
+
+
+class RowSource(Protocol):
+    """A picture read from top to bottom, such as one that is being decoded.
+
+    Attributes:
+        height: rows.
+        width: columns.
+        channels: 1 or 3.
+        dtype: uint8, uint16 or float32.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: Any
+
+    def read(self, top: int, bottom: int) -> NDArray[Any]:
+        """Returns rows ``top`` to ``bottom``, (rows, width, channels). Each row is asked for once, in order."""
+        ...
+
+
+class ArraySource:
+    """An array in memory as a row source; (H, W, 1) or (H, W, 3)."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.height, self.width, self.channels = array.shape
+        self.dtype = array.dtype
+        self._array = array
+
+    def read(self, top: int, bottom: int) -> NDArray[Any]:
+        """Returns rows ``top`` to ``bottom``."""
+        return self._array[top:bottom]
+
+
+class Upscaler:
+    """Upscales pictures with one network on one engine.
+
+    Args:
+        weights: a loaded weights file.
+        engine: "auto", "openvino" or "torch".
+        precision: "auto", "fp32" or "bf16".
+        max_memory: bytes that upscaling may take on top of what the engine holds at start, or text such as "1G".
+        made_of: the files that interpolated weights were made of, if they were.
+
+    Attributes:
+        name: of the model.
+        scale: how many times as large the result is, 4 for the shipped models.
+        engine: "openvino" or "torch".
+        precision: "fp32" or "bf16".
+        device: "cpu", "cuda"...
+        weights: the weights file.
+        halo_px: what a tile reads beyond its edges.
+        max_window_px: largest tile, halo included; follows from ``max_memory``.
+
+    Raises:
+        UsageError: for an unknown engine or precision, or a limit that is no size.
+        EngineError: if the engine cannot run here.
+    """
+
+    def __init__(
+        self,
+        weights: WeightsFile,
+        *,
+        engine: str = "auto",
+        precision: str = "auto",
+        max_memory: int | str | None = None,
+        made_of: Sequence[WeightsFile] = (),
+    ) -> None:
+        self.weights = weights
+        self.name = weights.config.name or weights.path.stem
+        self.max_memory = parse_size(max_memory)
+        self._graph: Graph = folded(weights)
+        made_of = made_of or (weights,)
+        self.made_of = tuple(made_of)
+        # a shipped network will be used again; a point on the fidelity dial hardly ever
+        cache = len(made_of) == 1 and are_shipped(made_of)
+        self._engine: Engine = create(self._graph, engine, precision, cache=cache)
+        self._exact: Engine | None = None
+        self.scale = self._graph.scale
+        self.halo_px = sufficient_halo_px(self._graph, *made_of)
+        self.max_window_px = self._fitting_window_px()
+        self.engine, self.precision, self.device = self._engine.name, self._engine.precision, self._engine.device
+
+    def __call__(
+        self, array: NDArray[Any], *, progress: Progress | None = None, cancelled: Cancelled | None = None
+    ) -> NDArray[Any]:
+        """Returns the picture ``scale`` times as large, in the dtype and the number of axes that it came in.
+
+        Args:
+            array: (H, W, 3), (H, W) or (H, W, 1); RGB; uint8, uint16, or float32 in 0..1.
+            progress: called with the finished and all tiles.
+            cancelled: asked before every tile.
+
+        Raises:
+            PictureError: for another shape or dtype, an empty picture, or NaN.
+            CancelledError: once ``cancelled`` returns True.
+            EngineError: if the engine fails.
+        """
+        picture = _check(array)
+        height, width, channels = picture.shape
+        result = np.empty((height * self.scale, width * self.scale, channels), picture.dtype)
+        row = 0
+        for band in self.stream(ArraySource(picture), progress=progress, cancelled=cancelled):
+            result[row : row + len(band)] = band
+            row += len(band)
+        return result[:, :, 0] if array.ndim == 2 else result
+
+    def stream(
+        self, source: RowSource, *, progress: Progress | None = None, cancelled: Cancelled | None = None
+    ) -> Iterator[NDArray[Any]]:
+        """Yields the upscaled picture in bands of rows, top to bottom, (rows, scale * width, channels).
+
+        Memory stays within ``max_memory`` whatever the picture's size: rows are read when they are needed and
+        forgotten afterwards. Where the memory does not suffice after all, tiles are halved and the work goes on.
+
+        Raises:
+            As calling the upscaler.
+        """
+        rows = _Rows(source)
+        window_px = self.max_window_px
+        grid = self._plan(source, window_px)
+        done, band = 0, 0
+        while band < len(grid.rows):
+            span = grid.rows[band]
+            rows.need(span)
+            try:
+                parts = []
+                for column in grid.columns:
+                    if cancelled is not None and cancelled():
+                        raise CancelledError("stopped")
+                    parts.append(self._tile(rows.window(column), span, column, source))
+                    done += 1
+                    if progress is not None:
+                        progress(done, max(done, grid.tiles))
+            except OutOfMemoryError:
+                window_px //= 2
+                if window_px < 64:
+                    raise
+                done -= len(parts)
+                grid, band = self._plan(source, window_px, span.core_start), 0
+                continue
+            band += 1
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _plan(self, source: RowSource, window_px: int, first_row: int = 0) -> Grid:
+        # a band of output and the rows that it was made of may take a quarter of the memory
+        bytes_per_px = (2 * self.scale**2 + 1) * source.channels * np.dtype(source.dtype).itemsize
+        rows_px = self.max_memory // 4 // bytes_per_px
+        return plan(source.height, source.width, self.halo_px, window_px, rows_px, first_row)
+
+    def _fitting_window_px(self) -> int:
+        bytes_per_value = 2 if self._engine.precision == "bf16" else 4
+        inside = self._graph.peak_values(in_place=self._engine.name == "openvino") * bytes_per_value
+        ends = _END_COPIES * 3 * self.scale**2 * 4
+        return max(64, min(_MAX_WINDOW_PX, int(self.max_memory * 0.6 / (inside + ends))))
+
+    def _tile(self, window: NDArray[Any], row: Span, column: Span, source: RowSource) -> NDArray[Any]:
+        """Returns the core of one tile, upscaled, in the source's dtype."""
+        unit = to_unit(window)
+        rgb = np.repeat(unit, 3, axis=2) if source.channels == 1 else unit
+        sr = self._run(rgb)
+        s = self.scale
+        sr = sr[
+            (row.core_start - row.start) * s : (row.core_stop - row.start) * s,
+            (column.core_start - column.start) * s : (column.core_stop - column.start) * s,
+        ]
+        if source.channels == 1:
+            sr = (sr @ _GREY)[..., None]
+        if np.issubdtype(source.dtype, np.integer):
+            return np.asarray(to_integers(sr, source.dtype))
+        return np.clip(sr, 0.0, 1.0).astype(source.dtype, copy=False)
+
+    def _run(self, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns a window through the network; once more in fp32 where bf16 gave NaN or infinity."""
+        sr = luma.run(self._engine, self._graph, rgb)
+        if np.isfinite(sr.sum()):
+            return sr
+        if self.precision != "fp32":
+            if self._exact is None:
+                self._exact = create(self._graph, self.engine, "fp32")
+            sr = luma.run(self._exact, self._graph, rgb)
+            if np.isfinite(sr.sum()):
+                return sr
+        if not np.isfinite(rgb).all():
+            raise PictureError("the picture holds NaN or infinity; its values must lie in 0..1")
+        raise EngineError(f"{self.name} gives NaN or infinity for this picture, in fp32 too; its weights are damaged")
+
+
+class _Rows:
+    """The rows of a source that are still needed."""
+
+    def __init__(self, source: RowSource) -> None:
+        self._source = source
+        self._top = 0
+        self._kept = np.empty((0, source.width, source.channels), source.dtype)
+        self._span: Span | None = None
+
+    def need(self, span: Span) -> None:
+        """Reads up to the span's end and forgets what lies before its start."""
+        bottom = self._top + len(self._kept)
+        kept = self._kept[max(0, span.start - self._top) :]
+        if span.stop > bottom:
+            kept = np.concatenate([kept, self._source.read(bottom, span.stop)])
+        self._top, self._kept, self._span = span.start, kept, span
+
+    def window(self, column: Span) -> NDArray[Any]:
+        """Returns the current span's rows in a span of columns."""
+        assert self._span is not None
+        return self._kept[: self._span.stop - self._span.start, column.start : column.stop]
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    fidelity: float | None = None,
+    faithful: str | Path | None = None,
+    max_memory: int | str | None = None,
+) -> Upscaler:
+    """Returns an upscaler, ready to be called with pictures.
+
+    Args:
+        model: a shipped name such as "srgan", or a weights file; None for the best shipped one.
+        engine: "auto", "openvino" (CPU) or "torch" (CUDA, MPS, CPU).
+        precision: "auto", "fp32" or "bf16".
+        fidelity: 0 (``model`` itself) to 1 (the faithful network); None is ``model`` itself.
+        faithful: the faithful network, a name or a file; "srresnet-mse" where it is not given.
+        max_memory: bytes, or text such as "1G"; what upscaling may take beyond what the engine holds at start.
+
+    Raises:
+        UnknownModelError: if there is no such model.
+        WeightsError: if a weights file is damaged.
+        UsageError: for a wrong option.
+        EngineError: if the engine cannot run here.
+    """
+    weights, made_of = resolve(model, fidelity=fidelity, faithful=faithful)
+    return Upscaler(weights, engine=engine, precision=precision, max_memory=max_memory, made_of=made_of)
+
+
+def resolve(
+    model: str | Path | None = None, *, fidelity: float | None = None, faithful: str | Path | None = None
+) -> tuple[WeightsFile, list[WeightsFile]]:
+    """Returns the weights that a model and a fidelity name, and the files that they are made of.
+
+    Raises:
+        UnknownModelError: if there is no such model.
+        WeightsError: if a weights file is damaged.
+        UsageError: for a fidelity out of range, networks that do not fit, or a faithful one without a fidelity.
+    """
+    weights = load_weights(model if model is not None else default_name())
+    if fidelity is None:
+        if faithful is not None:
+            raise UsageError("a faithful network is named without a fidelity; give a fidelity from 0 to 1")
+        return weights, [weights]
+    other = load_weights(faithful or FAITHFUL)
+    return interpolate(weights, other, fidelity), [weights, other]
+
+
+def parse_size(size: int | str | None) -> int:
+    """Returns a size in bytes from a number, or text such as "800M", "1G" or "1.5 GiB" (powers of 1024).
+
+    Raises:
+        UsageError: for text that is no size, or less than 16 MiB.
+    """
+    if size is None:
+        return DEFAULT_MAX_MEMORY
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(size), re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"{size!r} is no size; write it like 800M or 1.5G")
+    value = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))
+    if value < 16 << 20:
+        raise UsageError(f"a limit of {size} is too small to work in; give at least 16M")
+    return value
+
+
+def _check(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns a picture as (H, W, C), checked."""
+    if not isinstance(array, np.ndarray):
+        raise PictureError(f"a picture is a numpy array, not {type(array).__name__}")
+    picture = array[..., None] if array.ndim == 2 else array
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3):
+        raise PictureError(f"a picture has the shape (H, W), (H, W, 1) or (H, W, 3), not {array.shape}")
+    if 0 in picture.shape:
+        raise PictureError(f"cannot upscale an empty picture of shape {array.shape}")
+    if picture.dtype not in (np.uint8, np.uint16, np.float32):
+        raise PictureError(f"a picture is uint8, uint16 or float32 in 0..1, not {picture.dtype}")
+    return picture

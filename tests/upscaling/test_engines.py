@@ -1,0 +1,188 @@
+"""Every engine gives what the torch network gives; precision, choice, and failing in an orderly way."""
+
+import numpy as np
+import pytest
+import torch
+
+from fourfold.errors import EngineError, UsageError, WeightsError
+from fourfold.imaging import imresize, read_rgb
+from fourfold.networks import from_weights
+from fourfold.upscaling import Upscaler, create, engines, folded, load
+from fourfold.upscaling.engines import openvino as openvino_engine
+from fourfold.upscaling.folding import convolve_before_shuffle, regroup
+from fourfold.upscaling.graph import Convolution, Graph, Input, Shuffle
+from fourfold.weights import WeightsConfig, load_weights, shipped_names, write_weights
+from tests.conftest import make_tensors
+
+NETWORKS = [
+    ("srresnet", {"blocks": 2, "width": 8}),
+    ("srresnet", {"blocks": 1, "width": 8, "prelu": "channel"}),
+    ("srresnet", {"blocks": 1, "width": 8, "scale": 2}),
+    ("srresnet", {"blocks": 1, "width": 8, "scale": 8, "batch_norm": False}),
+    ("srcnn", {"width": 8, "inner": 8}),
+    ("espcn", {"width": 8, "inner": 8}),
+    ("espcn", {"width": 8, "inner": 8, "activation": "relu", "scale": 2}),
+    ("drcn", {"width": 8, "recursions": 3}),
+]
+
+
+@pytest.fixture(params=NETWORKS, ids=lambda p: f"{p[0]}-{'-'.join(map(str, p[1].values()))}")
+def weights(request, tmp_path):
+    architecture, parameters = request.param
+    path = tmp_path / "w.safetensors"
+    write_weights(path, WeightsConfig(architecture, parameters, name="w"), make_tensors(architecture, parameters))
+    return load_weights(path)
+
+
+def reference(weights, picture):
+    """The network itself, in torch, on an (H, W, 3) float32 picture."""
+    with torch.inference_mode():
+        return from_weights(weights)(torch.from_numpy(picture.transpose(2, 0, 1)[None]))[0].numpy().transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.02)])
+def test_an_engine_equals_the_network(weights, engine, precision, tolerance):
+    picture = np.random.default_rng(1).random((13, 22, 3), dtype=np.float32)
+    expected = reference(weights, picture).clip(0, 1)
+    found = Upscaler(weights, engine=engine, precision=precision)(picture)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= tolerance
+
+
+def test_pictures_of_all_sizes_run_on_one_engine(tiny_weights):
+    weights = load_weights(tiny_weights)
+    upscaler = Upscaler(weights, engine="openvino", precision="fp32")
+    for height, width in [(1, 1), (3, 5), (17, 4), (1, 30), (40, 33)]:
+        picture = np.random.default_rng(2).random((height, width, 3), dtype=np.float32)
+        assert np.abs(upscaler(picture) - reference(weights, picture).clip(0, 1)).max() <= 1e-4
+
+
+def test_bf16_keeps_the_values_of_8_bits_exact():
+    """A network that hardly changes its input: what bfloat16 does to 0..255 shows undiluted."""
+    weight = np.zeros((12, 3, 1, 1), np.float32)
+    weight[np.arange(12), np.arange(12) % 3] = 255 / 256  # so that neither weights nor outputs need rounding
+    graph = Graph((Input(3), Convolution(0, weight, np.zeros(12, np.float32)), Shuffle(1, 2)), scale=2)
+    levels = np.arange(256, dtype=np.float32).reshape(1, 1, 16, 16).repeat(3, axis=1) / 255
+    for engine in ("openvino", "torch"):
+        found = create(graph, engine, "bf16").run(levels)[:, :, ::2, ::2]
+        assert np.abs(found - levels * np.float32(255 / 256)).max() < 1e-6
+
+
+def test_the_receptive_field_is_exact():
+    """A change at the halo's distance reaches the output; one pixel further it does not."""
+    parameters = {"blocks": 2, "width": 8}
+    tensors = {name: np.abs(tensor) for name, tensor in make_tensors("srresnet", parameters).items()}
+    graph = folded(_weights("srresnet", parameters, tensors))
+    size = 2 * graph.halo_px + 9
+    engine, middle = create(graph, "openvino", "fp32"), size // 2
+    flat = np.full((1, 3, size, size), 0.5, np.float32)
+    before = engine.run(flat)
+
+    def reaches(distance):
+        changed = flat.copy()
+        changed[:, :, middle, middle + distance] = 1.0
+        cell = slice(4 * middle, 4 * middle + 4)
+        return np.any(engine.run(changed)[:, :, cell, cell] != before[:, :, cell, cell])
+
+    assert not reaches(graph.halo_px + 1)
+    assert reaches(graph.halo_px - 1)
+
+
+def _weights(architecture, parameters, tensors):
+    from pathlib import Path
+
+    from fourfold.weights import WeightsFile, resolve_parameters
+
+    config = WeightsConfig(architecture, resolve_parameters(architecture, parameters), name="w")
+    return WeightsFile(config, tensors, "0" * 64, Path("w.safetensors"))
+
+
+@pytest.mark.parametrize(("factor", "kernel"), [(2, 9), (2, 3), (3, 5), (4, 1)])
+def test_a_convolution_before_the_shuffle_equals_one_after_it(factor, kernel):
+    rng = np.random.default_rng(3)
+    weight = rng.standard_normal((3, 5, kernel, kernel)).astype(np.float32)
+    x = torch.from_numpy(rng.standard_normal((1, 5 * factor**2, 6, 7)).astype(np.float32))
+    order = torch.from_numpy(regroup(np.arange(5 * factor**2, dtype=np.float32), factor)).long()
+    after = torch.conv2d(torch.pixel_shuffle(x, factor), torch.from_numpy(weight), padding=kernel // 2)
+    coarse = torch.from_numpy(convolve_before_shuffle(weight, factor))
+    before = torch.conv2d(x[:, order], coarse, padding=coarse.shape[2] // 2)
+    back = torch.argsort(torch.from_numpy(regroup(np.arange(3 * factor**2, dtype=np.float32), factor)).long())
+    assert torch.allclose(torch.pixel_shuffle(before[:, back], factor), after, atol=1e-4)
+
+
+def test_multiply_adds_of_the_papers_network():
+    weights = _weights("srresnet", {}, make_tensors("srresnet", {}))
+    # 9x9 head, 33 3x3 in the body, two upsamplings; the 9x9 tail counts as the 5x5 on 256 maps that it runs as
+    expected = 81 * 3 * 64 + 33 * 9 * 64**2 + 9 * 64 * 256 * (1 + 4) + 4 * 25 * 256 * 12
+    assert folded(weights).multiply_adds(1, 1) == expected
+    assert folded(weights).halo_px == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"engine": "tensorflow"}, UsageError, "no engine 'tensorflow'; there are auto, openvino, torch"),
+        ({"precision": "fp16"}, UsageError, "no precision 'fp16'; there are auto, fp32, bf16"),
+        ({"max_memory": "much"}, UsageError, "'much' is no size; write it like 800M or 1.5G"),
+        ({"max_memory": 1000}, UsageError, "too small to work in"),
+        ({"fidelity": 1.5}, UsageError, "goes from 0"),
+        ({"faithful": "srresnet-mse"}, UsageError, "without a fidelity"),
+    ],
+)
+def test_wrong_options(tiny_weights, options, error, message):
+    if "fidelity" in options:
+        options = {**options, "faithful": tiny_weights}
+    with pytest.raises(error, match=message):
+        load(tiny_weights, **options)
+
+
+def test_an_engine_that_is_not_installed_names_the_remedy(tiny_weights, monkeypatch):
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"pip install 'fourfold\[torch\]'"):
+        load(tiny_weights, engine="torch")
+    assert engines.available() == []
+
+
+def test_a_device_that_is_not_there(tiny_weights):
+    from fourfold.upscaling.engines.torch import TorchEngine
+
+    with pytest.raises(EngineError, match="cuda:99"):
+        TorchEngine(folded(load_weights(tiny_weights)), "fp32", device="cuda:99")
+
+
+def test_an_unknown_architecture(tiny_weights, monkeypatch):
+    from fourfold.upscaling import folding
+
+    monkeypatch.setattr(folding, "ARCHITECTURES", {})
+    with pytest.raises(WeightsError, match="no engine runs the architecture 'srresnet'"):
+        load(tiny_weights)
+
+
+def test_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOURFOLD_CACHE", str(tmp_path / "c"))
+    assert openvino_engine.cache_folder() == tmp_path / "c" / "openvino"
+    monkeypatch.setenv("FOURFOLD_CACHE", "")
+    assert openvino_engine.cache_folder() is None
+    monkeypatch.setenv("FOURFOLD_CACHE", "/dev/null/nowhere")
+    assert openvino_engine.cache_folder() is None
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize(
+    "name", [n for n in shipped_names() if n.startswith(("srresnet", "srgan"))] or ["none shipped"]
+)
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_bf16_loses_less_than_a_fiftieth_decibel_on_set5(data_folder, name, engine):
+    from fourfold.evaluation.metrics import psnr
+
+    if name == "none shipped":
+        pytest.skip("no weights are shipped yet")
+    exact, fast = load(name, engine="openvino", precision="fp32"), load(name, engine=engine, precision="bf16")
+    lost = []
+    for path in sorted((data_folder / "bench" / "Set5").glob("*.png")):
+        hr = read_rgb(path)
+        hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
+        lr = imresize(hr, 0.25)
+        lost.append(psnr(exact(lr), hr) - psnr(fast(lr), hr))
+    assert np.mean(lost) <= 0.02

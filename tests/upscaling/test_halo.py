@@ -1,0 +1,39 @@
+"""Every shipped network: tiles with the measured halo give what the whole picture gives, to within 1/255."""
+
+import numpy as np
+import pytest
+
+from fourfold.upscaling import create, folded, load, luma
+from fourfold.upscaling.tiles import SHIPPED_HALO_PX, sufficient_halo_px
+from fourfold.weights import load_weights, shipped_names
+from tests.conftest import make_photo
+
+CUT_PX = 20
+
+
+@pytest.mark.parametrize("name", shipped_names() or [pytest.param("", marks=pytest.mark.skip("nothing is shipped"))])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_cut_is_not_felt_beyond_the_halo(name, precision):
+    """The worst case: both axes cut inside noise and inside a picture, all values near the cut compared."""
+    weights = load_weights(name)
+    graph = folded(weights)
+    halo_px = sufficient_halo_px(graph, weights)
+    engine = create(graph, "openvino", precision)
+    size = CUT_PX + halo_px + 12
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.uint8)
+    for picture in (noise, make_photo(size, size)):
+        lr = picture.astype(np.float32) / 255
+        whole = luma.run(engine, graph, lr).clip(0, 1)
+        cut = luma.run(engine, graph, lr[CUT_PX:, CUT_PX:]).clip(0, 1)
+        inside, kept = graph.scale * (CUT_PX + halo_px), graph.scale * halo_px
+        assert np.abs(whole[inside:, inside:] - cut[kept:, kept:]).max() <= 1.001 / 255
+
+
+def test_only_shipped_files_get_the_measured_halo(tiny_weights, tmp_path):
+    weights = load_weights(tiny_weights)
+    assert load(tiny_weights).halo_px == folded(weights).halo_px == 12
+    for name in shipped_names():
+        shipped = load_weights(name)
+        graph = folded(shipped)
+        assert sufficient_halo_px(graph, shipped) == min(SHIPPED_HALO_PX, graph.halo_px)
+        assert sufficient_halo_px(graph, shipped, weights) == graph.halo_px

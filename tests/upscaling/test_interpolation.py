@@ -1,0 +1,57 @@
+"""The fidelity dial: its two ends, its middle, and what does not fit together."""
+
+import numpy as np
+import pytest
+
+from fourfold.errors import UsageError
+from fourfold.upscaling import interpolate, load
+from fourfold.weights import WeightsConfig, load_weights, write_weights
+from tests.conftest import make_photo, make_tensors
+
+
+def written(folder, name, seed=0, architecture="srresnet", **parameters):
+    parameters = parameters or {"blocks": 1, "width": 8}
+    path = folder / f"{name}.safetensors"
+    return write_weights(
+        path, WeightsConfig(architecture, parameters, name=name), make_tensors(architecture, parameters, seed)
+    )
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return written(tmp_path, "sharp", 1), written(tmp_path, "faithful", 2)
+
+
+def test_the_ends_are_the_networks_themselves(pair):
+    photo = make_photo(12, 14)
+    sharp, faithful = pair
+    for fidelity, end in ((0.0, sharp), (1.0, faithful)):
+        dialled = load(sharp, fidelity=fidelity, faithful=faithful, precision="fp32")
+        assert np.array_equal(dialled(photo), load(end, precision="fp32")(photo))
+
+
+def test_between_lie_the_means_of_the_weights(pair):
+    one, two = map(load_weights, pair)
+    middle = interpolate(one, two, 0.25)
+    for name, tensor in middle.tensors.items():
+        assert tensor.dtype == np.float32
+        assert np.allclose(tensor, 0.75 * one.tensors[name] + 0.25 * two.tensors[name], atol=1e-6)
+    assert middle.config.name == "sharp to faithful, fidelity 0.25"
+    assert len({one.sha256, two.sha256, middle.sha256}) == 3
+
+
+@pytest.mark.parametrize("fidelity", [-0.1, 1.1, float("nan")])
+def test_a_fidelity_out_of_range(pair, fidelity):
+    one, two = map(load_weights, pair)
+    with pytest.raises(UsageError, match="the fidelity is"):
+        interpolate(one, two, fidelity)
+
+
+def test_networks_that_do_not_fit(tmp_path, pair):
+    sharp = load_weights(pair[0])
+    wider = load_weights(written(tmp_path, "wider", width=16, blocks=1))
+    other = load_weights(written(tmp_path, "other", architecture="srcnn", width=8))
+    with pytest.raises(UsageError, match="their width is 8 and 16"):
+        interpolate(sharp, wider, 0.5)
+    with pytest.raises(UsageError, match=r"sharp \(srresnet\) and other \(srcnn\)"):
+        interpolate(sharp, other, 0.5)
