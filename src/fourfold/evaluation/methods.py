@@ -1,0 +1,293 @@
+"""Methods: anything that turns an LR picture into one four times as large, or has done so elsewhere.
+
+============================  =====================================================================
+``bicubic``, ``nearest`` ...  the house's resampler; also ``bilinear`` and ``lanczos``
+``srresnet-mse``, ...         a shipped model, run by the same ``Upscaler`` as everywhere
+``path/to/file.safetensors``  any weights file
+``NAME=DIR``                  result pictures of another program; their naming is found out
+``NAME=DIR/{name}_x4.png``    the same with the naming given; ``{set}`` is the set's name
+``hr``                        the originals themselves: what every other method is up against
+============================  =====================================================================
+"""
+
+import contextlib
+import difflib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.errors import DataError, EngineError, EvaluationError, FourfoldError, UnknownModelError, UsageError
+from fourfold.evaluation.cost import Cost, network_cost
+from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, pictures_in, read_pixels
+from fourfold.imaging import imresize
+from fourfold.imaging.resampling import Kernel
+from fourfold.weights import WeightsFile, load_weights, shipped_names
+
+Pixels = NDArray[Any]
+
+KERNELS: dict[str, Kernel] = {
+    "nearest": "nearest",
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+    "lanczos": "lanczos",
+}
+
+
+class Method(Protocol):
+    """What the benchmark asks of a method.
+
+    Attributes:
+        name: what the results call it.
+        timed: whether :meth:`restore` does the work, so that its seconds mean something.
+    """
+
+    name: str
+    timed: bool
+
+    def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
+        """Returns the picture four times as large, (H, W, 3), integers."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """Returns what must stand beside its numbers: kind, hashes, cost, engine."""
+        ...
+
+
+@dataclass
+class Resampler:
+    """An interpolation kernel; the LR picture enlarged and rounded to its own depth."""
+
+    name: str
+    kernel: Kernel
+    timed: bool = True
+
+    def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
+        """Returns the enlarged LR picture."""
+        return imresize(pair.lr, SCALE, kernel=self.kernel)
+
+    def about(self) -> dict[str, Any]:
+        """Returns its kernel."""
+        return {"kind": "resampler", "kernel": self.kernel}
+
+
+@dataclass
+class Original:
+    """The original itself: PSNR inf, SSIM 1, and the NIQE that a perfect method would reach."""
+
+    name: str = "hr"
+    timed: bool = False
+
+    def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
+        """Returns the original."""
+        return pair.hr
+
+    def about(self) -> dict[str, Any]:
+        """Returns its kind."""
+        return {"kind": "original"}
+
+
+class Network:
+    """A shipped model or a weights file, run by the house's Upscaler.
+
+    Args:
+        name: what the results call it.
+        model: shipped name or path.
+        engine: "auto", "openvino" or "torch".
+        precision: "auto", "fp32" or "bf16".
+
+    Raises:
+        FourfoldError: if the weights or the engine cannot be used.
+    """
+
+    timed = True
+
+    def __init__(self, name: str, model: str | Path, engine: str = "auto", precision: str = "auto") -> None:
+        from fourfold.upscaling import load  # an engine is heavy; the resamplers need none
+
+        self.name = name
+        self.weights: WeightsFile = load_weights(model)
+        self._upscaler = load(model, engine=engine, precision=precision)
+        if self._upscaler.scale != SCALE:
+            raise UsageError(f"{name} enlarges {self._upscaler.scale}x; the benchmark is {SCALE}x")
+        # the first call of an engine takes longer than all others; its time belongs to no picture
+        with contextlib.suppress(EngineError):  # what fails here fails on a picture, and is named there
+            self._upscaler(np.zeros((16, 16, 3), np.uint8))
+
+    def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
+        """Returns the network's picture.
+
+        Raises:
+            EngineError: if the engine fails or gives values that are not finite.
+        """
+        return np.asarray(self._upscaler(pair.lr))
+
+    def about(self) -> dict[str, Any]:
+        """Returns architecture, hash, training, cost and engine."""
+        config = self.weights.config
+        cost: Cost = network_cost(config.architecture, config.parameters)
+        return {
+            "kind": "network",
+            "architecture": config.architecture,
+            "weights_sha256": self.weights.sha256,
+            "updates": config.updates,
+            "engine": str(self._upscaler.engine),
+            "precision": str(self._upscaler.precision),
+            "parameters": cost.parameters,
+            "multiply_adds_per_pixel": cost.multiply_adds_per_pixel,
+        }
+
+
+class ResultFolder:
+    """Result pictures of another program, found by name.
+
+    Args:
+        name: what the results call it; also helps to tell its pictures from others in the same folder.
+        location: a folder, or a path with ``{name}`` (the picture's name without ending) and perhaps ``{set}``.
+    """
+
+    timed = False
+
+    def __init__(self, name: str, location: str) -> None:
+        self.name, self.location = name, location
+        self._naming: dict[str, Naming] = {}
+
+    def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
+        """Returns the picture from the folder.
+
+        Raises:
+            DataError: if it is missing, or the naming cannot be found out.
+            PictureError: if it cannot be read.
+        """
+        if of.name not in self._naming:
+            self._naming[of.name] = self._find_naming(of)
+        path = self._naming[of.name].path(entry)
+        if path is None:
+            raise DataError(f"{self.name} has no picture for {entry.image} in {self._naming[of.name].folder}")
+        return read_pixels(path)[0]
+
+    def about(self) -> dict[str, Any]:
+        """Returns the folder and, per set, the naming that was found."""
+        return {"kind": "results", "folder": self.location, "naming": {s: n.text for s, n in self._naming.items()}}
+
+    def _find_naming(self, of: BenchmarkSet) -> "Naming":
+        if "{name}" in self.location:
+            path = Path(self.location.replace("{set}", of.name))
+            prefix, suffix = path.stem.split("{name}", 1)
+            return Naming(path.parent, prefix, suffix)
+        return find_naming(_folder_of(Path(self.location), of), [e.key for e in of.entries], self.name)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a program named its results: ``prefix + picture's name + suffix``, any picture format."""
+
+    folder: Path
+    prefix: str
+    suffix: str
+
+    @property
+    def text(self) -> str:
+        """The naming as it can be given: ``{name}_x4``."""
+        return f"{self.prefix}{{name}}{self.suffix}"
+
+    def path(self, entry: Entry) -> Path | None:
+        """Returns the file of an entry, or None."""
+        wanted = f"{self.prefix}{entry.key}{self.suffix}"
+        return next((p for p in pictures_in(self.folder) if p.stem == wanted), None)
+
+
+def find_naming(folder: Path, keys: Sequence[str], method: str) -> Naming:
+    """Returns the naming that fits the most pictures of a set.
+
+    Among several that fit equally many (a folder with the results of several programs), the one that holds the
+    method's name wins, then the bare name.
+
+    Raises:
+        DataError: if nothing fits, or several namings do and none stands out.
+    """
+    stems = [path.stem for path in pictures_in(folder)]
+    votes = Counter(
+        (stem[:at], stem[at + len(key) :])
+        for stem in stems
+        for key in keys
+        for at in [m.start() for m in re.finditer(re.escape(key), stem)]
+    )
+    if not votes:
+        raise DataError(
+            f"{method}: no file in {folder} is named after {keys[0]!r} or another picture of the set; "
+            f"give the naming, as in {method}={folder}/{{name}}.png"
+        )
+    most = max(votes.values())
+    best = [pair for pair, count in votes.items() if count == most]
+    named = [pair for pair in best if method.lower() in (pair[0] + pair[1]).lower()]
+    for choice in (best, named, [pair for pair in best if pair == ("", "")]):
+        if len(choice) == 1:
+            return Naming(folder, *choice[0])
+    patterns = ", ".join(sorted(f"{prefix}{{name}}{suffix}" for prefix, suffix in best)[:6])
+    raise DataError(
+        f"{method}: several namings fit {folder}: {patterns}; give one, as in {method}={folder}/PATTERN.png"
+    )
+
+
+def _folder_of(root: Path, of: BenchmarkSet) -> Path:
+    for folder in (root / of.name, root / of.name.lower(), root):
+        if folder.is_dir() and (folder != root or pictures_in(root)):
+            inner = folder / f"image_SRF_{SCALE}"
+            return inner if inner.is_dir() else folder
+    raise DataError(f"{root}: no folder {of.name} and no pictures")
+
+
+def make_methods(specs: Sequence[str], *, engine: str = "auto", precision: str = "auto") -> list[Method]:
+    """Returns methods from what the command line was given.
+
+    Args:
+        specs: names, paths and ``NAME=DIR`` as in the table above.
+        engine: for the networks.
+        precision: for the networks.
+
+    Raises:
+        UsageError: for a name given twice, or one that means nothing.
+        FourfoldError: if a network cannot be loaded.
+    """
+    methods = [_make(spec, engine, precision) for spec in specs]
+    twice = [name for name, count in Counter(m.name for m in methods).items() if count > 1]
+    if twice:
+        raise UsageError(f"two methods are called {twice[0]!r}; give one another name, as in NAME=FILE")
+    if not methods:
+        raise UsageError("no methods; give some, as in --methods bicubic,srresnet-mse")
+    return methods
+
+
+def _make(spec: str, engine: str, precision: str) -> Method:
+    if spec in KERNELS:
+        return Resampler(spec, KERNELS[spec])
+    if spec == "hr":
+        return Original()
+    name, equals, location = spec.partition("=")
+    if equals and name and location:
+        path = Path(location)
+        if path.is_dir() or "{name}" in location:
+            return ResultFolder(name, location)
+        if path.is_file():
+            return Network(name, path, engine, precision)
+        raise EvaluationError(f"{spec}: {location} is no folder and no weights file")
+    try:
+        return Network(Path(spec).stem if Path(spec).is_file() else spec, spec, engine, precision)
+    except UnknownModelError as error:
+        others = [*KERNELS, "hr", *shipped_names()]
+        near = difflib.get_close_matches(spec, others, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else f"{error}. "
+        raise UsageError(f"no method {spec!r}; {hint}Methods: {', '.join(others)}, a weights file, NAME=DIR") from error
+    except FourfoldError as error:
+        raise type(error)(f"method {spec}: {error}") from error
+
+
+def default_methods() -> list[str]:
+    """Returns what is measured when nothing is named: nearest, bicubic and every shipped model."""
+    return ["nearest", "bicubic", *shipped_names()]

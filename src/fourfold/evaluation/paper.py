@@ -1,0 +1,50 @@
+"""The numbers of the SRGAN paper's tables, to stand beside ours (Ledig et al. 2017, Tables 1 and 2).
+
+PSNR on Y with 4 pixels cut; SSIM is daala's; MOS is the mean of 26 raters.
+"""
+
+from typing import NamedTuple
+
+
+class Published(NamedTuple):
+    """One cell of the paper's tables."""
+
+    psnr_y: float
+    ssim_daala: float
+    mos: float
+
+
+_SETS = ("Set5", "Set14", "BSD100")
+
+#: method -> one cell per set, in the order of the sets; Table 1's variants have no BSD100
+_TABLE: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "nearest": ((26.26, 0.7552, 1.28), (24.64, 0.7100, 1.20), (25.02, 0.6606, 1.11)),
+    "bicubic": ((28.43, 0.8211, 1.97), (25.99, 0.7486, 1.80), (25.94, 0.6935, 1.47)),
+    "srcnn": ((30.07, 0.8627, 2.57), (27.18, 0.7861, 2.26), (26.68, 0.7291, 1.87)),
+    "selfexsr": ((30.33, 0.8720, 2.65), (27.45, 0.7972, 2.34), (26.83, 0.7387, 1.89)),
+    "drcn": ((31.52, 0.8938, 3.26), (28.02, 0.8074, 2.84), (27.21, 0.7493, 2.12)),
+    "espcn": ((30.76, 0.8784, 2.89), (27.66, 0.8004, 2.52), (27.02, 0.7442, 2.01)),
+    "srresnet-mse": ((32.05, 0.9019, 3.37), (28.49, 0.8184, 2.98), (27.58, 0.7620, 2.29)),
+    "srresnet-vgg22": ((30.51, 0.8803, 3.46), (27.19, 0.7807, 3.15)),
+    "srgan-mse": ((30.64, 0.8701, 3.77), (26.92, 0.7611, 3.43)),
+    "srgan-vgg22": ((29.84, 0.8468, 3.78), (26.44, 0.7518, 3.57)),
+    "srgan-vgg54": ((29.40, 0.8472, 3.58), (26.02, 0.7397, 3.72), (25.16, 0.6688, 3.56)),
+}
+_TABLE["hr"] = ((float("inf"), 1.0, 4.32), (float("inf"), 1.0, 4.32), (float("inf"), 1.0, 4.46))
+
+#: other names of the paper's methods
+_ALIASES = {"srgan": "srgan-vgg54", "srresnet": "srresnet-mse"}
+
+
+def published(method: str, set_name: str) -> Published | None:
+    """Returns the paper's numbers of a method on a set, or None where it has none.
+
+    Args:
+        method: a method's name, in any case.
+        set_name: "Set5", "Set14" or "BSD100".
+    """
+    name = method.lower()
+    cells = _TABLE.get(_ALIASES.get(name, name), ())
+    if set_name not in _SETS or _SETS.index(set_name) >= len(cells):
+        return None
+    return Published(*cells[_SETS.index(set_name)])

@@ -1,0 +1,78 @@
+"""The result as JSON: ``{"results": [...], "means": [...], "context": {...}}``, and back.
+
+A number that JSON has no word for is written as text: ``"inf"`` for the PSNR of identical pictures. ``null`` is a
+measure that does not apply.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from fourfold.errors import EvaluationError
+from fourfold.evaluation.benchmark import Benchmark, difference_to_paper
+from fourfold.evaluation.paper import published
+
+
+def to_record(found: Benchmark, context: dict[str, Any]) -> dict[str, Any]:
+    """Returns the result as plain values, ready for ``json.dumps``."""
+    results = [
+        {
+            "set": s.set,
+            "image": s.image,
+            "method": s.method,
+            **{name: plain(value) for name, value in s.values.items()},
+            "seconds": s.seconds,
+            "height": s.size[0],
+            "width": s.size[1],
+        }
+        for s in found.scores
+    ]
+    means = []
+    for m in found.means:
+        theirs = published(m.method, m.set)
+        means.append(
+            {
+                "set": m.set,
+                "method": m.method,
+                "images": m.images,
+                "complete": m.complete,
+                **{name: plain(value) for name, value in m.values.items()},
+                "seconds": m.seconds,
+                "paper": {k: plain(v) for k, v in theirs._asdict().items()} if theirs else None,
+                "difference_to_paper": difference_to_paper(m) or None,
+                "against": m.against,
+                "p": m.p or None,
+            }
+        )
+    return {"results": results, "means": means, "context": context}
+
+
+def plain(value: float | None) -> float | str | None:
+    """Returns a number that JSON can hold, or the text "inf", "-inf" or "nan"."""
+    return value if value is None or math.isfinite(value) else str(float(value))
+
+
+def write_record(path: Path, record: dict[str, Any]) -> Path:
+    """Writes the record, whole or not at all.
+
+    Raises:
+        EvaluationError: if the file cannot be written.
+    """
+    return write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text file, whole or not at all.
+
+    Raises:
+        EvaluationError: if it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise EvaluationError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path

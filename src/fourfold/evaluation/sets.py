@@ -1,0 +1,260 @@
+"""Benchmark sets: folders of originals, with or without LR pictures beside them, in the layouts people have.
+
+========  =============================================================  ==================================
+layout    originals                                                      LR pictures
+========  =============================================================  ==================================
+plain     ``Set5/baby.png``                                              made here, by the house's bicubic
+basicsr   ``Set5/GTmod12/baby.png``                                      ``Set5/LRbicx4/baby.png``
+edsr      ``Set5/HR/baby.png``                                           ``Set5/LR_bicubic/X4/babyx4.png``
+selfexsr  ``Set5/image_SRF_4/img_001_SRF_4_HR.png``                      ``Set5/image_SRF_4/img_001_SRF_4_LR.png``
+========  =============================================================  ==================================
+
+A set that does not fit together (a partner missing, folders swapped, a size that does not match) is refused with
+the file's name: a mean over what happens to fit would look like a result.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fourfold.errors import DataError, PictureError
+from fourfold.imaging import find_pictures, imresize, read_picture
+
+SCALE = 4
+#: The paper's sets come first, in its order, when none is named.
+USUAL = ("Set5", "Set14", "BSD100")
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of a set.
+
+    Attributes:
+        image: file name as in the set; what the results call it.
+        key: the name without folder, ending and layout's suffix; what other programs name their results after.
+        hr: the original.
+        lr: the LR picture, or None where it is made here.
+    """
+
+    image: str
+    key: str
+    hr: Path
+    lr: Path | None = None
+
+
+@dataclass(frozen=True)
+class BenchmarkSet:
+    """A set: its name, where it lies, how it is laid out, and its pictures in order."""
+
+    name: str
+    folder: Path
+    layout: str
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash over names and bytes of every original and LR picture, in order."""
+        digest = hashlib.sha256()
+        for entry in self.entries:
+            for path in (entry.hr, entry.lr):
+                if path is not None:
+                    digest.update(path.name.encode())
+                    digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An original and its LR picture, ready to be measured.
+
+    Attributes:
+        hr: (H, W, 3) uint8 or uint16, both sides multiples of 4.
+        lr: (H / 4, W / 4, 3), same dtype.
+        notes: what was done to get there: cropped, alpha dropped.
+    """
+
+    hr: Pixels
+    lr: Pixels
+    notes: tuple[str, ...] = field(default=())
+
+
+def find_sets(root: Path, names: Sequence[str] | None = None) -> list[BenchmarkSet]:
+    """Returns the named sets under a folder, or every set there is.
+
+    Args:
+        root: a folder of sets, one with ``bench/`` inside, or a set itself.
+        names: names of sub-folders; None for all, the paper's first.
+
+    Raises:
+        DataError: if the folder or a named set is missing, empty, or does not fit together.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    home = root / "bench" if (root / "bench").is_dir() else root
+    if names is None:
+        if _layout(home) is not None:
+            return [read_set(home)]
+        found = sorted((p.name for p in home.iterdir() if p.is_dir() and _layout(p)), key=_paper_order)
+        if not found:
+            raise DataError(f"{home}: no pictures and no folders of pictures")
+        names = found
+    for name in names:
+        if not (home / name).is_dir():
+            there = ", ".join(sorted(p.name for p in home.iterdir() if p.is_dir())) or "none"
+            raise DataError(f"no set {name!r} in {home}; there are: {there}")
+    return [read_set(home / name) for name in names]
+
+
+def _paper_order(name: str) -> tuple[int, str]:
+    return (USUAL.index(name), "") if name in USUAL else (len(USUAL), name)
+
+
+def read_set(folder: Path) -> BenchmarkSet:
+    """Returns a set with its layout recognised.
+
+    Raises:
+        DataError: if it holds no pictures, or originals and LR pictures do not pair up.
+    """
+    layout = _layout(folder)
+    if layout is None:
+        raise DataError(f"{folder}: no pictures; a set is a folder of originals, or holds GTmod12, HR or image_SRF_4")
+    entries = tuple(_READERS[layout](folder))
+    if not entries:
+        raise DataError(f"{folder}: no pictures")
+    twins = {e.key for e in entries if sum(e.key == other.key for other in entries) > 1}
+    if twins:
+        raise DataError(
+            f"{folder}: several pictures are called {sorted(twins)[0]!r}; results could not tell them apart"
+        )
+    return BenchmarkSet(folder.name, folder, layout, entries)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Returns the pictures right in a folder, in natural order; none where there is no such folder."""
+    try:
+        return find_pictures(folder)
+    except PictureError:
+        return []
+
+
+def _layout(folder: Path) -> str | None:
+    if (folder / f"image_SRF_{SCALE}").is_dir():
+        return "selfexsr"
+    if (folder / "GTmod12").is_dir():
+        return "basicsr"
+    if (folder / "HR").is_dir():
+        return "edsr"
+    return "plain" if pictures_in(folder) else None
+
+
+def _read_plain(folder: Path) -> Iterable[Entry]:
+    return [Entry(path.name, path.stem, path) for path in pictures_in(folder)]
+
+
+def _read_basicsr(folder: Path) -> Iterable[Entry]:
+    return _partners(folder / "GTmod12", folder / f"LRbicx{SCALE}", ("", f"x{SCALE}"))
+
+
+def _read_edsr(folder: Path) -> Iterable[Entry]:
+    return _partners(folder / "HR", folder / "LR_bicubic" / f"X{SCALE}", (f"x{SCALE}", ""))
+
+
+def _partners(originals: Path, small: Path, endings: Sequence[str]) -> list[Entry]:
+    paths = pictures_in(originals)
+    if not small.is_dir():
+        return [Entry(path.name, path.stem, path) for path in paths]
+    partners = {path.stem: path for path in pictures_in(small)}
+    entries = []
+    for path in paths:
+        lr = next((partners[path.stem + e] for e in endings if path.stem + e in partners), None)
+        if lr is None:
+            raise DataError(f"{path.name} has no LR partner in {small}; expected {path.stem + endings[0]}.png")
+        entries.append(Entry(path.name, path.stem, path, lr))
+    left = sorted(set(partners.values()) - {entry.lr for entry in entries})
+    if left:
+        raise DataError(f"{left[0]} has no original in {originals}")
+    return entries
+
+
+def _read_selfexsr(folder: Path) -> Iterable[Entry]:
+    ending = f"_SRF_{SCALE}_HR"
+    paths = {path.stem: path for path in pictures_in(folder / f"image_SRF_{SCALE}")}
+    originals = [stem for stem in paths if stem.endswith(ending)]
+    for stem in paths:
+        partner = stem[: -len("LR")] + "HR"
+        if stem.endswith("_LR") and partner not in paths:
+            raise DataError(f"{paths[stem]} has no original; expected {partner}.png beside it")
+    for stem in originals:
+        key = stem.removesuffix(ending)
+        lr = paths.get(f"{key}_SRF_{SCALE}_LR")
+        if lr is None:
+            raise DataError(f"{paths[stem]} has no LR partner; expected {key}_SRF_{SCALE}_LR.png beside it")
+        yield Entry(paths[stem].name, key, paths[stem], lr)
+
+
+_READERS = {"plain": _read_plain, "basicsr": _read_basicsr, "edsr": _read_edsr, "selfexsr": _read_selfexsr}
+
+
+def read_pair(entry: Entry) -> Pair:
+    """Returns an entry's pixels: the original cropped to a multiple of 4 where it must be, and its LR picture.
+
+    Raises:
+        PictureError: if a file cannot be read.
+        DataError: if original and LR picture do not belong together.
+    """
+    hr, notes = read_pixels(entry.hr)
+    height, width = hr.shape[:2]
+    if min(height, width) < SCALE:
+        raise DataError(f"{entry.hr}: {width}x{height} pixels are too few to shrink by {SCALE}")
+    whole_height, whole_width = height // SCALE * SCALE, width // SCALE * SCALE
+    if (whole_height, whole_width) != (height, width):
+        hr = hr[:whole_height, :whole_width]
+        notes = (*notes, f"{entry.image} cropped from {width}x{height} to {whole_width}x{whole_height}")
+    if entry.lr is None:
+        return Pair(hr, imresize(hr, 1 / SCALE), notes)
+    lr, lr_notes = read_pixels(entry.lr)
+    _check_sizes(entry, hr, lr)
+    return Pair(hr, lr.astype(hr.dtype) if lr.dtype == hr.dtype else _as_dtype(lr, hr.dtype), (*notes, *lr_notes))
+
+
+def _check_sizes(entry: Entry, hr: Pixels, lr: Pixels) -> None:
+    (height, width), (lr_height, lr_width) = hr.shape[:2], lr.shape[:2]
+    if (lr_height * SCALE, lr_width * SCALE) == (height, width):
+        return
+    if lr_height > height and lr_width > width:
+        raise DataError(
+            f"{entry.image}: the LR picture ({lr_width}x{lr_height}) is larger than the original ({width}x{height}); "
+            "are the two folders swapped?"
+        )
+    raise DataError(
+        f"{entry.image}: the LR picture is {lr_width}x{lr_height}, and a quarter of the original's "
+        f"{width}x{height} is {width // SCALE}x{height // SCALE}"
+    )
+
+
+def _as_dtype(pixels: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    top = np.iinfo(dtype).max
+    unit = pixels.astype(np.float64) / np.iinfo(pixels.dtype).max
+    return np.floor(unit * top + 0.5).astype(dtype)
+
+
+def read_pixels(path: Path) -> tuple[Pixels, tuple[str, ...]]:
+    """Returns (H, W, 3) uint8 or uint16, grey tripled, and notes on what was dropped.
+
+    Raises:
+        PictureError: if the file cannot be read, or holds floating values.
+    """
+    picture = read_picture(path)
+    pixels = picture.pixels
+    if not np.issubdtype(pixels.dtype, np.integer):
+        raise PictureError(f"{path}: floating values; measured pictures hold 8 or 16 bits")
+    notes = () if picture.alpha is None else (f"{path.name}: the transparency does not count",)
+    return (np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels), notes

@@ -1,0 +1,56 @@
+"use strict";
+// The slider: two pictures on each other, the upper one cut at the handle.
+for (const figure of document.querySelectorAll(".figure")) {
+  const wholes = JSON.parse(figure.querySelector("script").textContent);
+  const stage = figure.querySelector(".stage");
+  const under = stage.querySelector("img.under"), over = stage.querySelector("img.over");
+  const source = (k) => wholes[k].whole || under.dataset.original;
+  const choose = (side, k) => {
+    (side === "left" ? over : under).src = source(k);
+    stage.querySelector(".tag." + side).textContent = wholes[k].method;
+    figure.querySelector("select." + side).value = k;
+  };
+  under.dataset.original = under.src;
+  for (const side of ["left", "right"]) {
+    const select = figure.querySelector("select." + side);
+    select.addEventListener("change", () => choose(side, Number(select.value)));
+  }
+  const range = stage.querySelector("input");
+  const cut = () => stage.style.setProperty("--cut", range.value + "%");
+  range.addEventListener("input", cut);  // by keyboard; by hand it is the picture itself that is dragged
+  const drag = (event) => {
+    const box = stage.getBoundingClientRect();
+    range.value = 100 * (event.clientX - box.left) / box.width;
+    cut();
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    stage.setPointerCapture(event.pointerId);
+    range.focus({ preventScroll: true });
+    drag(event);
+  });
+  stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) drag(event); });
+  cut();
+  choose("left", Number(figure.dataset.left));
+  choose("right", Number(figure.dataset.right));
+}
+// Every single number, one measure at a time.
+const details = JSON.parse(document.getElementById("details").textContent);
+const digits = { psnr_y: 2, ssim_daala: 4, ssim_wang: 4, niqe: 2, vgg54: 3, lpips: 3 };
+const format = (value, measure) => value == null ? "-" : typeof value === "string" ? value : value.toFixed(digits[measure] ?? 4);
+for (const block of document.querySelectorAll("details[data-set]")) {
+  const select = block.querySelector("select"), body = block.querySelector("tbody");
+  const fill = () => {
+    body.replaceChildren(...details[block.dataset.set].images.map(({ image, values }) => {
+      const row = document.createElement("tr"), head = document.createElement("th");
+      head.textContent = image;
+      row.append(head, ...values.map((v) => {
+        const cell = document.createElement("td");
+        cell.textContent = v ? format(v[select.value], select.value) : "failed";
+        return cell;
+      }));
+      return row;
+    }));
+  };
+  select.addEventListener("change", fill);
+  block.addEventListener("toggle", () => { if (block.open) fill(); });
+}

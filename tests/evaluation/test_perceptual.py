@@ -1,0 +1,87 @@
+"""The optional feature distances: named as what they are, and absent with a word where they cannot be had."""
+
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fourfold.errors import EvaluationError, WeightsError
+from fourfold.evaluation.perceptual import lpips_distance, vgg_distance
+from fourfold.imaging import imresize
+from tests.conftest import make_photo
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture
+def vgg_file(tmp_path: Path) -> Path:
+    """The first four convolutions of a VGG19 with made-up weights: enough for phi_2,2."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for index, (out, channels) in {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128)}.items():
+        tensors[f"features.{index}.weight"] = rng.normal(0, np.sqrt(2 / (9 * channels)), (out, channels, 3, 3))
+        tensors[f"features.{index}.bias"] = np.zeros(out)
+    path = tmp_path / "vgg19.safetensors"
+    save_file({k: v.astype(np.float32) for k, v in tensors.items()}, path)
+    return path
+
+
+def test_vgg_distance(vgg_file: Path) -> None:
+    hr = make_photo(32, 32)
+    blurred, little = imresize(imresize(hr, 0.25), 4), hr.copy()
+    little[::7] ^= 1
+    distance = vgg_distance(vgg_file, "22")
+    assert distance(hr, hr) == 0.0
+    assert 0.0 < distance(little, hr) < distance(blurred, hr)
+
+
+def test_it_is_relative_to_the_original(vgg_file: Path) -> None:
+    from fourfold.networks import load_vgg19
+
+    hr, sr = make_photo(32, 32), make_photo(32, 32, seed=1)
+    network = load_vgg19(vgg_file, "22", "oxford")
+    batch = [torch.from_numpy(p.transpose(2, 0, 1)[None].astype(np.float32) / 255) for p in (sr, hr)]
+    first, second = (network(b) for b in batch)
+    by_hand = float((first - second).square().mean() / second.square().mean())
+    assert vgg_distance(vgg_file, "22")(sr, hr) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_a_file_that_is_not_vgg19(vgg_file: Path) -> None:
+    with pytest.raises(WeightsError, match="missing"):
+        vgg_distance(vgg_file, "54")
+
+
+def test_lpips_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(EvaluationError, match="pip install lpips"):
+        lpips_distance()
+
+
+def test_lpips_whose_weights_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**settings: object) -> None:
+        raise OSError("no network")
+
+    module = types.ModuleType("lpips")
+    module.LPIPS = fail  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lpips", module)
+    with pytest.raises(EvaluationError, match="no network"):
+        lpips_distance()
+
+
+def test_lpips_is_given_minus_one_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fake(torch.nn.Module):
+        def __init__(self, net: str, verbose: bool) -> None:
+            super().__init__()
+
+        def forward(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+            return torch.stack([sr.amin(), hr.amax()]).abs().sum()
+
+    module = types.ModuleType("lpips")
+    module.LPIPS = Fake  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lpips", module)
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    assert lpips_distance()(black, white) == pytest.approx(2.0)

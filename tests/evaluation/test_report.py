@@ -1,0 +1,257 @@
+"""What comes out: the record, the tables, the page, and the command that makes them."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from fourfold.cli.evaluate import app
+from fourfold.errors import EvaluationError, UsageError
+from fourfold.evaluation.benchmark import Benchmark, run_benchmark
+from fourfold.evaluation.context import describe
+from fourfold.evaluation.figures import Gallery, Region, detailed_region
+from fourfold.evaluation.methods import make_methods
+from fourfold.evaluation.pages import render
+from fourfold.evaluation.plot import Point, scatter, ticks
+from fourfold.evaluation.record import to_record, write_record
+from fourfold.evaluation.sets import find_sets
+from fourfold.evaluation.tables import number, p_text, signed, tables
+from tests.conftest import make_photo
+from tests.evaluation.conftest import save
+
+
+@pytest.fixture
+def found(data: Path) -> Benchmark:
+    return run_benchmark(find_sets(data), make_methods(["nearest", "bicubic", "hr"]), against="bicubic")
+
+
+def test_the_record_has_the_published_structure(found: Benchmark) -> None:
+    record = to_record(found, describe(found, command="fourfold evaluate"))
+    assert set(record) == {"results", "means", "context"}
+    assert len(record["results"]) == 12
+    first = record["results"][0]
+    assert list(first)[:8] == ["set", "image", "method", "psnr_y", "ssim_wang", "ssim_daala", "niqe", "seconds"]
+    assert (first["set"], first["image"], first["method"]) == ("Set5", "baby.png", "nearest")
+    again = json.loads(json.dumps(record, allow_nan=False))
+    exact = next(r for r in again["results"] if r["method"] == "hr")
+    assert exact["psnr_y"] == "inf" and float(exact["psnr_y"]) == float("inf")
+    mean = next(m for m in again["means"] if (m["set"], m["method"]) == ("Set5", "bicubic"))
+    assert mean["paper"] == {"psnr_y": 28.43, "ssim_daala": 0.8211, "mos": 1.97}
+    assert set(mean["difference_to_paper"]) == {"psnr_y", "ssim_daala"}
+    context = again["context"]
+    assert len(context["sets"]["Set5"]["sha256"]) == 64 and context["methods"]["bicubic"]["kind"] == "resampler"
+    assert {"commit", "command", "date", "machine", "libraries", "conventions"} <= set(context)
+
+
+def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="cannot be written"):
+        write_record(tmp_path / "absent" / "r.json", {})
+
+
+def test_tables_stand_beside_the_papers(found: Benchmark) -> None:
+    console = Console(width=140, record=True)
+    for table in tables(found):
+        console.print(table)
+    text = console.export_text()
+    assert "Set5, 3 pictures" in text and "Other, 1 picture " in text
+    row = next(line for line in text.splitlines() if line.startswith("bicubic"))
+    assert "28.43" in row and "0.8211" in row
+    assert "inf" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "+0.00"), (-0.001, "+0.00"), (0.126, "+0.13"), (-0.126, "-0.13"), (None, "")]
+)
+def test_signed_numbers(value: float | None, text: str) -> None:
+    assert signed(value, 2) == text
+
+
+def test_numbers_in_words() -> None:
+    assert [number(v, 2) for v in (None, float("inf"), 1.005)] == ["-", "inf", "1.00"]
+    assert [p_text(p) for p in (None, 1e-9, 0.0499, 0.0625, 1.0)] == ["-", "<.0001*", ".0499*", ".0625", "1.0000"]
+
+
+class _Outside(HTMLParser):
+    """Collects everything that a page would fetch, and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "img", "input", "br", "line", "circle"):
+            self.open.append(tag)
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "poster", "action")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("line", "circle"):
+            assert self.open.pop() == tag
+
+
+def _page(found: Benchmark, data: Path, wanted: list[str] | None = None) -> str:
+    sets = find_sets(data)
+    gallery = Gallery(sets, wanted)
+    again = run_benchmark(sets, found.methods, against="bicubic", keep=gallery.keep)
+    return render(again, describe(again), gallery)
+
+
+def test_the_page_needs_nothing_beside_it(found: Benchmark, data: Path) -> None:
+    page = _page(found, data)
+    outside = _Outside()
+    outside.feed(page)
+    assert not outside.open
+    assert all(link.startswith(("data:", "#")) for link in outside.links)
+    assert "url(" not in page and "@import" not in page
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "") and "https://" not in page
+    figures = re.findall(r'<figure class="crop">.*?</figure>', page, flags=re.S)
+    assert len(figures) == 3 * 3  # two pictures of Set5, one of Other, three methods each
+    assert "original" in figures[2] and "(inf dB / 1.0000)" in figures[2]
+
+
+def test_names_cannot_break_the_page(data: Path, tmp_path: Path) -> None:
+    evil = '<img src=x onerror=alert(1)>"'
+    save(tmp_path / "d" / "Set5" / "</script><b>.png".replace("/", "_"), make_photo(40, 44))
+    method = make_methods(["bicubic"])[0]
+    method.name = evil
+    sets = find_sets(tmp_path / "d")
+    gallery = Gallery(sets)
+    found = run_benchmark(sets, [method], keep=gallery.keep)
+    page = render(found, describe(found), gallery)
+    assert "<img src=x" not in page and "<b>" not in page
+    outside = _Outside()
+    outside.feed(page)
+    assert not outside.open
+
+
+def test_chosen_pictures_and_crops(data: Path) -> None:
+    sets = find_sets(data)
+    for name in ("Set5/bird.png", "bird.png", "bird", "Set5/bird@8+4+16"):
+        gallery = Gallery(sets, [name])
+        found = run_benchmark(sets, make_methods(["nearest", "bicubic"]), keep=gallery.keep)
+        (figure,) = gallery.figures(found)
+        assert (figure.set, figure.image) == ("Set5", "bird.png")
+        assert [p.method for p in figure.panels] == ["nearest", "bicubic", "original"] and figure.left == 1
+    assert figure.region == Region(8, 4, 16)
+    with pytest.raises(UsageError, match=r"cat\.png.*Set5"):
+        Gallery(sets, ["cat.png"])
+    with pytest.raises(UsageError, match="LEFT"):
+        Gallery(sets, ["bird@8,4"])
+
+
+def test_the_region_is_where_detail_is() -> None:
+    picture = np.full((120, 160, 3), 120, np.uint8)
+    picture[60:90, 100:130] = np.random.default_rng(0).integers(0, 255, (30, 30, 3))
+    region = detailed_region(picture)
+    assert region.left <= 105 and region.left + region.side >= 125
+    assert region.top <= 65 and region.top + region.side >= 85
+
+
+def test_the_plot() -> None:
+    svg = scatter([Point("a<b", 26.0, 7.0), Point("c", 28.0, 5.0)], original_niqe=4.0)
+    assert "a&lt;b" in svg and svg.count("<circle") == 2
+    dots = [tuple(map(float, m)) for m in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
+    assert dots[1][0] > dots[0][0] and dots[1][1] < dots[0][1]  # more faithful: right; more natural: up
+    assert scatter([Point("one", 26.0, 7.0)])
+
+
+@pytest.mark.parametrize(("low", "high"), [(26.2, 32.1), (5.0, 5.0), (0.01, 0.02), (-3.0, 400.0)])
+def test_ticks_enclose(low: float, high: float) -> None:
+    values = ticks(low, high)
+    assert values[0] <= low and values[-1] >= high and 2 <= len(values) <= 8
+
+
+def _run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command(data: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    json_file, html_file = tmp_path / "r.json", tmp_path / "r.html"
+    result = _run(
+        "--data", str(data), "--methods", f"bicubic,tiny={tiny_weights}", "--engine", "openvino",
+        "--json", str(json_file), "--html", str(html_file), "--save", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    record = json.loads(json_file.read_text())
+    assert {r["method"] for r in record["results"]} == {"bicubic", "tiny"}
+    assert "Set5" in result.output
+    assert html_file.read_text().lstrip().startswith("<!doctype")
+    assert (tmp_path / "out" / "Set5" / "tiny" / "bird.png").is_file()
+    # what was saved takes part again as another program's results, and scores the same
+    again = _run("--data", str(data), "--sets", "Set5", "--methods",
+                 f"again={tmp_path / 'out' / 'Set5' / 'tiny'}", "--json", "-")  # fmt: skip
+    assert again.exit_code == 0, again.output
+    redone = {r["image"]: r["psnr_y"] for r in json.loads(again.stdout)["results"]}
+    before = {r["image"]: r["psnr_y"] for r in record["results"] if (r["set"], r["method"]) == ("Set5", "tiny")}
+    assert redone == before
+
+
+def test_a_failure_is_told_and_the_rest_done(data: Path, tmp_path: Path) -> None:
+    (data / "Set5" / "zz.png").write_bytes(b"broken")
+    json_file = tmp_path / "r.json"
+    result = _run("--data", str(data), "--methods", "bicubic", "--json", str(json_file))
+    assert isinstance(result.exception, EvaluationError) and "1 measurement failed" in str(result.exception)
+    assert "failed: Set5/zz.png" in result.output
+    record = json.loads(json_file.read_text())
+    assert len(record["results"]) == 4
+    assert record["means"][0]["complete"] is False and record["means"][0]["psnr_y"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--methods", ","], "empty list"),
+        (["--sets", "Set9"], "no set 'Set9'"),
+        (["--against", "srgan", "--methods", "bicubic"], "no method 'srgan'"),
+        (["--json", "absent/r.json"], "no folder absent"),
+        (["--methods", "bicubic", "--niqe", "absent.npz"], "no NIQE parameters"),
+        (["--methods", "bicubic", "--html", "x.html", "--pictures", "cat"], "none of the sets"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], says: str, data: Path) -> None:
+    result = _run("--data", str(data), *arguments)
+    assert result.exit_code != 0 and says in str(result.exception)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_in_a_browser(found: Benchmark, data: Path, tmp_path: Path, width: int) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = tmp_path / "report.html"
+    path.write_text(_page(found, data), encoding="utf-8")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        said: list[str] = []
+        asked: list[str] = []
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        stage = page.locator(".stage").first
+        stage.locator("input").fill("20")
+        assert stage.evaluate("e => e.style.getPropertyValue('--cut')") == "20%"
+        stage.scroll_into_view_if_needed()
+        box = stage.bounding_box()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.up()
+        page.mouse.move(box["x"], box["y"])
+        assert abs(float(stage.evaluate("e => e.style.getPropertyValue('--cut')").rstrip("%")) - 75) < 1
+        page.locator("select.left").first.select_option(label="nearest")
+        assert stage.locator(".tag.left").inner_text() == "nearest"
+        page.locator("details").first.locator("summary").click()
+        page.locator("details select").first.select_option("ssim_daala")
+        assert page.locator("details").first.locator("tbody td").first.inner_text().startswith("0.")
+        browser.close()
+    assert not said and all(url.startswith(("file:", "data:")) for url in asked)

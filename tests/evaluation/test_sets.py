@@ -1,0 +1,174 @@
+"""Sets: every layout recognised, everything that does not fit refused by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fourfold.errors import DataError, PictureError
+from fourfold.evaluation.sets import find_sets, read_pair, read_set
+from fourfold.imaging import Picture, imresize, write_picture
+from tests.conftest import make_photo
+from tests.evaluation.conftest import save
+
+HR = make_photo(48, 56)
+LR = imresize(HR, 0.25)
+
+
+def _basicsr(root: Path) -> Path:
+    save(root / "GTmod12" / "a.png", HR)
+    save(root / "LRbicx4" / "a.png", LR)
+    return root
+
+
+def _edsr(root: Path) -> Path:
+    save(root / "HR" / "a.png", HR)
+    save(root / "LR_bicubic" / "X4" / "ax4.png", LR)
+    return root
+
+
+def _selfexsr(root: Path) -> Path:
+    save(root / "image_SRF_4" / "img_001_SRF_4_HR.png", HR)
+    save(root / "image_SRF_4" / "img_001_SRF_4_LR.png", LR)
+    save(root / "image_SRF_4" / "img_001_SRF_4_SelfExSR.png", HR)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "layout", "image", "key"),
+    [
+        (_basicsr, "basicsr", "a.png", "a"),
+        (_edsr, "edsr", "a.png", "a"),
+        (_selfexsr, "selfexsr", "img_001_SRF_4_HR.png", "img_001"),
+    ],
+)
+def test_layouts(make: object, layout: str, image: str, key: str, tmp_path: Path) -> None:
+    found = read_set(make(tmp_path / "SetX"))  # type: ignore[operator]
+    assert (found.name, found.layout) == ("SetX", layout)
+    assert [(e.image, e.key) for e in found.entries] == [(image, key)]
+    pair = read_pair(found.entries[0])
+    assert np.array_equal(pair.hr, HR) and np.array_equal(pair.lr, LR) and pair.notes == ()
+
+
+def test_originals_alone(data: Path) -> None:
+    (first, second) = find_sets(data)
+    assert (first.name, second.name) == ("Set5", "Other")  # the paper's sets first
+    assert [e.image for e in first.entries] == ["baby.png", "bird.png", "butterfly.png"]
+    pair = read_pair(first.entries[0])
+    assert np.array_equal(pair.lr, imresize(pair.hr, 0.25))
+
+
+def test_a_set_itself_and_a_folder_with_bench(data: Path, tmp_path: Path) -> None:
+    assert [s.name for s in find_sets(data / "Set5")] == ["Set5"]
+    data.rename(tmp_path / "bench")
+    assert [s.name for s in find_sets(tmp_path, ["Other"])] == ["Other"]
+
+
+def test_the_hash_tells_the_data(data: Path) -> None:
+    before = read_set(data / "Set5").sha256
+    assert read_set(data / "Set5").sha256 == before
+    save(data / "Set5" / "bird.png", make_photo(52, 56, seed=77))
+    assert read_set(data / "Set5").sha256 != before
+
+
+def test_sizes_that_do_not_divide_are_cropped_and_said(tmp_path: Path) -> None:
+    odd = make_photo(50, 59)
+    save(tmp_path / "a.png", odd)
+    pair = read_pair(read_set(tmp_path).entries[0])
+    assert np.array_equal(pair.hr, odd[:48, :56])
+    assert pair.lr.shape == (12, 14, 3)
+    assert pair.notes == ("a.png cropped from 59x50 to 56x48",)
+
+
+def test_grey_is_tripled_and_alpha_left_out(tmp_path: Path) -> None:
+    save(tmp_path / "grey.png", HR[..., 0])
+    alpha = np.full(HR.shape[:2], 9, np.uint8)
+    write_picture(Picture(HR, alpha), tmp_path / "clear.png")
+    clear, grey = (read_pair(e) for e in read_set(tmp_path).entries)
+    assert np.array_equal(clear.hr, HR) and "transparency" in clear.notes[0]
+    assert np.array_equal(grey.hr, np.repeat(HR[..., :1], 3, axis=2))
+
+
+def test_sixteen_bits_stay(tmp_path: Path) -> None:
+    save(tmp_path / "deep.png", HR.astype(np.uint16) * 257)
+    pair = read_pair(read_set(tmp_path).entries[0])
+    assert pair.hr.dtype == pair.lr.dtype == np.uint16
+
+
+def test_an_lr_picture_of_another_depth_is_brought_to_the_originals(tmp_path: Path) -> None:
+    root = _basicsr(tmp_path)
+    save(root / "LRbicx4" / "a.png", LR.astype(np.uint16) * 257)
+    assert np.array_equal(read_pair(read_set(root).entries[0]).lr, LR)
+
+
+def _without_lr(root: Path) -> None:
+    save(root / "GTmod12" / "b.png", HR)
+
+
+def _without_hr(root: Path) -> None:
+    save(root / "LRbicx4" / "b.png", LR)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"), [(_without_lr, r"b\.png has no LR partner"), (_without_hr, r"b\.png has no original")]
+)
+def test_missing_partners_are_named(spoil: object, says: str, tmp_path: Path) -> None:
+    root = _basicsr(tmp_path)
+    spoil(root)  # type: ignore[operator]
+    with pytest.raises(DataError, match=says):
+        read_set(root)
+
+
+def test_selfexsr_partners(tmp_path: Path) -> None:
+    root = _selfexsr(tmp_path)
+    (root / "image_SRF_4" / "img_001_SRF_4_LR.png").unlink()
+    with pytest.raises(DataError, match="no LR partner"):
+        read_set(root)
+    save(root / "image_SRF_4" / "img_001_SRF_4_LR.png", LR)
+    (root / "image_SRF_4" / "img_001_SRF_4_HR.png").unlink()
+    with pytest.raises(DataError, match="no original"):
+        read_set(root)
+
+
+@pytest.mark.parametrize(
+    ("hr", "lr", "says"),
+    [(LR, HR, "swapped"), (HR, LR[:-1], "a quarter"), (HR, HR, "a quarter of the original's 56x48")],
+)
+def test_sizes_that_do_not_match_are_named(hr: np.ndarray, lr: np.ndarray, says: str, tmp_path: Path) -> None:
+    save(tmp_path / "HR" / "a.png", hr)
+    save(tmp_path / "LR_bicubic" / "X4" / "ax4.png", lr)
+    with pytest.raises(DataError, match=says):
+        read_pair(read_set(tmp_path).entries[0])
+
+
+def test_nothing_there(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        find_sets(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no pictures"):
+        find_sets(tmp_path / "empty")
+    (data / "Empty").mkdir()
+    with pytest.raises(DataError, match="no pictures"):
+        find_sets(data, ["Empty"])
+    with pytest.raises(DataError, match=r"no set 'Set6'.*Set5"):
+        find_sets(data, ["Set6"])
+
+
+def test_one_name_twice(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", HR)
+    save(tmp_path / "a.tiff", HR)
+    with pytest.raises(DataError, match="several pictures are called 'a'"):
+        read_set(tmp_path)
+
+
+def test_too_small_and_unreadable(tmp_path: Path) -> None:
+    save(tmp_path / "tiny" / "a.png", HR[:3])
+    with pytest.raises(DataError, match="too few"):
+        read_pair(read_set(tmp_path / "tiny").entries[0])
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(PictureError, match=r"a\.png"):
+        read_pair(read_set(tmp_path / "bad").entries[0])
+    save(tmp_path / "float" / "a.tiff", HR.astype(np.float32) / 255)
+    with pytest.raises(PictureError, match="floating"):
+        read_pair(read_set(tmp_path / "float").entries[0])

@@ -1,0 +1,49 @@
+"""The Wilcoxon test against all sign patterns counted out."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from fourfold.evaluation.significance import wilcoxon_p
+
+
+def _counted(differences: list[float]) -> float:
+    """The exact two-sided p: every pattern of signs is equally likely."""
+    there = [d for d in differences if d != 0]
+    ranks = np.argsort(np.argsort(np.abs(there))) + 1
+    statistic = min(sum(r for r, d in zip(ranks, there, strict=True) if (d > 0) == up) for up in (True, False))
+    sums = [
+        sum(r for r, s in zip(ranks, signs, strict=True) if s) for signs in itertools.product((0, 1), repeat=len(there))
+    ]
+    return min(1.0, 2 * sum(s <= statistic for s in sums) / len(sums))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_agrees_with_counting(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(0.3, 1, 9), rng.normal(0, 1, 9)
+    assert wilcoxon_p(first.tolist(), second.tolist()) == pytest.approx(_counted((first - second).tolist()))
+
+
+def test_five_pictures_can_give_no_less() -> None:
+    assert wilcoxon_p([2, 3, 4, 5, 6.5], [1, 1, 1, 1, 1]) == pytest.approx(0.0625)
+
+
+def test_it_is_two_sided() -> None:
+    first, second = [1.0, 2.1, 3.3, 4.6, 5.1, 6.9], [0.5, 1.0, 3.5, 4.0, 4.0, 5.0]
+    assert wilcoxon_p(first, second) == wilcoxon_p(second, first)
+
+
+def test_what_cannot_be_tested() -> None:
+    assert wilcoxon_p([1.0], [2.0]) is None
+    assert wilcoxon_p([], []) is None
+    assert wilcoxon_p([1.0, float("inf")], [1.0, 2.0]) is None
+    assert wilcoxon_p([1.0, 2.0], [1.0, 2.0]) == 1.0
+
+
+def test_a_hundred_pictures() -> None:
+    rng = np.random.default_rng(0)
+    second = rng.normal(26, 3, 100)
+    p = wilcoxon_p((second + rng.normal(0.2, 0.1, 100)).tolist(), second.tolist())
+    assert p is not None and p < 1e-10
