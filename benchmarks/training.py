@@ -1,0 +1,249 @@
+"""Updates per second of Fourfold's training loop and of the plain loop that people write, in one run.
+
+The plain loop: a DataLoader that opens, crops and shrinks a picture per sample with Pillow in worker processes;
+torch's own layers, contiguous, float32, eager; a plain Adam. Ours: what ``fourfold train`` does on this device.
+Both train the same networks on the same mini-batches' sizes::
+
+    python benchmarks/training.py --data DIR [--vgg FILE] [--variants srresnet-mse,srgan-vgg54] [--updates 12]
+
+Printed: updates/s of both, the ratio, and the share of the device's peak that ours uses: floating-point operations
+of one update, counted by torch, over those of a large matrix product, measured in the same run and precision.
+
+On a processor that is busy with other work, ``--clock processor`` counts processor seconds, divided by the number of
+threads, instead of the clock on the wall; the plain loop then loads its pictures in the same process.
+"""
+
+import argparse
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from fourfold.imaging import find_pictures
+from fourfold.networks import Discriminator, VGG19Features, load_vgg19
+from fourfold.training import DataSource, load_recipe, make_fabric
+from fourfold.training.batches import Batches
+from fourfold.training.data import open_bank
+from fourfold.training.degradation import Degradation
+from fourfold.training.estimate import compute_dtype
+from fourfold.training.graph import GraphedStage
+from fourfold.training.recipe import Recipe
+from fourfold.training.sampler import CropSampler
+from fourfold.training.stage import can_capture, make_stage
+
+Step = Callable[[], object]
+Clock = Callable[[], float]
+
+
+class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
+    """A picture opened, cropped and shrunk per sample: the usual way."""
+
+    def __init__(self, folder: Path, crop_px: int) -> None:
+        self.paths, self.crop_px = find_pictures(folder, recursive=True), crop_px
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        side = self.crop_px
+        picture = Image.open(self.paths[index]).convert("RGB")
+        left, top = random.randint(0, picture.width - side), random.randint(0, picture.height - side)
+        hr = picture.crop((left, top, left + side, top + side))
+        lr = hr.resize((side // 4, side // 4), Image.Resampling.BICUBIC)
+        return _to_tensor(lr), _to_tensor(hr)
+
+
+def _to_tensor(picture: Image.Image) -> Tensor:
+    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return flat.view(picture.height, picture.width, 3).permute(2, 0, 1).float() / 255.0
+
+
+class PlainBlock(nn.Module):
+    """A residual block from torch's own layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.PReLU(),
+            nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns ``x`` plus its residual."""
+        return x + self.layers(x)
+
+
+class PlainSRResNet(nn.Module):
+    """The same network from torch's own layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Conv2d(3, 64, 9, padding=4), nn.PReLU())
+        self.body = nn.Sequential(
+            *[PlainBlock() for _ in range(16)], nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64)
+        )
+        up = [nn.Conv2d(64, 256, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()]
+        again = [nn.Conv2d(64, 256, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()]
+        self.tail = nn.Sequential(*up, *again, nn.Conv2d(64, 3, 9, padding=4))
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Returns the picture four times as large."""
+        shallow = self.head(lr)
+        return self.tail(shallow + self.body(shallow))
+
+
+def plain_step(
+    recipe: Recipe, folder: Path, features: VGG19Features | None, device: torch.device, workers: int
+) -> Step:
+    loader = DataLoader(
+        PlainCrops(folder, recipe.data.crop_px), recipe.data.batch, shuffle=True, drop_last=True,
+        num_workers=workers, persistent_workers=workers > 0, pin_memory=device.type == "cuda",
+    )  # fmt: skip
+    generator = PlainSRResNet().to(device)
+    optimiser = torch.optim.Adam(generator.parameters(), 1e-4)
+    batches = _endless(loader)
+    if not recipe.loss.adversarial:
+
+        def pretrain() -> None:
+            lr, hr = (x.to(device) for x in next(batches))
+            loss = functional.mse_loss(generator(lr), hr * 2 - 1)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+        return pretrain
+
+    discriminator = Discriminator(recipe.data.crop_px).to(device)
+    rival = torch.optim.Adam(discriminator.parameters(), 1e-4)
+    assert features is not None
+    ones = torch.ones(recipe.data.batch, device=device)
+
+    def adversarial() -> None:
+        lr, hr = (x.to(device) for x in next(batches))
+        sr = (generator(lr) + 1) / 2
+        bce = functional.binary_cross_entropy_with_logits
+        loss = bce(discriminator(hr), ones) + bce(discriminator(sr.detach()), torch.zeros_like(ones))
+        rival.zero_grad()
+        loss.backward()
+        rival.step()
+        content = functional.mse_loss(features(sr), features(hr)) * 0.006
+        loss = content + 1e-3 * bce(discriminator(sr), ones)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return adversarial
+
+
+def _endless(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        yield from loader
+
+
+def our_step(recipe: Recipe, folder: Path, features: VGG19Features | None, device: str) -> tuple[Step, int]:
+    fabric = make_fabric(device, recipe.run.precision)
+    source = DataSource([folder])
+    bank, _ = open_bank(source, recipe.data, recipe.scale, fabric.device, default_cache=Path("runs/decoded"))
+    sampler = CropSampler(bank.heights, bank.widths, recipe.data, 0)
+    batches = Batches(bank, sampler, Degradation(recipe.data, recipe.scale, fabric.device), fabric.device)
+    if features is not None:
+        features = compute_dtype(features, recipe).to(fabric.device)
+    stage = make_stage(recipe, fabric, features=features, content_scale=0.006)
+    with FlopCounterMode(display=False) as counter:
+        stage.step(*batches.next())
+    runner = GraphedStage(stage) if can_capture(recipe, fabric) else stage
+    return lambda: runner.step(*batches.next()), counter.get_total_flops()
+
+
+def updates_per_s(step: Step, updates: int, device: torch.device, clock: Clock) -> float:
+    for _ in range(8 if device.type == "cuda" else 1):
+        step()
+    _wait(device)
+    started = clock()
+    for _ in range(updates):
+        step()
+    _wait(device)
+    return updates / (clock() - started)
+
+
+def processor_clock() -> float:
+    return time.process_time() / torch.get_num_threads()
+
+
+def peak_flops(precision: str, device: torch.device, clock: Clock) -> float:
+    side = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    rounds = updates_per_s(lambda: a @ a, 10, device, clock)
+    return rounds * 2 * side**3
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def read_features(recipe: Recipe, file: Path | None) -> VGG19Features | None:
+    if not recipe.loss.vgg:
+        return None
+    if file is None:
+        return VGG19Features(recipe.loss.vgg_layer)
+    return load_vgg19(file, recipe.loss.vgg_layer, "oxford")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of training pictures")
+    parser.add_argument("--vgg", type=Path, help="VGG19's weights; made-up ones cost the same")
+    parser.add_argument("--variants", default="srresnet-mse,srgan-vgg54")
+    parser.add_argument("--updates", type=int, default=12, help="updates timed per loop")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
+    parser.add_argument("--json", type=Path, help="write the table there, too")
+    arguments = parser.parse_args()
+    device, rows = torch.device(arguments.device), []
+    clock = time.perf_counter if arguments.clock == "wall" else processor_clock
+    workers = min(8, os.cpu_count() or 1) if arguments.clock == "wall" else 0
+    print(f"torch {torch.__version__} on {_name(device)}, {torch.get_num_threads()} threads, {arguments.clock} clock")
+    for variant in arguments.variants.split(","):
+        recipe = load_recipe(variant)
+        mine, flops = our_step(recipe, arguments.data, read_features(recipe, arguments.vgg), arguments.device)
+        ours = updates_per_s(mine, arguments.updates, device, clock)
+        net = read_features(recipe, arguments.vgg)
+        plain = plain_step(recipe, arguments.data, None if net is None else net.to(device), device, workers)
+        theirs = updates_per_s(plain, arguments.updates, device, clock)
+        peak = peak_flops(recipe.run.precision, device, clock)
+        row = {
+            "variant": variant,
+            "batch": recipe.data.batch,
+            "plain_updates_per_s": theirs,
+            "ours_updates_per_s": ours,
+            "ratio": ours / theirs,
+            "tflop_per_update": flops / 1e12,
+            "peak_tflops": peak / 1e12,
+            "share_of_peak": ours * flops / peak,
+        }
+        rows.append(row)
+        print(
+            f"{variant}, batch {recipe.data.batch}: plain {theirs:.3f}, ours {ours:.3f} updates/s, {ours / theirs:.2f} "
+            f"times; {flops / 1e12:.2f} TFLOP per update, {100 * row['share_of_peak']:.0f} % of "
+            f"{peak / 1e12:.2f} TFLOP/s"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
+if __name__ == "__main__":
+    main()

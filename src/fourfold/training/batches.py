@@ -1,0 +1,61 @@
+"""From the bank to the stage: (LR, HR) mini-batches on the device, read ahead where pictures are streamed."""
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from fourfold.training.bank import Bank
+from fourfold.training.degradation import Degradation, to_unit
+from fourfold.training.sampler import CropSampler
+
+#: batches that are read ahead of the one in use
+AHEAD = 4
+
+State = dict[str, Tensor]
+Pair = tuple[Tensor, Tensor | None]
+
+
+class Batches:
+    """Mini-batches in the sampler's order.
+
+    Reading ahead does not show in checkpoints: :meth:`state_dict` is the sampler's state before the first batch
+    that was not handed out yet.
+
+    Args:
+        bank: the pictures.
+        sampler: the order.
+        degrade: makes LR from HR where the bank has none.
+        device: where batches are wanted.
+    """
+
+    def __init__(self, bank: Bank, sampler: CropSampler, degrade: Degradation, device: torch.device) -> None:
+        self.bank, self.sampler, self._degrade, self._device = bank, sampler, degrade, device
+        self._ahead: deque[tuple[State, Future[Pair]]] = deque()
+        self._reader = ThreadPoolExecutor(2, thread_name_prefix="batches") if bank.kind == "streamed" else None
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Returns LR (N, 3, h, w) and HR (N, 3, scale h, scale w), float32 in 0..1, channels-last, on the device."""
+        crop_px = self.sampler.settings.crop_px
+        hr, lr = self._read_ahead(crop_px) if self._reader else self.bank.gather(self.sampler.draw(), crop_px)
+        hr_unit = to_unit(hr.to(self._device, non_blocking=True))
+        if lr is None:
+            return self._degrade(hr_unit), hr_unit
+        return to_unit(lr.to(self._device, non_blocking=True)), hr_unit
+
+    def _read_ahead(self, crop_px: int) -> Pair:
+        assert self._reader is not None
+        while len(self._ahead) <= AHEAD:
+            before = self.sampler.state_dict()
+            self._ahead.append((before, self._reader.submit(self.bank.gather, self.sampler.draw(), crop_px)))
+        return self._ahead.popleft()[1].result()
+
+    def state_dict(self) -> State:
+        """Returns what a checkpoint must hold for the next batch to be the same."""
+        return self._ahead[0][0] if self._ahead else self.sampler.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes up where :meth:`state_dict` was called."""
+        self._ahead.clear()
+        self.sampler.load_state_dict(state)

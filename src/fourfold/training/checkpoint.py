@@ -1,0 +1,113 @@
+"""Training checkpoints: everything that a run needs to go on as if it had never stopped.
+
+Unlike a weights file, a checkpoint holds all networks, the optimisers, the average, the sampler and the random
+state. It is read with ``weights_only=True``: tensors and plain values, no code.
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fourfold.errors import CheckpointError, TrainingError
+from fourfold.weights import write_atomically
+
+FORMAT_VERSION = 1
+
+
+def checkpoint_path(folder: Path, update: int) -> Path:
+    """Returns where the checkpoint after an update lies."""
+    return folder / f"update-{update:08d}.pt"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints of a run, oldest first."""
+    return sorted(folder.glob("update-*.pt"))
+
+
+def save_checkpoint(folder: Path, update: int, state: dict[str, Any], *, keep: int, best: int = 0) -> Path:
+    """Writes a checkpoint, whole or not at all, and removes all but the newest ``keep`` and the best.
+
+    Args:
+        folder: of the checkpoints.
+        update: updates made.
+        state: tensors and plain values.
+        keep: how many of the newest stay.
+        best: update of the best one, which stays, too.
+
+    Raises:
+        TrainingError: if it cannot be written; the older checkpoints are then still there.
+    """
+    path = checkpoint_path(folder, update)
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT_VERSION, "update": update, **state}, buffer)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+        _sync_folder(folder)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write checkpoint {path} ({error.strerror or error}); the last good one is kept. "
+            "Make room, then go on with --resume"
+        ) from error
+    for old in checkpoints(folder)[:-keep]:
+        if old != checkpoint_path(folder, best):
+            old.unlink(missing_ok=True)
+    return path
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Removes what a killed process left half-written; such files never have a checkpoint's name."""
+    for part in [*folder.glob(".*.part"), *folder.parent.glob(".*.part")]:
+        part.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Returns the newest readable checkpoint of a run, or None where there is none.
+
+    Raises:
+        CheckpointError: if there are checkpoints and none can be read.
+    """
+    problems = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            problems.append(f"{path.name}: {error}")
+            continue
+        if not isinstance(state, dict) or state.get("format") != FORMAT_VERSION:
+            found = state.get("format") if isinstance(state, dict) else type(state).__name__
+            problems.append(f"{path.name}: format {found!r}, this Fourfold reads {FORMAT_VERSION}")
+            continue
+        return state
+    if problems:
+        raise CheckpointError(f"no checkpoint in {folder} can be read ({'; '.join(problems)})")
+    return None
+
+
+def random_state() -> dict[str, Any]:
+    """Returns the state of torch's generators on every device; nothing in training draws from any other."""
+    state: dict[str, Any] = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Puts back what :func:`random_state` returned."""
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings the rename itself to the disk, so that it outlasts a power cut; not every system lets one."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

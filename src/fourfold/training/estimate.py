@@ -1,0 +1,124 @@
+"""What a run will need, measured before it starts: memory, and time by a few updates on made-up pictures."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from fourfold.networks import VGG19Features
+from fourfold.training.data import DataSize, measure_data
+from fourfold.training.degradation import Degradation
+from fourfold.training.graph import WARM_UPDATES, GraphedStage
+from fourfold.training.pictures import survey
+from fourfold.training.recipe import Recipe
+from fourfold.training.stage import Stage, can_capture, make_stage
+
+#: Updates that are timed, after those that warm up.
+TIMED_UPDATES = 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will need.
+
+    Attributes:
+        pictures: found and large enough.
+        left_out: too small or broken, by their headers.
+        data_kept: "resident" or "streamed".
+        data_bytes: of decoded pixels.
+        update_bytes: networks, optimisers and one update: the peak on the device (CUDA) or of the process;
+            0 where it is not known.
+        checkpoint_bytes: about, of one checkpoint.
+        update_s: one update, measured.
+        run_s: all updates; validation and checkpoints come on top.
+        device: where it was measured.
+    """
+
+    pictures: int
+    left_out: int
+    data_kept: str
+    data_bytes: int
+    update_bytes: int
+    checkpoint_bytes: int
+    update_s: float
+    run_s: float
+    device: str
+
+
+def estimate(recipe: Recipe, fabric: Fabric, data: Sequence[Path], lr_folder: Path | None = None) -> Estimate:
+    """Returns what a run of the recipe will need on this machine; takes some updates' time.
+
+    VGG19 counts with made-up weights: they cost what the real ones cost.
+
+    Raises:
+        DataError: if there are no pictures.
+    """
+    pictures, report = survey(data, recipe.data.crop_px, scale=recipe.scale, lr_folder=lr_folder)
+    size: DataSize = measure_data(pictures, recipe.data, recipe.scale, fabric.device)
+    features = VGG19Features(recipe.loss.vgg_layer, recipe.loss.vgg_normalisation) if recipe.loss.vgg else None
+    if features is not None:
+        features = compute_dtype(features, recipe).to(fabric.device)
+    stage: Stage = make_stage(recipe, fabric, features=features, content_scale=1e-6)
+    stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
+    update_s = _time_updates(stage, recipe, fabric)
+    trained = sum(p.numel() for network in stage.networks.values() for p in network.parameters())
+    averaged = sum(p.numel() for p in stage.networks["generator"].parameters())
+    return Estimate(
+        pictures=len(pictures),
+        left_out=report.left_out,
+        data_kept=size.kind,
+        data_bytes=size.bytes_needed,
+        update_bytes=_peak_bytes(fabric.device),
+        checkpoint_bytes=4 * (3 * trained + averaged),
+        update_s=update_s,
+        run_s=update_s * recipe.run.updates,
+        device=device_name(fabric.device),
+    )
+
+
+def compute_dtype(features: VGG19Features, recipe: Recipe) -> VGG19Features:
+    """Returns VGG19 in the run's precision, channels-last."""
+    dtype = torch.bfloat16 if recipe.run.precision == "bf16" else torch.float32
+    return features.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def device_name(device: torch.device) -> str:
+    """Returns what a person calls the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} threads)"
+
+
+def _time_updates(stage: Stage, recipe: Recipe, fabric: Fabric) -> float:
+    share, crop_px = recipe.data.batch // fabric.world_size, recipe.data.crop_px
+    hr = torch.rand(max(share, 1), 3, crop_px, crop_px, device=fabric.device)
+    hr = hr.contiguous(memory_format=torch.channels_last)
+    lr = Degradation(recipe.data, recipe.scale, fabric.device)(hr)
+    for _ in range(WARM_UPDATES + 2 if isinstance(stage, GraphedStage) else 2):
+        stage.step(lr, hr)
+    _wait(fabric.device)
+    started = time.perf_counter()
+    for _ in range(TIMED_UPDATES):
+        stage.step(lr, hr)
+    _wait(fabric.device)
+    return (time.perf_counter() - started) / TIMED_UPDATES
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0  # not told without another library
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kilobytes

@@ -1,0 +1,63 @@
+"""A whole update as one CUDA graph.
+
+SRResNet on 24x24 crops is hundreds of small kernels, and launching them one by one takes longer than running them.
+"""
+
+import torch
+from torch import Tensor
+
+from fourfold.training.stage import Stage
+
+#: Updates made the plain way before capturing: they fill the optimisers' state and let libraries choose kernels.
+WARM_UPDATES = 5
+
+
+class GraphedStage:
+    """A stage whose plain updates are captured once and replayed; the same updates, without the launches.
+
+    Forward, backward, both optimisers' steps and the zeroing of gradients are inside the graph; learning rates and
+    Adam's step counts lie on the device, so that the schedule still works. Updates that measure gradient shares run
+    the plain way. The batch's shape must not change.
+
+    Args:
+        stage: with optimisers made ``capturable``; on a CUDA device, in one process.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.networks, self.optimisers = stage.networks, stage.optimisers
+        self.remarks = stage.remarks
+        self._warm = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, Tensor] | None = None
+        self._outputs: dict[str, Tensor] = {}
+
+    def step(self, lr: Tensor, hr: Tensor, *, measure: bool = False) -> dict[str, Tensor]:
+        """Makes one update; see :class:`fourfold.training.stage.Stage`."""
+        if measure or self._warm < WARM_UPDATES:
+            return self._plain_step(lr, hr, measure)
+        if self._graph is None:
+            self._capture(lr, hr)
+        assert self._graph is not None and self._inputs is not None
+        self._inputs[0].copy_(lr)
+        self._inputs[1].copy_(hr)
+        self._graph.replay()
+        return {name: value.clone() for name, value in self._outputs.items()}
+
+    def _plain_step(self, lr: Tensor, hr: Tensor, measure: bool) -> dict[str, Tensor]:
+        # on a side stream, as the capture will be: autograd remembers the stream of a parameter's first gradient
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            values = self._stage.step(lr, hr, measure=measure)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._warm += 1
+        return values
+
+    def _capture(self, lr: Tensor, hr: Tensor) -> None:
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)  # gradients must come from the graph's own memory
+        self._inputs = (lr.clone(memory_format=torch.preserve_format), hr.clone(memory_format=torch.preserve_format))
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):  # records, computes nothing
+            self._outputs = self._stage.step(*self._inputs)

@@ -1,0 +1,292 @@
+"""The training loop: it moves batches, learning rates, averages, logs and checkpoints, and knows nothing of GANs."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from fourfold.errors import CheckpointError, TrainingError, WeightsError
+from fourfold.training.batches import Batches
+from fourfold.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from fourfold.training.ema import MovingAverage
+from fourfold.training.processes import any_process
+from fourfold.training.recipe import Recipe
+from fourfold.training.run_folder import RunFolder
+from fourfold.training.schedule import learning_rate_factor
+from fourfold.training.stage import Stage, load_optimiser, set_learning_rate
+from fourfold.training.tensorboard_log import TensorBoardLog
+from fourfold.training.validation import Validation, Validator
+from fourfold.training.window import Window
+from fourfold.weights import WeightsConfig, write_weights
+
+#: called with the kind of event ("progress", "validation", "checkpoint", "remark", "stopped"...) and its values
+Listener = Callable[[str, dict[str, Any]], None]
+
+#: Several processes must stop at the same update; they ask each other this often.
+AGREE_EVERY = 10
+
+
+@dataclass
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        update: updates made.
+        best_psnr: highest validation PSNR so far, in dB.
+        elapsed_s: time spent training.
+        best_update: update of the best checkpoint, 0 before there is one.
+        best_score: its score; higher is better, whatever ``run.best_by`` says.
+    """
+
+    update: int = 0
+    best_psnr: float = -math.inf
+    elapsed_s: float = 0.0
+    best_update: int = 0
+    best_score: float = -math.inf
+
+
+class Trainer:
+    """Runs a stage from its first or its last checkpoint to its last update.
+
+    Args:
+        recipe: the resolved recipe.
+        stage: what one update computes.
+        batches: mini-batches.
+        validator: scores the average, or None.
+        folder: where everything is written, by the first process alone.
+        fabric: device, precision, processes.
+        listener: told what happens; the command line draws its progress from it.
+        about: fields of the weights header that the caller knows (data, licences, device, content scale).
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        stage: Stage,
+        batches: Batches,
+        validator: Validator | None,
+        folder: RunFolder,
+        fabric: Fabric,
+        listener: Listener,
+        about: dict[str, Any],
+    ) -> None:
+        self.recipe, self.stage, self.batches, self.validator = recipe, stage, batches, validator
+        self.folder, self.fabric, self.listener, self.about = folder, fabric, listener, about
+        self.progress = Progress()
+        self.average = MovingAverage(self.generator, recipe.run.ema)
+        self._curves: TensorBoardLog | None = None
+        self._stop: str | None = None
+
+    @property
+    def generator(self) -> nn.Module:
+        """The network that trains."""
+        return self.stage.networks["generator"]
+
+    def run(self) -> Progress:
+        """Trains to the end, or to a signal; returns where it stopped.
+
+        Raises:
+            TrainingError: for a value that is not finite, a term without gradient, a disk that is full; the last
+                checkpoint is kept.
+        """
+        run = self.recipe.run
+        started, first = time.monotonic() - self.progress.elapsed_s, self.progress.update
+        window, window_start, window_update = Window(self.fabric), time.monotonic(), first
+        if self.fabric.is_global_zero:
+            self._curves = TensorBoardLog(self.folder.path / "tensorboard", first)
+        with self._stop_signals(), self._closing_curves():
+            while self.progress.update < run.updates and not self._stop_wanted():
+                # one update
+                update = self.progress.update + 1
+                self._set_learning_rates()
+                window.note(update, self._step(update, first))
+                self.progress.update = update
+                self.progress.elapsed_s = time.monotonic() - started
+                self.average.update(self.generator, update)
+
+                # what is seen of it: nothing is written unless everything up to here was finite
+                logging = update % run.log_every == 0 or update == run.updates or update == first + 1
+                validating = bool(self.validator and run.validate_every and update % run.validate_every == 0)
+                saving = update % run.checkpoint_every == 0 or update == run.updates
+                if logging or validating or saving:
+                    means, now = window.close(), time.monotonic()
+                    self._log(means, (update - window_update) / max(now - window_start, 1e-9))
+                    window_start, window_update = now, update
+                if validating:
+                    saving = self._validate() or saving
+                if saving:
+                    self._checkpoint()
+                if validating or saving:
+                    window_start = time.monotonic()
+            if self.progress.update < run.updates:
+                window.close()
+                self._checkpoint()
+                self._tell("stopped", {"signal": self._stop or "another process", "update": self.progress.update})
+        return self.progress
+
+    def resume(self) -> bool:
+        """Takes up the newest checkpoint of the run folder; False where there is none.
+
+        Raises:
+            CheckpointError: if it belongs to other networks.
+        """
+        state = load_checkpoint(self.folder.checkpoints)
+        if state is None:
+            return False
+        try:
+            for name, network in self.stage.networks.items():
+                network.load_state_dict(state["networks"][name])
+                load_optimiser(self.stage.optimisers[name], state["optimisers"][name])
+            self.average.network.load_state_dict(state["average"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint in {self.folder.checkpoints} is of other networks: {error}"
+            ) from error
+        self.batches.load_state_dict(state["sampler"])
+        self.progress = Progress(**state["progress"])
+        restore_random_state(state["random"])
+        self._tell("resumed", {"update": self.progress.update})
+        return True
+
+    def _step(self, update: int, first: int) -> dict[str, Tensor]:
+        every = self.recipe.run.gradients_every
+        measure = bool(every) and (update % every == 0 or update == first + 1)
+        try:
+            return self.stage.step(*self.batches.next(), measure=measure)
+        except TrainingError as error:
+            raise TrainingError(f"update {update}: {error}") from error
+
+    def _set_learning_rates(self) -> None:
+        rate = self.recipe.optimiser.learning_rate
+        rate *= learning_rate_factor(self.recipe.schedule, self.progress.update, self.recipe.run.updates)
+        for optimiser in self.stage.optimisers.values():
+            set_learning_rate(optimiser, rate)
+
+    def _log(self, means: dict[str, float], speed: float) -> None:
+        rates = {
+            "learning_rate" if name == "generator" else f"learning_rate_{name}": float(optimiser.param_groups[0]["lr"])
+            for name, optimiser in self.stage.optimisers.items()
+        }
+        event = {
+            "update": self.progress.update,
+            "updates": self.recipe.run.updates,
+            **means,
+            **rates,
+            "updates_per_s": speed,
+            "elapsed_s": self.progress.elapsed_s,
+        }
+        self._tell("progress", event)
+        for text in self.stage.remarks(self.progress.update, means):
+            self._tell("remark", {"update": self.progress.update, "text": text})
+
+    def _validate(self) -> bool:
+        """Scores the average; returns whether it is the best so far."""
+        assert self.validator is not None
+        found = self.validator.score(self.average.network, self.fabric)
+        scores, progress = found.scores, self.progress
+        score = {"psnr": scores["psnr_y"], "content": -scores.get("content_loss", 0.0), "newest": progress.update}
+        value = float(score[self.recipe.run.best_by])
+        best = value > max(progress.best_score, progress.best_psnr if self.recipe.run.best_by == "psnr" else -math.inf)
+        progress.best_psnr = max(progress.best_psnr, scores["psnr_y"])
+        if best:
+            progress.best_score, progress.best_update = value, progress.update
+            self._write_weights(self.folder.best, {"valid": scores})
+        self._show(found)
+        self._tell("validation", {"update": progress.update, **scores, "best": best})
+        return best
+
+    def _show(self, found: Validation) -> None:
+        for name, sheet in found.sheets if self.fabric.is_global_zero else []:
+            self.folder.picture(name, self.progress.update, sheet)
+            if self._curves is not None:
+                self._curves.picture(self.progress.update, name, sheet)
+
+    def _checkpoint(self) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        networks, optimisers = self.stage.networks, self.stage.optimisers
+        state = {
+            "networks": {name: network.state_dict() for name, network in networks.items()},
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
+            "average": self.average.network.state_dict(),
+            "sampler": self.batches.state_dict(),
+            "progress": vars(self.progress).copy(),
+            "random": random_state(),
+            "content_scale": self.about.get("content_scale"),
+        }
+        keep, best = self.recipe.run.keep, self.progress.best_update
+        path = save_checkpoint(self.folder.checkpoints, self.progress.update, state, keep=keep, best=best)
+        self._write_weights(self.folder.latest, {})
+        self._tell("checkpoint", {"update": self.progress.update, "path": str(path)})
+
+    def _write_weights(self, path: Path, scores: dict[str, Any]) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        recipe = self.recipe
+        config = WeightsConfig(
+            architecture=recipe.network.architecture,
+            parameters=recipe.network.parameters,
+            name=recipe.name,
+            recipe=recipe.model_dump(mode="json"),
+            updates=self.progress.update,
+            scores=scores,
+            **self.about,
+        )
+        state = self.average.network.state_dict()
+        tensors = {k: v.float().cpu().numpy() for k, v in state.items() if not k.endswith("num_batches_tracked")}
+        try:
+            write_weights(path, config, tensors)
+        except WeightsError as error:
+            raise TrainingError(f"{error}; the checkpoints are kept. Make room, then go on with --resume") from error
+
+    def _tell(self, kind: str, values: dict[str, Any]) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        self.folder.log(kind, **values)
+        if self._curves is not None and kind in ("progress", "validation"):
+            group = "training" if kind == "progress" else "validation"
+            skipped = ("update", "updates", "elapsed_s")
+            self._curves.scalars(values["update"], {k: v for k, v in values.items() if k not in skipped}, group)
+        self.listener(kind, values)
+
+    @contextmanager
+    def _closing_curves(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._curves is not None:
+                self._curves.close()
+
+    def _stop_wanted(self) -> bool:
+        if self.fabric.world_size == 1:
+            return self._stop is not None
+        return self.progress.update % AGREE_EVERY == 0 and any_process(self.fabric, self._stop is not None)
+
+    @contextmanager
+    def _stop_signals(self) -> Iterator[None]:
+        """Turns SIGINT and SIGTERM into "finish this update, checkpoint, leave"; a second one leaves at once."""
+
+        def request(number: int, _frame: FrameType | None) -> None:
+            if self._stop is not None:
+                raise KeyboardInterrupt
+            self._stop = signal.Signals(number).name
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        try:
+            before = {number: signal.signal(number, request) for number in numbers}
+        except ValueError:  # not in the main thread: the caller has its own way to stop
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

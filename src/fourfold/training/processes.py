@@ -1,0 +1,184 @@
+"""One process or many: what torchrun or SLURM started, Fabric over it, and batch norm that sees the whole batch."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fourfold.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How this process was started.
+
+    Attributes:
+        world_size: processes in all.
+        nodes: machines.
+        restarts: how often the launcher has begun anew after a failure.
+        rank: number of this process.
+    """
+
+    world_size: int = 1
+    nodes: int = 1
+    restarts: int = 0
+    rank: int = 0
+
+
+def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
+    """Returns what torchrun or SLURM's srun says in the environment; one process where neither does."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        world, local = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
+        restarts = int(environment.get("TORCHELASTIC_RESTART_COUNT", 0))
+        return Launch(world, world // local, restarts, int(environment["RANK"]))
+    if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment:
+        nodes = int(environment.get("SLURM_NNODES", 1))
+        restarts = int(environment.get("SLURM_RESTART_COUNT", 0))
+        return Launch(int(environment["SLURM_NTASKS"]), nodes, restarts, int(environment["SLURM_PROCID"]))
+    return Launch(restarts=int(environment.get("SLURM_RESTART_COUNT", 0)))
+
+
+def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fabric:
+    """Returns Fabric on a device, joined to the other processes if there are any; "auto" takes the fastest device.
+
+    Raises:
+        UsageError: for a device that this machine has not.
+    """
+    launch = launch or read_launch()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what the recipe says already
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device here; `fourfold doctor` says more")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: torch sees no Apple GPU here")
+    if device not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"--device {device}: it can be auto, cpu, cuda or mps")
+    arguments: dict[str, Any] = {"accelerator": device, "precision": "bf16-mixed" if precision == "bf16" else "32-true"}
+    if launch.world_size == 1:
+        fabric = Fabric(devices=1, **arguments)
+    else:
+        strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo")
+        per_node = launch.world_size // launch.nodes
+        fabric = Fabric(devices=per_node, num_nodes=launch.nodes, strategy=strategy, **arguments)
+    fabric.launch()
+    return fabric
+
+
+@contextmanager
+def one_first(fabric: Fabric) -> Iterator[None]:
+    """Lets the first process of every machine through while the others wait."""
+    with fabric.rank_zero_first(local=True):
+        yield
+
+
+def any_process(fabric: Fabric, flag: bool) -> bool:
+    """Returns whether the flag is set on any process."""
+    if fabric.world_size == 1:
+        return flag
+    found = torch.tensor(float(flag), device=fabric.device)
+    distributed.all_reduce(found, op=distributed.ReduceOp.MAX)
+    return bool(found)
+
+
+def synchronise_batch_norm(network: nn.Module, fabric: Fabric) -> nn.Module:
+    """Returns the network with batch norm over the batch of all processes; with one process, as it was.
+
+    On CUDA that is torch's own SyncBatchNorm, which exists for accelerators only; on the CPU,
+    :class:`SynchronisedBatchNorm2d`. Without either, each process would normalise by its few crops, and the result
+    would depend on their number.
+    """
+    if fabric.world_size == 1:
+        return network
+    if fabric.device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    for name, child in network.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(network, name, SynchronisedBatchNorm2d.like(child))
+        else:
+            synchronise_batch_norm(child, fabric)
+    return network
+
+
+class SynchronisedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm (Ioffe and Szegedy 2015) over the batch of all processes, on any device.
+
+    Mean and variance are all-reduced, and so are their gradients, so that the result is that of one process with
+    the whole batch. Every process must have an equal share of it.
+    """
+
+    @classmethod
+    def like(cls, plain: nn.BatchNorm2d) -> "SynchronisedBatchNorm2d":
+        """Returns one with the parameters, buffers and settings of a plain one."""
+        new = cls(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats)
+        new.load_state_dict(plain.state_dict())
+        return new.train(plain.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Returns the normalised batch, (N, C, H, W)."""
+        if not self.training and self.track_running_stats:
+            return super().forward(input)
+        x = input.float()
+        count = x.numel() // x.shape[1] * distributed.get_world_size()
+        mean = _Sum.apply(x.sum(dim=(0, 2, 3))) / count
+        centred = x - mean.view(1, -1, 1, 1)
+        variance = _Sum.apply(centred.square().sum(dim=(0, 2, 3))) / count
+        self._remember(mean.detach(), variance.detach() * count / max(count - 1, 1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        y = centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return y.to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        if not self.track_running_stats:
+            return
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked += 1
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def distribute(network: nn.Module, fabric: Fabric) -> nn.Module:
+    """Returns what to call in the network's place: it adds up gradients over all processes in the backward.
+
+    Buffers are not broadcast: batch norm is synchronised instead, so every process computes the same running
+    statistics, and a broadcast in the middle of a GAN step would change tensors that a backward still needs.
+    """
+    if fabric.world_size == 1:
+        return network
+    devices = [fabric.device] if fabric.device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+
+
+def mean_over_processes(fabric: Fabric, x: Tensor) -> Tensor:
+    """Returns the mean of a tensor over all processes."""
+    if fabric.world_size == 1:
+        return x
+    total = x.clone()
+    distributed.all_reduce(total)
+    return total / fabric.world_size

@@ -1,0 +1,310 @@
+"""Recipes: everything that decides what a training run computes, typed, checked and copied into the run folder.
+
+A recipe is a TOML file; the shipped ones lie in ``recipes/``, one per published weights file. ``[profiles.NAME]``
+tables hold dotted settings on top of it (``"run.updates" = 2000``), and ``--set key=value`` goes on top of those.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fourfold.errors import RecipeError, UsageError, WeightsError
+from fourfold.networks.vgg19 import check_layer
+from fourfold.weights import resolve_parameters
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NetworkSettings(_Settings):
+    """The generator: an architecture of the weights format and its parameters."""
+
+    architecture: str = "srresnet"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _resolve(self) -> "NetworkSettings":
+        try:
+            resolved = resolve_parameters(self.architecture, self.parameters)
+        except WeightsError as error:
+            raise ValueError(str(error)) from error
+        self.parameters.clear()
+        self.parameters.update(resolved)
+        return self
+
+
+class DataSettings(_Settings):
+    """Mini-batches (Ledig et al. 2017, section 3.2): 16 random 96x96 HR crops of distinct pictures.
+
+    Attributes:
+        crop_px: side of the HR crops.
+        batch: crops per update, of all processes together.
+        flips: mirror half of the crops.
+        quarter_turns: turn crops by quarters.
+        degradation: how LR is made: "bicubic" (the experiments') or "gaussian" (the method section's).
+        bank: "resident" keeps all pictures in the device's memory, "streamed" reads them from a decoded file,
+            "auto" takes the first where it fits.
+        broken_share: more unusable files than this share stop the run.
+        workers: threads that decode and read; 0 takes as many as suit the machine.
+    """
+
+    crop_px: int = Field(96, ge=16, le=1024)
+    batch: int = Field(16, ge=1, le=4096)
+    flips: bool = True
+    quarter_turns: bool = True
+    degradation: Literal["bicubic", "gaussian"] = "bicubic"
+    bank: Literal["auto", "resident", "streamed"] = "auto"
+    broken_share: float = Field(0.05, ge=0, le=1)
+    workers: int = Field(0, ge=0, le=256)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "DataSettings":
+        if self.crop_px % 8:
+            raise ValueError(f"crop_px is {self.crop_px}; it must be a multiple of 8")
+        return self
+
+
+class LossSettings(_Settings):
+    """The terms of the generator's loss (Ledig et al. 2017, eqs. 3 to 6); a weight of 0 leaves a term out.
+
+    Attributes:
+        pixel: weight of the pixel loss on -1..1.
+        pixel_kind: "mse" is the paper's; "l1" and "charbonnier" are not.
+        pixel_channel: "rgb", or "y" for networks that restore the luma alone (SRCNN, ESPCN, DRCN).
+        vgg: weight of the VGG content loss, applied to the calibrated loss (see docs/training.md).
+        vgg_layer: "22" or "54" in the paper.
+        vgg_normalisation: which weights they are: "torchvision" (downloaded) or "oxford" (the authors' own).
+        vgg_ratio: what the calibration aims at: the VGG loss of bicubic crops, in multiples of their pixel MSE.
+        vgg_scale: a factor given by hand instead of the calibrated one; the paper's is 0.006151 (1/12.75 squared).
+        recursions: DRCN alone: the share of the loss that its recursions have, each supervised; the rest is the
+            final picture's.
+        adversarial: weight of -log D(G(lr)).
+        total_variation: weight of the total variation of SR.
+    """
+
+    pixel: float = Field(1.0, ge=0)
+    pixel_kind: Literal["mse", "l1", "charbonnier"] = "mse"
+    pixel_channel: Literal["rgb", "y"] = "rgb"
+    vgg: float = Field(0.0, ge=0)
+    vgg_layer: str = Field("54", coerce_numbers_to_str=True)  # --set loss.vgg_layer=22 comes as a number
+    vgg_normalisation: Literal["torchvision", "oxford"] = "torchvision"
+    vgg_ratio: float = Field(6.9, gt=0)
+    vgg_scale: float | None = Field(None, gt=0)
+    recursions: float = Field(0.0, ge=0, lt=1)
+    adversarial: float = Field(0.0, ge=0)
+    total_variation: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _some_content(self) -> "LossSettings":
+        if self.pixel == 0 and self.vgg == 0:
+            raise ValueError("there is no content loss: pixel and vgg are both 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_layer_of_vgg19(self) -> "LossSettings":
+        try:
+            check_layer(self.vgg_layer)
+        except UsageError as error:
+            raise ValueError(f"vgg_layer: {error}") from error
+        return self
+
+
+class DiscriminatorSettings(_Settings):
+    """The discriminator (Ledig et al. 2017, figure 4); ``width`` is the number of maps of its first convolution."""
+
+    width: int = Field(64, ge=8, le=1024, multiple_of=8)
+
+
+class OptimiserSettings(_Settings):
+    """Adam; the paper's beta1 is 0.9 and its learning rate 1e-4."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+
+
+class ScheduleSettings(_Settings):
+    """How the learning rate goes: a factor on it, by update.
+
+    Attributes:
+        kind: "constant"; "step" (times ``factor`` at every milestone); "cosine" (to ``final_factor`` at the end);
+            "decay" (constant, then straight down to ``final_factor`` over the last ``decay_updates``).
+        warmup_updates: rises linearly from zero over the first updates.
+        milestones: updates at which "step" multiplies.
+        factor: what it multiplies by.
+        decay_updates: length of the descent of "decay".
+        final_factor: where "cosine" and "decay" end.
+    """
+
+    kind: Literal["constant", "step", "cosine", "decay"] = "constant"
+    warmup_updates: int = Field(0, ge=0)
+    milestones: list[int] = Field(default_factory=list)
+    factor: float = Field(0.1, gt=0, le=1)
+    decay_updates: int = Field(0, ge=0)
+    final_factor: float = Field(0.0, ge=0, le=1)
+
+
+class RunSettings(_Settings):
+    """The run: how long, how precise, what is written when. 0 in an "every" means never.
+
+    Attributes:
+        updates: length of the run.
+        seed: of the initial weights and of the order of the crops.
+        precision: "bf16" (autocast) or "fp32".
+        ema: decay of the weights' moving average, which is validated and written; 0 switches it off.
+        log_every: updates between lines of the log.
+        validate_every: updates between validations.
+        checkpoint_every: updates between checkpoints: what ``kill -9`` can cost at most.
+        gradients_every: updates between measurements of each term's share of the gradient.
+        keep: newest checkpoints that are kept, beside the best.
+        best_by: what the best checkpoint is chosen by: "psnr", "content" (the run's own VGG loss on the validation
+            pictures), or "newest".
+        graph: replay updates as one CUDA graph where that is possible (one process on a CUDA device).
+    """
+
+    updates: int = Field(1_000_000, ge=1)
+    seed: int = Field(0, ge=0)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    ema: float = Field(0.999, ge=0, lt=1)
+    log_every: int = Field(50, ge=1)
+    validate_every: int = Field(2000, ge=0)
+    checkpoint_every: int = Field(1000, ge=1)
+    gradients_every: int = Field(1000, ge=0)
+    keep: int = Field(2, ge=1)
+    best_by: Literal["psnr", "content", "newest"] = "psnr"
+    graph: bool = True
+
+
+class Recipe(_Settings):
+    """A whole recipe, resolved."""
+
+    name: str
+    description: str = ""
+    init: str | None = None
+    network: NetworkSettings = NetworkSettings()
+    data: DataSettings = DataSettings()
+    loss: LossSettings = LossSettings()
+    discriminator: DiscriminatorSettings = DiscriminatorSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    run: RunSettings = RunSettings()
+    profile: str = "paper"
+
+    @model_validator(mode="after")
+    def _fitting_together(self) -> "Recipe":
+        if self.loss.adversarial and self.data.crop_px % 16:
+            raise ValueError(f"data.crop_px is {self.data.crop_px}; the discriminator needs a multiple of 16")
+        if self.run.best_by == "content" and not self.loss.vgg:
+            raise ValueError("run.best_by is 'content', which needs loss.vgg; take 'psnr' or 'newest'")
+        if self.loss.recursions and (self.network.architecture != "drcn" or self.loss.adversarial):
+            raise ValueError("loss.recursions is for DRCN, trained without an adversary")
+        return self
+
+    @property
+    def scale(self) -> int:
+        """The network's factor."""
+        return int(self.network.parameters["scale"])
+
+
+def recipe_names() -> list[str]:
+    """Returns the names of the shipped recipes, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load_recipe(recipe: str | Path, *, profile: str = "paper", settings: Sequence[str] = ()) -> Recipe:
+    """Returns a recipe, resolved: file, then profile, then ``key=value`` settings.
+
+    Args:
+        recipe: a shipped name or a TOML file.
+        profile: "paper" is the file itself; others are its ``[profiles.NAME]``.
+        settings: ``"run.updates=2000"``; the value is TOML, and a bare word is a string.
+
+    Raises:
+        RecipeError: naming the key at fault and the nearest one that there is.
+    """
+    values = _read(_locate(recipe))
+    profiles = values.pop("profiles", {})
+    if profile != "paper":
+        if profile not in profiles:
+            raise RecipeError(f"recipe {recipe} has no profile {profile!r}; it has {', '.join(['paper', *profiles])}")
+        for key, value in profiles[profile].items():
+            _assign(values, key, value)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {setting!r}: write it as key=value, such as run.updates=2000")
+        _assign(values, key.strip(), _parse_value(text.strip()))
+    return parse_recipe({**values, "profile": profile}, str(recipe))
+
+
+def parse_recipe(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
+    """Returns a recipe from plain values, such as those stored in a run folder.
+
+    Raises:
+        RecipeError: naming the key at fault.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {_explain(error)}") from error
+
+
+def _locate(recipe: str | Path) -> Path:
+    if str(recipe) in recipe_names():
+        return RECIPES / f"{recipe}.toml"
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(str(recipe), recipe_names(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise RecipeError(f"no recipe {str(recipe)!r}; {hint}shipped: {', '.join(recipe_names())}; a TOML file works too")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML ({error})") from error
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"setting {key!r}: {table!r} is a value, not a table")
+    values[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), _keys_beside(first["loc"]), n=1)
+        return f"there is no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}" + (
+        f", not {first['input']!r}" if not isinstance(first["input"], dict) else ""
+    )
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in location[:-1]:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,135 @@
+"""The run folder: a run that explains itself.
+
+::
+
+    runs/srresnet-mse-001/
+      README.md         what this folder is and how to go on
+      recipe.json       the whole resolved recipe
+      data.json         pictures used, left out and why
+      log.jsonl         one JSON object per line: training, validation, remarks, events
+      tensorboard/      the same as curves, and the validation pictures
+      pictures/         NAME-00002000.png: bicubic, restored and HR side by side, after 2000 updates
+      checkpoints/      update-00001000.pt ...: everything to resume
+      latest.safetensors, best.safetensors    weights files, loadable by every command
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fourfold.errors import PictureError, TrainingError
+from fourfold.imaging import Picture, write_picture
+from fourfold.training.pictures import BankReport
+from fourfold.training.recipe import Recipe, parse_recipe
+from fourfold.weights import write_atomically
+
+_README = """# {name}
+
+A training run of Fourfold {version}. {description}
+
+- `recipe.json`: everything that decides what is computed. `data.json`: the pictures, and those left out.
+- `log.jsonl`: one JSON object per line: losses, shares of the gradient, learning rates, updates/s, validation.
+  The same as curves: `tensorboard --logdir {folder}`.
+- `pictures/`: parts of the validation pictures as they improve: bicubic, restored and the original side by side.
+- `checkpoints/`: to go on: `{resume}`
+- `latest.safetensors`, `best.safetensors`: weights files for `fourfold upscale -n FILE`; the best is chosen by
+  {best_by}.
+"""
+
+
+def next_run_folder(name: str, root: Path = Path("runs")) -> Path:
+    """Returns the first free numbered folder: ``runs/NAME-001``, ``-002``..."""
+    taken = [int(m[1]) for p in root.glob(f"{name}-*") if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))]
+    return root / f"{name}-{max(taken, default=0) + 1:03d}"
+
+
+class RunFolder:
+    """Writes and reads the files of one run.
+
+    Args:
+        path: the folder; made when the run starts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.latest = path / "latest.safetensors"
+        self.best = path / "best.safetensors"
+
+    def start(self, recipe: Recipe, report: BankReport, version: str, resume: str) -> None:
+        """Makes the folder and writes what describes the run.
+
+        Raises:
+            TrainingError: if the folder cannot be written.
+        """
+        best_by = {"psnr": "validation PSNR", "content": "the VGG loss on the validation pictures", "newest": "age"}
+        readme = _README.format(
+            name=recipe.name,
+            version=version,
+            description=recipe.description,
+            resume=resume,
+            folder=self.path,
+            best_by=best_by[recipe.run.best_by],
+        )
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "README.md", readme.encode())
+            write_atomically(self.path / "recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
+            write_atomically(self.path / "data.json", (json.dumps(_describe(report), indent=2) + "\n").encode())
+        except OSError as error:
+            raise TrainingError(f"cannot write the run folder {self.path} ({error.strerror or error})") from error
+
+    def recipe(self) -> Recipe:
+        """Returns the recipe that the run was started with.
+
+        Raises:
+            TrainingError: if there is none.
+        """
+        path = self.path / "recipe.json"
+        try:
+            return parse_recipe(json.loads(path.read_text(encoding="utf-8")), str(path))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{self.path} is not a run folder ({error})") from error
+
+    def log(self, kind: str, **values: Any) -> None:
+        """Appends one line to the log; a reader can follow it while it grows.
+
+        Raises:
+            TrainingError: if it cannot be written, such as on a full disk.
+        """
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values})
+        try:
+            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self.path / 'log.jsonl'} ({error.strerror or error}); the checkpoints are kept. "
+                "Make room, then go on with --resume"
+            ) from error
+
+    def picture(self, name: str, update: int, pixels: NDArray[Any]) -> None:
+        """Keeps an (H, W, 3) uint8 picture of a validation.
+
+        Raises:
+            TrainingError: if it cannot be written.
+        """
+        try:
+            (self.path / "pictures").mkdir(exist_ok=True)
+            write_picture(Picture(pixels), self.path / "pictures" / f"{name}-{update:08d}.png", overwrite=True)
+        except (OSError, PictureError) as error:
+            raise TrainingError(f"{error}; the checkpoints are kept. Make room, then go on with --resume") from error
+
+
+def _describe(report: BankReport) -> dict[str, Any]:
+    return {
+        "found": report.found,
+        "used": len(report.used),
+        "too_small": [str(p) for p in report.too_small],
+        "broken": [{"path": str(p), "why": why} for p, why in report.broken],
+        "duplicates": [{"path": str(p), "of": str(twin)} for p, twin in report.duplicates],
+        "pictures": [str(p) for p in report.used],
+    }

@@ -1,0 +1,223 @@
+"""Stages: what one update computes. The loop knows only ``networks``, ``optimisers``, ``step`` and ``remarks``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from fourfold.networks import Discriminator, VGG19Features, build
+from fourfold.training.discriminator_watch import DiscriminatorWatch
+from fourfold.training.gradients import gradient_shares
+from fourfold.training.losses import Term, adversarial_loss, content_terms, discriminator_loss
+from fourfold.training.processes import distribute, synchronise_batch_norm
+from fourfold.training.recipe import OptimiserSettings, Recipe
+
+Networks = dict[str, nn.Module]
+Optimisers = dict[str, torch.optim.Optimizer]
+
+
+class Stage(Protocol):
+    """One stage of training.
+
+    Attributes:
+        networks: every trained network, "generator" among them; bare, without wrappers.
+        optimisers: one per network, under the same name.
+    """
+
+    networks: Networks
+    optimisers: Optimisers
+
+    def step(self, lr: Tensor, hr: Tensor, *, measure: bool = False) -> dict[str, Tensor]:
+        """Makes one update and returns detached scalars to log, still on the device.
+
+        Args:
+            lr: (N, 3, h, w) RGB in 0..1.
+            hr: (N, 3, scale * h, scale * w) RGB in 0..1.
+            measure: also return each term's share of the generator's gradient.
+        """
+        ...
+
+    def remarks(self, update: int, means: Mapping[str, float]) -> list[str]:
+        """Returns what a person should be told about the values logged, in words."""
+        ...
+
+
+def make_stage(
+    recipe: Recipe,
+    fabric: Fabric,
+    *,
+    generator: nn.Module | None = None,
+    features: VGG19Features | None = None,
+    content_scale: float | None = None,
+) -> "ContentStage":
+    """Returns the stage that a recipe describes.
+
+    Args:
+        recipe: the resolved recipe.
+        fabric: device, precision, processes.
+        generator: to start from; None makes a new one.
+        features: VGG19, if the recipe has a VGG term.
+        content_scale: the factor on its loss.
+    """
+    generator = generator or build(recipe.network.architecture, recipe.network.parameters)
+    terms = content_terms(recipe.loss, features, content_scale)
+    if recipe.loss.adversarial:
+        discriminator = Discriminator(recipe.data.crop_px, recipe.discriminator.width)
+        return AdversarialStage(recipe, fabric, generator, terms, discriminator)
+    if recipe.loss.recursions:
+        from fourfold.training.recursive import RecursiveStage  # it builds on this module
+
+        return RecursiveStage(recipe, fabric, generator, terms)
+    return ContentStage(recipe, fabric, generator, terms)
+
+
+class ContentStage:
+    """Training on content alone: SRResNet-MSE and SRResNet-VGG22 (Ledig et al. 2017, sections 2.2.1 and 3.2).
+
+    Args:
+        recipe: the resolved recipe.
+        fabric: device, precision, processes.
+        generator: the network to train.
+        terms: the content terms of its loss.
+    """
+
+    def __init__(self, recipe: Recipe, fabric: Fabric, generator: nn.Module, terms: Sequence[Term]) -> None:
+        self.networks: Networks = {}
+        self.optimisers: Optimisers = {}
+        self._distributed: Networks = {}
+        self._recipe, self._fabric, self._terms = recipe, fabric, terms
+        self._adopt("generator", generator)
+
+    def _adopt(self, name: str, network: nn.Module) -> None:
+        network = synchronise_batch_norm(network, self._fabric)
+        network = network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self._fabric.to_device(network)
+        optimiser = make_optimiser(network, self._recipe.optimiser, capturable=can_capture(self._recipe, self._fabric))
+        self.networks[name], self.optimisers[name] = network, optimiser
+        self._distributed[name] = distribute(network, self._fabric)
+
+    def _call(self, name: str, pictures: Tensor) -> Tensor:
+        with self._fabric.autocast():
+            return self._distributed[name](pictures)
+
+    def step(self, lr: Tensor, hr: Tensor, *, measure: bool = False) -> dict[str, Tensor]:
+        """Makes one update of the generator; see :class:`Stage`."""
+        sr = self._call("generator", lr)
+        return self._generator_step(self._content(sr, hr), measure)
+
+    def _content(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        return {term.name: term.weight * term.loss(sr, hr) for term in self._terms}
+
+    def _generator_step(self, losses: Mapping[str, Tensor], measure: bool) -> dict[str, Tensor]:
+        shares = gradient_shares(losses, self.networks["generator"]) if measure else {}
+        loss = torch.stack(list(losses.values())).sum()
+        self.optimisers["generator"].zero_grad(set_to_none=True)
+        self._fabric.backward(loss)
+        self.optimisers["generator"].step()
+        each = losses if len(losses) > 1 else {}
+        return {"loss": loss.detach(), **{f"loss_{name}": value.detach() for name, value in each.items()}, **shares}
+
+    def remarks(self, update: int, means: Mapping[str, float]) -> list[str]:
+        """Returns nothing: there is no discriminator to watch."""
+        return []
+
+
+class AdversarialStage(ContentStage):
+    """Training against a discriminator: the paper's SRGAN variants (Ledig et al. 2017, eqs. 2, 3 and 6).
+
+    One update is one step of the discriminator and one of the generator (k = 1), on the same mini-batch; the
+    generator's pictures are computed once and serve both. The order is the paper's: first the discriminator on
+    pictures cut off from the generator's graph, then the generator through the new discriminator, whose parameters
+    take no gradient then and whose batch norm keeps no statistics: each step leaves the other network untouched.
+
+    Real and fake pictures go through the discriminator as two batches, so that each has batch-norm statistics of
+    its own. In the generator's step there are only fakes; had the discriminator learned on mixed batches, it would
+    meet statistics there that it never saw.
+    """
+
+    def __init__(
+        self, recipe: Recipe, fabric: Fabric, generator: nn.Module, terms: Sequence[Term], discriminator: Discriminator
+    ) -> None:
+        super().__init__(recipe, fabric, generator, terms)
+        self._adopt("discriminator", discriminator)
+        self._weight = recipe.loss.adversarial
+        self._watch = DiscriminatorWatch()
+
+    def step(self, lr: Tensor, hr: Tensor, *, measure: bool = False) -> dict[str, Tensor]:
+        """Makes one update of the discriminator, then one of the generator; see :class:`Stage`."""
+        sr = self._call("generator", lr)
+        seen = self._discriminator_step(sr.detach(), hr)
+        losses = self._content(sr, hr)
+        with frozen(self.networks["discriminator"]) as discriminator, self._fabric.autocast():
+            losses["adversarial"] = self._weight * adversarial_loss(discriminator(sr))
+        return self._generator_step(losses, measure) | seen
+
+    def _discriminator_step(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        optimiser = self.optimisers["discriminator"]
+        real, fake = self._call("discriminator", hr), self._call("discriminator", sr)
+        loss = discriminator_loss(real, fake)
+        optimiser.zero_grad(set_to_none=True)
+        self._fabric.backward(loss)
+        optimiser.step()
+        return {
+            "loss_discriminator": loss.detach(),
+            "real_accuracy": (real.detach() > 0).float().mean(),
+            "fake_accuracy": (fake.detach() < 0).float().mean(),
+        }
+
+    def remarks(self, update: int, means: Mapping[str, float]) -> list[str]:
+        """Returns a remark when the discriminator has won or collapsed for long, and when that is over."""
+        return self._watch.look(update, means["real_accuracy"], means["fake_accuracy"])
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """Gives the network with its parameters taking no gradient inside.
+
+    It is the bare network: through DDP, every process would wait for gradients that never come.
+    """
+    network.requires_grad_(False)
+    try:
+        yield network
+    finally:
+        network.requires_grad_(True)
+
+
+def can_capture(recipe: Recipe, fabric: Fabric) -> bool:
+    """Returns whether updates can be replayed as one CUDA graph: one process on a CUDA device."""
+    return recipe.run.graph and fabric.device.type == "cuda" and fabric.world_size == 1
+
+
+def make_optimiser(network: nn.Module, settings: OptimiserSettings, *, capturable: bool = False) -> torch.optim.Adam:
+    """Returns Adam over a network's parameters, its update fused into one kernel.
+
+    Args:
+        network: on its device.
+        settings: learning rate and betas.
+        capturable: keep learning rate and step count on the device, so that a CUDA graph can hold the update.
+    """
+    rate: float | Tensor = settings.learning_rate
+    if capturable:
+        rate = torch.tensor(rate, device=next(network.parameters()).device)
+    betas = (settings.beta1, settings.beta2)
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True, capturable=capturable)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate; in place where it lies on the device, so that a captured update sees it."""
+    for group in optimiser.param_groups:
+        if group.get("capturable") and isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Takes up an optimiser's state, and keeps what belongs to this machine or this recipe, not to the state."""
+    before = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
+    optimiser.load_state_dict(state)
+    for group, own in zip(optimiser.param_groups, before, strict=True):
+        group.update(own)

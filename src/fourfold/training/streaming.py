@@ -1,0 +1,141 @@
+"""The bank for sets larger than memory: pictures decoded once into a file, crops read from it by threads."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fourfold.errors import DataError
+from fourfold.training.bank import Planes
+from fourfold.training.pictures import BankReport, Pixels, TrainingPicture
+from fourfold.training.sampler import Crops
+from fourfold.weights import write_atomically
+
+Decoder = Callable[[], Iterable[tuple[TrainingPicture, Pixels, Pixels | None]]]
+
+
+class StreamedBank:
+    """Pictures in a file of planar uint8; the same crops as :class:`fourfold.training.bank.ResidentBank`, bit for bit.
+
+    The file is mapped into memory, so the system's page cache holds as much of it as there is room for. It is made
+    once per set of pictures (by their paths, sizes and times) and used again by later runs::
+
+        CACHE/pictures-0123456789abcdef/
+          hr.raw, lr.raw    the pixels
+          index.json        sizes and the report; written last, so a folder without it is begun anew
+
+    Args:
+        folder: the cache folder, made by :func:`build_cache`.
+        scale: of the LR pictures.
+        workers: threads that read crops.
+        pin: whether batches lie in pinned memory, from which copies to an accelerator do not wait.
+    """
+
+    kind = "streamed"
+
+    def __init__(self, folder: Path, scale: int = 4, workers: int = 4, pin: bool = False) -> None:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self._hr = Planes(index["heights"], index["widths"])
+        self._pixels = np.memmap(folder / "hr.raw", dtype=np.uint8, mode="r")
+        self.heights, self.widths, self.has_lr = self._hr.heights, self._hr.widths, bool(index["has_lr"])
+        self._scale, self._pin = scale, pin
+        if self.has_lr:
+            self._lr = Planes([h // scale for h in index["heights"]], [w // scale for w in index["widths"]])
+            self._lr_pixels = np.memmap(folder / "lr.raw", dtype=np.uint8, mode="r")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
+
+    def gather(self, crops: Crops, crop_px: int) -> tuple[Tensor, Tensor | None]:
+        """Returns HR and LR crops in host memory; see :class:`fourfold.training.bank.Bank`."""
+        hr = self._take(self._pixels, self._hr, crops, crop_px, 1)
+        if not self.has_lr:
+            return hr, None
+        return hr, self._take(self._lr_pixels, self._lr, crops, crop_px // self._scale, self._scale)
+
+    def _take(self, pixels: NDArray[np.uint8], planes: Planes, crops: Crops, side: int, shrink: int) -> Tensor:
+        batch = torch.empty(len(crops), 3, side, side, dtype=torch.uint8, pin_memory=self._pin)
+        out = batch.numpy()
+
+        def read(k: int) -> None:
+            picture = int(crops.picture[k])
+            height, width = int(planes.heights[picture]), int(planes.widths[picture])
+            start = int(planes.offsets[picture])
+            whole = pixels[start : start + 3 * height * width].reshape(3, height, width)
+            top, left = int(crops.top[k]) // shrink, int(crops.left[k]) // shrink
+            crop = whole[:, top : top + side, left : left + side]
+            crop = crop[:, :: -1 if crops.flip_rows[k] else 1, :: -1 if crops.flip_columns[k] else 1]
+            out[k] = crop.transpose(0, 2, 1) if crops.transpose[k] else crop
+
+        list(self._pool.map(read, range(len(crops))))
+        return batch
+
+
+def build_cache(root: Path, pictures: Sequence[TrainingPicture], decoder: Decoder, report: BankReport) -> Path:
+    """Returns the cache folder of these pictures, decoding them into it unless an earlier run has.
+
+    Args:
+        root: where cache folders lie.
+        pictures: the set.
+        decoder: yields the decoded pictures.
+        report: filled by the decoder, or from the cache.
+
+    Raises:
+        DataError: if the cache cannot be written, or no picture is usable.
+    """
+    folder = root / f"pictures-{_fingerprint(pictures)}"
+    try:
+        if (folder / "index.json").is_file():
+            _restore(report, json.loads((folder / "index.json").read_text(encoding="utf-8"))["report"])
+            return folder
+        folder.mkdir(parents=True, exist_ok=True)
+        return _build(folder, decoder, report)
+    except OSError as error:
+        raise DataError(
+            f"the decoded pictures cannot be kept in {folder} ({error.strerror or error}); they need "
+            f"{sum(p.bytes_needed for p in pictures) / 1e9:.1f} GB. Give another place with --cache"
+        ) from error
+
+
+def _build(folder: Path, decoder: Decoder, report: BankReport) -> Path:
+    heights, widths, has_lr = [], [], False
+    with (folder / "hr.raw").open("wb") as hr_file, (folder / "lr.raw").open("wb") as lr_file:
+        for _, hr, lr in decoder():
+            hr_file.write(np.ascontiguousarray(hr).data)
+            heights.append(hr.shape[1])
+            widths.append(hr.shape[2])
+            if lr is not None:
+                has_lr = True
+                lr_file.write(np.ascontiguousarray(lr).data)
+    if not heights:
+        raise DataError("none of the pictures is usable")
+    index = {"heights": heights, "widths": widths, "has_lr": has_lr, "report": _stored(report)}
+    write_atomically(folder / "index.json", json.dumps(index).encode())
+    return folder
+
+
+def _fingerprint(pictures: Sequence[TrainingPicture]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for picture in pictures:
+        stat = picture.path.stat()
+        line = f"{picture.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{picture.lr_path}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _stored(report: BankReport) -> dict[str, list[list[str]]]:
+    return {
+        "used": [[str(path)] for path in report.used],
+        "broken": [[str(path), why] for path, why in report.broken],
+        "duplicates": [[str(path), str(twin)] for path, twin in report.duplicates],
+    }
+
+
+def _restore(report: BankReport, stored: dict[str, list[list[str]]]) -> None:
+    report.used = [Path(path) for (path,) in stored["used"]]
+    report.broken = [(Path(path), why) for path, why in stored["broken"]]
+    report.duplicates = [(Path(path), Path(twin)) for path, twin in stored["duplicates"]]

@@ -1,0 +1,130 @@
+"""Validation while training: whole pictures, shrunk by the exact bicubic, restored and scored on Y."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fourfold.errors import DataError, PictureError
+from fourfold.evaluation.metrics import psnr, ssim_wang
+from fourfold.imaging import find_pictures, imresize, read_rgb, to_integers
+from fourfold.networks import VGG19Features
+from fourfold.training.processes import mean_over_processes
+
+#: SSIM's window of 11 pixels inside a border of 4, rounded up to what every scale divides.
+SMALLEST_PX = 24
+#: Pictures that are shown as they improve, and the side of the part of them that is shown.
+SHOWN_PICTURES = 4
+SHOWN_PX = 256
+
+
+@dataclass
+class Validation:
+    """What a validation found.
+
+    Attributes:
+        scores: means over the pictures: "psnr_y" in dB, "ssim_wang", and "content_loss" where VGG19 is in use.
+        sheets: (name, picture) of the first few: bicubic, restored and HR side by side, (H, W, 3) uint8.
+    """
+
+    scores: dict[str, float]
+    sheets: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
+
+
+class Validator:
+    """Scores a network on a folder of HR pictures, as the benchmark does.
+
+    Args:
+        folder: HR pictures; cropped at the right and bottom to a multiple of the scale.
+        scale: the network's factor.
+        limit: use only the first pictures.
+        features: VGG19; adds the content loss to the scores.
+        content_scale: its factor.
+
+    Raises:
+        DataError: if the folder holds no picture, or one cannot be read or is too small to be scored.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scale: int,
+        limit: int | None = None,
+        features: VGG19Features | None = None,
+        content_scale: float | None = None,
+    ) -> None:
+        self._scale, self._features, self._content_scale = scale, features, content_scale
+        self.names: list[str] = []
+        self.pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        try:
+            for path in find_pictures(folder, recursive=True)[:limit]:
+                hr = read_rgb(path)
+                hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
+                if min(hr.shape[:2]) < SMALLEST_PX:
+                    raise DataError(f"--valid {path} is too small to be scored; it needs {SMALLEST_PX} px each way")
+                self.names.append(path.name)
+                self.pairs.append((imresize(hr, 1 / scale), hr))
+        except PictureError as error:
+            raise DataError(f"--valid {error}") from error
+
+    @torch.inference_mode()
+    def score(self, network: nn.Module, fabric: Fabric) -> Validation:
+        """Returns mean Y-PSNR and Wang SSIM over the pictures (4 px border, 8-bit pictures), and sheets to look at.
+
+        Several processes share the pictures out.
+
+        Args:
+            network: in evaluation mode.
+            fabric: device, precision, processes.
+        """
+        rows, sheets = [], []
+        for k in range(fabric.global_rank, len(self.pairs), fabric.world_size):
+            lr, hr = self.pairs[k]
+            sr = self.restore(network, lr, fabric)
+            rows.append([psnr(sr, hr), ssim_wang(sr, hr), *self._content_loss(sr, hr, fabric)])
+            if k < SHOWN_PICTURES:
+                sheets.append((Path(self.names[k]).stem, self._sheet(lr, sr, hr)))
+        columns = 3 if self._features is not None else 2
+        sums = torch.tensor([*np.sum(np.array(rows).reshape(-1, columns), axis=0), len(rows)], dtype=torch.float32)
+        *totals, count = mean_over_processes(fabric, sums.to(fabric.device)).tolist()
+        names = ("psnr_y", "ssim_wang", "content_loss")
+        return Validation({name: total / count for name, total in zip(names, totals, strict=False)}, sheets)
+
+    def restore(self, network: nn.Module, lr: NDArray[Any], fabric: Fabric) -> NDArray[Any]:
+        """Returns SR of one LR picture, (H, W, 3) uint8."""
+        with fabric.autocast():
+            sr = network(_to_tensor(lr, fabric.device))
+        return np.asarray(to_integers(sr[0].float().permute(1, 2, 0).cpu().numpy()))
+
+    def _content_loss(self, sr: NDArray[Any], hr: NDArray[Any], fabric: Fabric) -> Iterator[float]:
+        if self._features is None or self._content_scale is None:
+            return
+        ours, wanted = (self._features(_to_tensor(p, fabric.device)).float() for p in (sr, hr))
+        yield float((ours - wanted).square().mean()) * self._content_scale
+
+    def _sheet(self, lr: NDArray[Any], sr: NDArray[Any], hr: NDArray[Any]) -> NDArray[Any]:
+        """Returns the middle of bicubic, SR and HR side by side, with a white line between."""
+        side = min(SHOWN_PX, *hr.shape[:2])
+        top, left = (hr.shape[0] - side) // 2, (hr.shape[1] - side) // 2
+        pictures = [_to_eight_bits(p) for p in (imresize(lr, self._scale), sr, hr)]
+        parts = [p[top : top + side, left : left + side] for p in pictures]
+        line = np.full((side, 4, 3), 255, dtype=np.uint8)
+        return np.concatenate([parts[0], line, parts[1], line, parts[2]], axis=1)
+
+
+def _to_tensor(picture: NDArray[Any], device: torch.device) -> Tensor:
+    unit = picture.astype(np.float32) / np.iinfo(picture.dtype).max
+    x = torch.from_numpy(unit).permute(2, 0, 1)[None].to(device)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _to_eight_bits(picture: NDArray[Any]) -> NDArray[Any]:
+    if picture.dtype == np.uint8:
+        return picture
+    return np.asarray(to_integers(picture.astype(np.float32) / np.iinfo(picture.dtype).max))

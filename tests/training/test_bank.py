@@ -1,0 +1,211 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fourfold.errors import CheckpointError, DataError
+from fourfold.imaging import Picture, imresize
+from fourfold.training.bank import Bank, ResidentBank
+from fourfold.training.batches import Batches
+from fourfold.training.data import DataSource, open_bank
+from fourfold.training.degradation import Degradation, to_unit
+from fourfold.training.pictures import TrainingPicture
+from fourfold.training.recipe import DataSettings
+from fourfold.training.sampler import Crops, CropSampler
+from tests.conftest import make_photo
+
+CPU = torch.device("cpu")
+
+
+def settings(**values: object) -> DataSettings:
+    return DataSettings.model_validate({"crop_px": 16, "batch": 4, "workers": 2, **values})
+
+
+def planar(*sizes: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    return [np.ascontiguousarray(make_photo(h, w, seed=k).transpose(2, 0, 1)) for k, (h, w) in enumerate(sizes)]
+
+
+def resident(pictures: list[NDArray[np.uint8]]) -> ResidentBank:
+    decoded = ((TrainingPicture(Path(), p.shape[1], p.shape[2]), p, None) for p in pictures)
+    return ResidentBank(decoded, sum(p.size for p in pictures), CPU)
+
+
+def sampler_of(bank: Bank, data: DataSettings, seed: int = 0, **values: int) -> CropSampler:
+    return CropSampler(bank.heights, bank.widths, data, seed, **values)
+
+
+def crops_of(*rows: tuple[int, ...]) -> Crops:
+    columns = [torch.tensor(column) for column in zip(*rows, strict=True)]
+    return Crops(*columns[:5], columns[5].bool())
+
+
+def orientations() -> Iterator[tuple[int, int, int]]:
+    yield from ((r, c, t) for r in (0, 1) for c in (0, 1) for t in (0, 1))
+
+
+def test_every_orientation_of_a_crop() -> None:
+    pictures = planar((20, 31), (24, 17))
+    rows = [(k, 2, 1, *o) for k in (0, 1) for o in orientations()]
+    found, lr = resident(pictures).gather(crops_of(*rows), 16)
+    assert lr is None
+    for crop, (k, top, left, flip_rows, flip_columns, transpose) in zip(found.numpy(), rows, strict=True):
+        expected = pictures[k][:, top : top + 16, left : left + 16]
+        expected = expected[:, ::-1] if flip_rows else expected
+        expected = expected[:, :, ::-1] if flip_columns else expected
+        np.testing.assert_array_equal(crop, expected.transpose(0, 2, 1) if transpose else expected)
+
+
+def test_crops_reach_every_border() -> None:
+    bank = resident(planar((18, 17), (16, 16), (17, 18), (16, 20)))
+    sampler = sampler_of(bank, settings())
+    drawn = [sampler.draw() for _ in range(200)]
+    for k, (height, width) in enumerate(zip(bank.heights.tolist(), bank.widths.tolist(), strict=True)):
+        tops = {int(t) for crops in drawn for t in crops.top[crops.picture == k]}
+        lefts = {int(t) for crops in drawn for t in crops.left[crops.picture == k]}
+        assert tops == set(range(height - 15))
+        assert lefts == set(range(width - 15))
+
+
+@pytest.mark.parametrize(
+    ("flips", "turns", "count"), [(True, True, 8), (True, False, 2), (False, True, 4), (False, False, 1)]
+)
+def test_orientations_follow_the_settings(flips: bool, turns: bool, count: int) -> None:
+    sampler = sampler_of(resident(planar(*[(16, 16)] * 4)), settings(flips=flips, quarter_turns=turns))
+    seen: dict[tuple[int, int, int], int] = {}
+    for _ in range(200):
+        crops = sampler.draw()
+        for o in zip(
+            crops.flip_rows.tolist(), crops.flip_columns.tolist(), crops.transpose.long().tolist(), strict=True
+        ):
+            seen[o] = seen.get(o, 0) + 1
+    assert len(seen) == count
+    if not flips:  # turning never mirrors: an even number of the three
+        assert all((r + c + t) % 2 == 0 for r, c, t in seen)
+
+
+def test_pictures_come_in_rounds_and_batches_are_distinct() -> None:
+    sampler = sampler_of(resident(planar(*[(16, 16)] * 7)), settings(batch=3))
+    drawn = [sampler.draw().picture.tolist() for _ in range(70)]
+    assert all(len(set(batch)) == 3 for batch in drawn)
+    counts = np.bincount([k for batch in drawn for k in batch])
+    assert counts.min() >= counts.max() - 1
+
+
+def test_processes_share_one_batch_out() -> None:
+    bank = resident(planar(*[(20, 20)] * 6))
+    whole = sampler_of(bank, settings())
+    parts = [sampler_of(bank, settings(), rank=r, world_size=2) for r in (0, 1)]
+    for _ in range(5):
+        expected = whole.draw()
+        shares = [part.draw() for part in parts]
+        assert torch.equal(torch.cat([s.picture for s in shares]), expected.picture)
+        assert torch.equal(torch.cat([s.left for s in shares]), expected.left)
+
+
+def test_bad_batches_say_what_would_work() -> None:
+    bank = resident(planar((16, 16), (16, 16), (16, 16)))
+    with pytest.raises(DataError, match=r"data\.batch=3"):
+        sampler_of(bank, settings())
+    with pytest.raises(DataError, match=r"data\.batch=4"):
+        CropSampler(torch.full((9,), 16), torch.full((9,), 16), settings(batch=3), 0, world_size=2)
+
+
+def test_a_sampler_takes_up_where_it_was_and_refuses_other_data() -> None:
+    bank = resident(planar(*[(20, 20)] * 6))
+    sampler = sampler_of(bank, settings())
+    sampler.draw()
+    state = sampler.state_dict()
+    expected = [sampler.draw() for _ in range(3)]
+    other = sampler_of(bank, settings(), seed=9)
+    other.load_state_dict(state)
+    for crops in expected:
+        assert torch.equal(other.draw().top, crops.top)
+    with pytest.raises(CheckpointError, match="6 pictures"):
+        sampler_of(resident(planar(*[(20, 20)] * 5)), settings()).load_state_dict(state)
+
+
+def test_streamed_batches_equal_resident_ones_and_resume_exactly(tmp_path: Path, pictures: Path) -> None:
+    both = []
+    for kind in ("resident", "streamed"):
+        data = settings(bank=kind)
+        said: list[str] = []
+        bank, report = open_bank(DataSource([pictures]), data, 4, CPU, default_cache=tmp_path, announce=said.append)
+        assert bank.kind == kind
+        assert ("streamed from a file" in said[0]) == (kind == "streamed")
+        assert len(report.used) == 7
+        both.append(Batches(bank, sampler_of(bank, data), Degradation(data, 4, CPU), CPU))
+    state = {}
+    for k in range(6):
+        if k == 3:
+            state = both[1].state_dict()  # with batches read ahead
+        for ours, theirs in zip(both[0].next(), both[1].next(), strict=True):
+            assert torch.equal(ours, theirs)
+    after = both[0].sampler.state_dict()
+    both[1].load_state_dict(state)
+    for _ in range(3):
+        both[1].next()
+    assert torch.equal(both[1].state_dict()["generator"], after["generator"])
+
+
+@pytest.mark.parametrize(("free", "kind"), [(10**9, "resident"), (10**4, "streamed")])
+def test_what_does_not_fit_is_streamed(
+    free: int, kind: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourfold.training.data.free_memory", lambda device: free)
+    bank, _ = open_bank(DataSource([pictures]), settings(), 4, CPU, default_cache=tmp_path)
+    assert bank.kind == kind
+
+
+def test_a_cache_is_made_once(tmp_path: Path, pictures: Path) -> None:
+    reads: list[int] = []
+    for _ in range(2):
+        _, report = open_bank(
+            DataSource([pictures], cache=tmp_path / "c"), settings(bank="streamed"), 4, CPU,
+            default_cache=tmp_path, progress=lambda done, _: reads.append(done),
+        )  # fmt: skip
+        assert len(report.used) == 7
+    assert reads == list(range(1, 8))
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, pictures: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="--cache"):
+        open_bank(
+            DataSource([pictures], cache=tmp_path / "file"), settings(bank="streamed"), 4, CPU, default_cache=tmp_path
+        )
+
+
+@pytest.mark.parametrize("kind", ["resident", "streamed"])
+def test_given_lr_pictures_stay_aligned_in_every_orientation(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "lr").mkdir()
+    for k in range(4):
+        lr = make_photo(7 + k, 9, seed=k)
+        hr = np.pad(lr.repeat(4, axis=0).repeat(4, axis=1), ((0, 3), (0, 2), (0, 0)))  # not quite a multiple
+        Picture(hr).save(tmp_path / "hr" / "deep" / f"{k}.png") if (tmp_path / "hr/deep").exists() else None
+        (tmp_path / "hr" / "deep").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lr" / "deep").mkdir(parents=True, exist_ok=True)
+        Picture(hr).save(tmp_path / "hr" / "deep" / f"{k}.png", overwrite=True)
+        Picture(lr).save(tmp_path / "lr" / "deep" / (f"{k}x4.png" if k % 2 else f"{k}.png"))
+    data = settings(bank=kind)
+    source = DataSource([tmp_path / "hr"], tmp_path / "lr", tmp_path / "cache")
+    bank, _ = open_bank(source, data, 4, CPU, default_cache=tmp_path)
+    sampler = sampler_of(bank, data, grid_px=4)
+    batches = Batches(bank, sampler, Degradation(data, 4, CPU), CPU)
+    for _ in range(20):
+        lr_batch, hr_batch = batches.next()
+        assert torch.equal(hr_batch[:, :, ::4, ::4], lr_batch)
+
+
+def test_degradation_is_the_houses_bicubic() -> None:
+    pixels = make_photo(32, 32)
+    hr = to_unit(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+    lr = Degradation(settings(crop_px=32), 4, CPU)(hr)
+    expected = imresize(pixels, 0.25).astype(np.int64)
+    found = (lr[0].permute(1, 2, 0).numpy() * 255).round().astype(np.int64)
+    assert np.abs(found - expected).max() <= 1  # float32 against float64: a tie may fall the other way
+    assert (found == expected).mean() > 0.99
+    blurred = Degradation(settings(crop_px=32, degradation="gaussian"), 4, CPU)(hr)
+    assert not torch.equal(blurred, lr)

@@ -1,0 +1,94 @@
+"""A run that is killed loses at most the updates since its last checkpoint, and ends where it would have ended."""
+
+import math
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fourfold.training.checkpoint import checkpoints, load_checkpoint
+from tests.training.trainer import Trainer
+
+
+def updates_done(folder: Path) -> int:
+    found = checkpoints(folder / "checkpoints")
+    return int(found[-1].stem.split("-")[1]) if found else 0
+
+
+def kill_again_and_again(trainer: Trainer, folder: Path, updates: int, kills: int, in_writes: bool) -> list[int]:
+    """Kills a run at random moments, or in the middle of writing a checkpoint, then lets it end.
+
+    Every third time it is killed early, perhaps before it trains; else after it has saved something.
+
+    Returns:
+        The number of updates that each killed run had begun with.
+    """
+    rng = random.Random(1)
+    found: list[int] = []
+    for k in range(kills):
+        before = updates_done(folder)
+        child = trainer.start(folder, f"run.updates={updates}", resume=before > 0)
+        late = 0.3 if k % 3 else 0.0  # from the first checkpoint on, or from the start
+        deadline = math.inf if late else time.monotonic() + rng.uniform(0.0, 0.5)
+        while trainer.runs(child):
+            saved = updates_done(folder) > before
+            if late and saved and deadline == math.inf:
+                deadline = time.monotonic() + rng.uniform(0.0, late)
+            writing = saved and list((folder / "checkpoints").glob(".*.part"))
+            if writing if in_writes else time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+                break
+        if trainer.wait(child) == 0:
+            break
+        found.append(before)
+        assert updates_done(folder) >= before
+        if not updates_done(folder):  # killed before its first checkpoint: nothing to go on from
+            shutil.rmtree(folder, ignore_errors=True)
+    assert trainer.wait(trainer.start(folder, f"run.updates={updates}", resume=updates_done(folder) > 0)) == 0
+    return found
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    states = [load_checkpoint(folder / "checkpoints") for folder in (one, other)]
+    assert states[0] is not None and states[1] is not None
+    for name, network in states[0]["networks"].items():
+        for key, value in network.items():
+            assert torch.equal(value, states[1]["networks"][name][key]), key
+    assert not list((other / "checkpoints").glob(".*.part"))
+    assert not list(other.glob(".*.part"))
+
+
+@pytest.mark.parametrize("in_writes", [False, True])
+def test_killed_now_and_then(trainer: Trainer, tmp_path: Path, in_writes: bool) -> None:
+    assert trainer.wait(trainer.start(tmp_path / "whole", "run.updates=20")) == 0
+    found = kill_again_and_again(trainer, tmp_path / "killed", 20, kills=3, in_writes=in_writes)
+    assert max(found) > 0
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_writes", [False, True])
+def test_killed_many_times(trainer: Trainer, tmp_path: Path, in_writes: bool) -> None:
+    assert trainer.wait(trainer.start(tmp_path / "whole", "run.updates=600")) == 0
+    found = kill_again_and_again(trainer, tmp_path / "killed", 600, kills=40, in_writes=in_writes)
+    assert len(set(found)) > 10
+    print(f"killed {len(found)} times; updates found at each start: {found}")
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_keeps_everything(trainer: Trainer, tmp_path: Path, number: signal.Signals) -> None:
+    child = trainer.start(tmp_path / "run", "run.updates=100000")
+    while updates_done(tmp_path / "run") < 4:
+        assert trainer.runs(child)
+    os.kill(child, number)
+    assert trainer.wait(child) == 0
+    last = (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1]
+    assert '"kind": "stopped"' in last
+    assert f'"signal": "{number.name}"' in last
+    assert f'"update": {updates_done(tmp_path / "run")}' in last

@@ -1,0 +1,92 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fourfold.errors import TrainingError
+from fourfold.networks import VGG19Features
+from fourfold.training.gradients import gradient_shares
+from fourfold.training.losses import (
+    adversarial_loss,
+    content_terms,
+    discriminator_loss,
+    pixel_loss,
+    total_variation,
+    vgg_loss,
+)
+from fourfold.training.recipe import LossSettings
+
+
+def test_pixel_loss_counts_on_minus_one_to_one() -> None:
+    sr, hr = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.25)
+    assert pixel_loss(sr, hr, LossSettings()) == pytest.approx(0.25)  # a difference of 0.5, squared
+    assert pixel_loss(sr, hr, LossSettings(pixel_kind="l1")) == pytest.approx(0.5)
+    assert pixel_loss(sr, hr, LossSettings(pixel_kind="charbonnier")) == pytest.approx(math.sqrt(0.25 + 1e-6))
+    assert pixel_loss(sr, hr, LossSettings(pixel_channel="y")) == pytest.approx(0.25)
+
+
+def test_total_variation_sums_steps_of_each_picture() -> None:
+    step = torch.zeros(1, 1, 3, 4)
+    step[..., 2:] = 0.5  # one vertical edge of height 1 on -1..1, three rows long
+    assert total_variation(step) == pytest.approx(3.0)
+    assert total_variation(torch.cat([step, torch.zeros_like(step)])) == pytest.approx(1.5)
+
+
+def test_adversarial_losses_are_the_papers_logarithms() -> None:
+    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([-3.0, 0.5])
+    d_real, d_fake = torch.sigmoid(real), torch.sigmoid(fake)
+    assert adversarial_loss(fake) == pytest.approx(float(-d_fake.log().mean()))
+    expected = float(-d_real.log().mean() - (1 - d_fake).log().mean())
+    assert discriminator_loss(real, fake) == pytest.approx(expected)
+    assert torch.isfinite(adversarial_loss(torch.tensor([-1e4])))
+
+
+def test_vgg_loss_is_the_scaled_mean_square() -> None:
+    torch.manual_seed(0)
+    features = VGG19Features("12", "torchvision")
+    sr, hr = torch.rand(2, 3, 16, 16, requires_grad=True), torch.rand(2, 3, 16, 16)
+    loss = vgg_loss(sr, hr, features, 0.5)
+    expected = (features(sr) - features(hr)).square().mean().item()
+    assert loss.item() == pytest.approx(0.5 * expected)
+    loss.backward()
+    assert sr.grad is not None
+    assert sr.grad.abs().sum() > 0
+
+
+def test_a_weight_of_zero_leaves_a_term_out() -> None:
+    assert [t.name for t in content_terms(LossSettings(), None, None)] == ["pixel"]
+    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", total_variation=2e-8)
+    assert [t.name for t in content_terms(some, VGG19Features("12"), 1.0)] == ["vgg", "total_variation"]
+
+
+def _network() -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 3, 3, padding=1)
+    return network, network(torch.rand(1, 3, 8, 8))
+
+
+def test_shares_are_norms_over_the_parameters() -> None:
+    network, y = _network()
+    terms = {"a": y.square().mean(), "b": 0.1 * y.abs().mean()}
+    shares = {name: float(v) for name, v in gradient_shares(terms, network).items()}
+    norms = {}
+    for name, loss in terms.items():
+        network.zero_grad()
+        loss.backward(retain_graph=True)
+        norms[name] = math.sqrt(sum(float(p.grad.square().sum()) for p in network.parameters() if p.grad is not None))
+    assert shares["gradient_share_a"] == pytest.approx(norms["a"] / sum(norms.values()), rel=1e-4)
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("how", ["detached", "multiplied by zero", "clamped away"])
+def test_a_term_without_gradient_is_named(how: str) -> None:
+    network, y = _network()
+    dead = {
+        "detached": torch.tensor([functional.mse_loss(y, y + 1).item()]).sum(),
+        "multiplied by zero": 0.0 * y.mean(),
+        "clamped away": y.clamp(100.0, 101.0).mean(),
+    }[how]
+    with pytest.raises(TrainingError, match="'vgg'"):
+        gradient_shares({"pixel": y.square().mean(), "vgg": dead}, network)

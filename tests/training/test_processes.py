@@ -1,0 +1,131 @@
+"""Several processes: what the launcher says, and that two processes are one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import distributed, nn
+
+from fourfold.errors import UsageError
+from fourfold.networks import from_weights
+from fourfold.training.processes import Launch, SynchronisedBatchNorm2d, make_fabric, read_launch
+from fourfold.weights import read_weights
+from tests.training.trainer import ROOT, Trainer
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8", "RANK": "9"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "launch"),
+    [
+        ({}, Launch()),
+        ({"WORLD_SIZE": "4"}, Launch()),
+        (TORCHRUN, Launch(16, 2, 0, 9)),
+        ({**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "2"}, Launch(16, 2, 2, 9)),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, Launch()),
+        ({"SLURM_NTASKS": "8"}, Launch()),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_NNODES": "2"}, Launch(8, 2, 0, 3)),
+        ({"SLURM_RESTART_COUNT": "1"}, Launch(1, 1, 1, 0)),
+    ],
+)
+def test_what_the_launcher_says(environment: dict[str, str], launch: Launch) -> None:
+    assert read_launch(environment) == launch
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda", "mps"])
+def test_devices_that_are_not_there(device: str) -> None:
+    if {"cuda": torch.cuda, "mps": torch.backends.mps}.get(device, torch.cuda).is_available():
+        pytest.skip("it is there")
+    with pytest.raises(UsageError, match=device):
+        make_fabric(device, "fp32")
+
+
+@pytest.fixture
+def alone() -> Any:
+    """A process group of one."""
+    distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_synchronised_batch_norm_equals_torchs(alone: None, tracked: bool) -> None:
+    torch.manual_seed(0)
+    plain = nn.BatchNorm2d(5, track_running_stats=tracked)
+    nn.init.uniform_(plain.weight)
+    nn.init.uniform_(plain.bias)
+    ours = SynchronisedBatchNorm2d.like(plain)
+    results = []
+    for norm in (plain, ours):
+        x = (torch.randn(3, 5, 4, 6, generator=torch.Generator().manual_seed(1)) * 3 + 1).requires_grad_()
+        y = norm(x)
+        (y**3).mean().backward()
+        trained = norm(x.detach())
+        results.append([y, x.grad, norm.weight.grad, norm.bias.grad, trained, norm.eval()(x.detach())])
+        results[-1] += list(norm.state_dict().values())
+    for theirs, mine in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def progress(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "progress"]
+
+
+def restored(folder: Path) -> torch.Tensor:
+    network = from_weights(read_weights(folder / "latest.safetensors"))
+    with torch.no_grad():
+        return network(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(3)))
+
+
+SETTINGS = ("run.updates=6", "run.gradients_every=3")
+
+
+def assert_equal_runs(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> None:
+    assert [line["update"] for line in one] == [line["update"] for line in two]
+    for ours, theirs in zip(one, two, strict=True):
+        for name in ("loss", "loss_pixel", "loss_adversarial", "loss_discriminator", "real_accuracy", "learning_rate"):
+            assert ours[name] == pytest.approx(theirs[name], rel=2e-3, abs=1e-6), (ours["update"], name)
+
+
+def test_two_processes_are_one(trainer: Trainer, tmp_path: Path, valid: Path) -> None:
+    """Two gloo processes with half the batch each; both networks, both steps, batch norm over the whole batch."""
+    settings = ("run.updates=3", "run.gradients_every=2")
+    assert trainer.wait(trainer.start(tmp_path / "one", *settings)) == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    children = [
+        trainer.start(
+            tmp_path / "two", *settings,
+            TORCHELASTIC_RUN_ID="test", MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE="2",
+            LOCAL_WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank), GROUP_RANK="0", TORCHELASTIC_RESTART_COUNT="0",
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    assert [trainer.wait(child) for child in children] == [0, 0]
+    assert_equal_runs(progress(tmp_path / "one"), progress(tmp_path / "two"))
+    assert (restored(tmp_path / "one") - restored(tmp_path / "two")).abs().max() < 2e-3
+    assert read_weights(tmp_path / "two/latest.safetensors").config.device.endswith("x 2")
+
+
+@pytest.mark.slow
+def test_torchrun_makes_a_failure_good(trainer: Trainer, tmp_path: Path, pictures: Path) -> None:
+    """One of two processes dies in the middle; torchrun begins anew, from the newest checkpoint."""
+    assert trainer.wait(trainer.start(tmp_path / "one", *SETTINGS)) == 0
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1",
+        "-m", "tests.training.distributed_target", str(pictures), str(tmp_path / "two"),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = progress(tmp_path / "two")
+    assert [line["update"] for line in two] == [1, 2, 3, 3, 4, 5, 6]  # 3 was made again, from the checkpoint at 2
+    assert_equal_runs(progress(tmp_path / "one"), two[:2] + two[3:])

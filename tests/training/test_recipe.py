@@ -1,0 +1,103 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fourfold.errors import RecipeError
+from fourfold.training import load_recipe, recipe_names
+from fourfold.training.recipe import RECIPES, ScheduleSettings
+from fourfold.training.schedule import learning_rate_factor
+
+VARIANTS = ["srresnet-mse", "srresnet-vgg22", "srgan-mse", "srgan-vgg22", "srgan-vgg54"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_profile_of_every_recipe_is_valid(name: str) -> None:
+    profiles = tomllib.loads((RECIPES / f"{name}.toml").read_text()).get("profiles", {})
+    for profile in ["paper", *profiles]:
+        recipe = load_recipe(name, profile=profile)
+        assert (recipe.name, recipe.profile) == (name, profile)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_five_variants_are_the_papers(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.network.parameters["blocks"] == 16
+    assert (recipe.data.crop_px, recipe.data.batch, recipe.data.degradation) == (96, 16, "bicubic")
+    assert (recipe.optimiser.learning_rate, recipe.optimiser.beta1) == (1e-4, 0.9)
+    gan = name.startswith("srgan")
+    assert recipe.loss.adversarial == (1e-3 if gan else 0)
+    assert recipe.run.updates == (200_000 if gan else 1_000_000)
+    assert recipe.loss.pixel == (0 if "vgg" in name else 1)
+    assert recipe.loss.vgg == (1 if "vgg" in name else 0)
+    assert recipe.loss.total_variation == (2e-8 if name == "srresnet-vgg22" else 0)
+    assert recipe.init == (None if name == "srresnet-mse" else "srresnet-mse")
+    if "vgg" in name:
+        assert recipe.loss.vgg_layer == name[-2:]
+    assert {"quick", "cpu"} <= set(tomllib.loads((RECIPES / f"{name}.toml").read_text())["profiles"])
+
+
+def test_the_papers_gan_schedule() -> None:
+    recipe = load_recipe("srgan-vgg54")
+    factors = [learning_rate_factor(recipe.schedule, u, recipe.run.updates) for u in (0, 99_999, 100_000, 199_999)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("values", "updates", "expected"),
+    [
+        ({"kind": "constant"}, [0, 99], [1, 1]),
+        ({"kind": "constant", "warmup_updates": 4}, [0, 1, 3, 50], [0.25, 0.5, 1, 1]),
+        ({"kind": "cosine"}, [0, 50, 100], [1, 0.5, 0]),
+        ({"kind": "cosine", "final_factor": 0.2}, [50, 100], [0.6, 0.2]),
+        ({"kind": "decay", "decay_updates": 20}, [0, 80, 90, 100], [1, 1, 0.5, 0]),
+        ({"kind": "step", "milestones": [10, 20], "factor": 0.5}, [9, 10, 20], [1, 0.5, 0.25]),
+    ],
+)
+def test_schedules(values: dict[str, object], updates: list[int], expected: list[float]) -> None:
+    settings = ScheduleSettings.model_validate(values)
+    assert [learning_rate_factor(settings, u, 100) for u in updates] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["run.update=5"], "did you mean 'updates'"),
+        (["loss.vg=1"], "did you mean 'vgg'"),
+        (["run.updates"], "key=value"),
+        (["run.updates=0"], "run.updates"),
+        (["run.updates=many"], "run.updates"),
+        (["data.crop_px=97"], "multiple of 8"),
+        (["data.crop_px=104", "loss.adversarial=1e-3"], "multiple of 16"),
+        (["loss.pixel=0"], "no content loss"),
+        (["loss.vgg_layer=55"], "no layer '55'"),
+        (["loss.vgg_normalisation=caffe"], "oxford"),
+        (["loss.vgg_scale=-1"], "vgg_scale"),
+        (["run.best_by=content"], "needs loss.vgg"),
+        (["discriminator.width=12"], "multiple of 8"),
+        (["network.parameters.blocks=-3"], "blocks"),
+        (["network.parameters.colour=1"], "colour"),
+        (["run.updates.more=1"], "not a table"),
+        (["data.batch=nan"], "data.batch"),
+        (["optimiser.learning_rate=inf"], "learning_rate"),
+    ],
+)
+def test_bad_settings_name_the_key(settings: list[str], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe("srresnet-mse", settings=settings)
+
+
+def test_bad_recipes(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean 'srgan-vgg54'"):
+        load_recipe("srgan-vg54")
+    with pytest.raises(RecipeError, match="no profile 'fast'"):
+        load_recipe("srgan-mse", profile="fast")
+    for content in ("name = ", "\x00", "[run]\nupdates = 5", "name = 3"):
+        path = tmp_path / "r.toml"
+        path.write_text(content)
+        with pytest.raises(RecipeError, match=r"r\.toml"):
+            load_recipe(path)
+
+
+def test_numbers_may_name_layers() -> None:
+    assert load_recipe("srgan-vgg54", settings=["loss.vgg_layer=22"]).loss.vgg_layer == "22"

@@ -1,0 +1,228 @@
+"""Whole runs of tiny networks: what they leave behind, resuming bit for bit, and how they stop."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fourfold.errors import CheckpointError, DataError, TrainingError, UsageError, WeightsError
+from fourfold.networks import from_weights
+from fourfold.training import DataSource, load_recipe, run_training
+from fourfold.training.checkpoint import checkpoints, load_checkpoint
+from fourfold.training.recipe import Recipe
+from fourfold.training.run_folder import RunFolder, next_run_folder
+from fourfold.training.stage import ContentStage
+from fourfold.weights import read_weights
+from tests.training.conftest import tiny_recipe, tiny_settings
+
+
+def train(recipe: Recipe, pictures: Path, folder: Path, **values: Any) -> list[tuple[str, dict[str, Any]]]:
+    events: list[tuple[str, dict[str, Any]]] = []
+    run_training(
+        recipe, DataSource([pictures]), folder=folder, device="cpu",
+        listener=lambda kind, found: events.append((kind, found)), **values,
+    )  # fmt: skip
+    return events
+
+
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(v, right[k]) for k, v in left.items())
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
+    return bool(left == right)
+
+
+def test_a_run_explains_itself(tmp_path: Path, pictures: Path, valid: Path, vgg: Path) -> None:
+    folder = tmp_path / "run"
+    recipe = tiny_recipe("srgan-vgg22", "run.best_by=content")
+    events = train(recipe, pictures, folder, valid=valid, vgg=vgg)
+    kinds = [kind for kind, _ in events]
+    assert {"reading", "bank", "data", "content_scale", "progress", "validation", "checkpoint"} <= set(kinds)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    progress = [line for line in lines if line["kind"] == "progress"]
+    assert [line["update"] for line in progress] == [1, 2, 4, 6, 8]
+    assert all({"loss", "loss_vgg", "loss_adversarial", "real_accuracy", "learning_rate"} <= set(p) for p in progress)
+    measured = [line["update"] for line in progress if "gradient_share_adversarial" in line]
+    assert measured == [1, 4, 8]
+    validation = [line for line in lines if line["kind"] == "validation"]
+    assert [line["update"] for line in validation] == [4, 8]
+    assert all({"psnr_y", "ssim_wang", "content_loss"} <= set(line) for line in validation)
+    assert RunFolder(folder).recipe() == recipe
+    assert json.loads((folder / "data.json").read_text())["used"] == 7
+    assert sorted(p.name for p in (folder / "pictures").iterdir()) == [
+        f"v{k}-0000000{u}.png" for k in (0, 1) for u in (4, 8)
+    ]
+    assert list((folder / "tensorboard").glob("events*"))
+    weights = read_weights(folder / "latest.safetensors")
+    assert weights.config.updates == 8
+    assert weights.config.content_scale == pytest.approx(
+        next(values["scale"] for kind, values in events if kind == "content_scale")
+    )
+    from_weights(weights)
+    assert read_weights(folder / "best.safetensors").config.scores["valid"]["psnr_y"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "bank", "precision"),
+    [("srresnet-mse", "streamed", "fp32"), ("srgan-mse", "resident", "bf16"), ("srgan-vgg22", "resident", "fp32")],
+)
+def test_resuming_is_exact(
+    name: str, bank: str, precision: str, tmp_path: Path, pictures: Path, valid: Path, vgg: Path
+) -> None:
+    settings = [f"data.bank={bank}", f"run.precision={precision}", "schedule.kind=step", "schedule.milestones=[5]"]
+    recipe = tiny_recipe(name, *settings)
+    files = {"valid": valid, **({"vgg": vgg} if "vgg" in name else {})}
+    train(recipe, pictures, tmp_path / "whole", **files)
+    # the same run, its end lost after update 4
+    train(recipe, pictures, tmp_path / "parts", **files)
+    checkpoints(tmp_path / "parts/checkpoints")[-1].unlink()
+    torch.manual_seed(99)
+    torch.rand(7)
+    events = train(recipe, pictures, tmp_path / "parts", resume=True, **files)
+    assert ("resumed", {"update": 4}) in events
+    whole, parts = (load_checkpoint(tmp_path / run / "checkpoints") for run in ("whole", "parts"))
+    assert whole is not None and parts is not None
+    assert whole["update"] == parts["update"] == 8
+    for key in ("networks", "optimisers", "average", "sampler", "random", "content_scale"):
+        assert same(whole[key], parts[key]), key
+    ours, theirs = (read_weights(tmp_path / run / "latest.safetensors") for run in ("whole", "parts"))
+    assert all((ours.tensors[k] == theirs.tensors[k]).all() for k in ours.tensors)
+
+
+def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe(), pictures, tmp_path)
+    events = train(tiny_recipe("srresnet-mse", "run.updates=10"), pictures, tmp_path, resume=True)
+    assert [v["update"] for kind, v in events if kind == "checkpoint"] == [10]
+
+
+def test_checkpoints_of_the_first_format_load(tmp_path: Path, pictures: Path) -> None:
+    """Written before the best update and the content scale were kept."""
+    train(tiny_recipe(), pictures, tmp_path)
+    path = checkpoints(tmp_path / "checkpoints")[-1]
+    state = torch.load(path, weights_only=True)
+    state["progress"] = {key: state["progress"][key] for key in ("update", "best_psnr", "elapsed_s")}
+    del state["content_scale"], state["sampler"]["pictures"]
+    torch.save(state, path)
+    events = train(tiny_recipe("srresnet-mse", "run.updates=9"), pictures, tmp_path, resume=True)
+    assert [v["update"] for kind, v in events if kind == "checkpoint"] == [9]
+
+
+def test_the_best_is_kept_with_its_checkpoint(tmp_path: Path, pictures: Path, valid: Path) -> None:
+    settings = ["run.validate_every=2", "run.checkpoint_every=100", "run.keep=1", "run.updates=6"]
+    events = train(tiny_recipe("srresnet-mse", *settings), pictures, tmp_path, valid=valid)
+    best = [v for kind, v in events if kind == "validation" and v["best"]][-1]
+    kept = {path.name for path in checkpoints(tmp_path / "checkpoints")}
+    assert kept == {f"update-{best['update']:08d}.pt", "update-00000006.pt"}
+    assert read_weights(tmp_path / "best.safetensors").config.updates == best["update"]
+
+
+def test_init_starts_from_a_weights_file(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe(), pictures, tmp_path / "first")
+    first = tmp_path / "first/latest.safetensors"
+    recipe = tiny_recipe("srgan-mse", "optimiser.learning_rate=1e-12", "run.updates=1")
+    train(recipe.model_copy(update={"init": str(first)}), pictures, tmp_path / "second")
+    before, after = (read_weights(p).tensors for p in (first, tmp_path / "second/latest.safetensors"))
+    assert all(abs(before[k] - after[k]).max() < 1e-6 for k in before if ".running_" not in k)
+    deeper = tiny_recipe("srgan-mse", "network.parameters.blocks=2").model_copy(update={"init": str(first)})
+    with pytest.raises(TrainingError, match=r"network\.parameters"):
+        train(deeper, pictures, tmp_path / "third")
+
+
+def test_other_depths_and_widths_train_from_the_same_recipe(tmp_path: Path, pictures: Path) -> None:
+    settings = ["network.parameters.blocks=3", "network.parameters.width=6", "network.parameters.prelu=channel"]
+    train(tiny_recipe("srgan-mse", *settings, "run.updates=1"), pictures, tmp_path)
+    assert read_weights(tmp_path / "latest.safetensors").config.parameters["blocks"] == 3
+
+
+def test_a_broken_loss_stops_and_keeps_the_last_good_state(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = ContentStage.step, iter(range(1, 100))
+
+    def breaking(self: ContentStage, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        values = original(self, *args, **kwargs)
+        return {**values, "loss_pixel": torch.tensor(float("nan") if next(calls) == 7 else 1.0)}
+
+    monkeypatch.setattr(ContentStage, "step", breaking)
+    with pytest.raises(TrainingError, match="loss_pixel is not finite at update 7"):
+        train(tiny_recipe(), pictures, tmp_path)
+    assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["update-00000004.pt"]
+
+
+def test_a_term_without_gradient_stops_the_run(
+    tmp_path: Path, pictures: Path, vgg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fourfold.training import losses
+
+    monkeypatch.setattr(losses, "vgg_loss", lambda sr, hr, features, scale: torch.tensor([0.3]).sum())
+    recipe = tiny_recipe("srgan-vgg22", "loss.vgg_scale=1.0")
+    with pytest.raises(TrainingError, match="update 1: the loss term 'vgg'"):
+        train(recipe, pictures, tmp_path, vgg=vgg)
+
+
+def test_runs_that_cannot_start(tmp_path: Path, pictures: Path, vgg: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("mine")
+    with pytest.raises(TrainingError, match="--resume"):
+        train(tiny_recipe(), pictures, tmp_path / "taken")
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        train(tiny_recipe(), pictures, tmp_path / "none", resume=True)
+    with pytest.raises(UsageError, match="no VGG term"):
+        train(tiny_recipe(), pictures, tmp_path / "a", vgg=vgg)
+    with pytest.raises(WeightsError, match="vgg_normalisation"):
+        train(tiny_recipe("srgan-vgg22"), pictures, tmp_path / "b")
+    with pytest.raises(DataError, match="--data"):
+        train(tiny_recipe(), tmp_path / "nowhere", tmp_path / "c")
+    with pytest.raises(DataError, match=r"crop_px"):
+        train(tiny_recipe("srresnet-mse", "data.crop_px=512"), pictures, tmp_path / "d")
+    with pytest.raises(DataError, match="--valid"):
+        train(tiny_recipe(), pictures, tmp_path / "e", valid=tmp_path / "nowhere")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_checkpoint_of_other_networks(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe(), pictures, tmp_path)
+    with pytest.raises(CheckpointError, match="other networks"):
+        train(tiny_recipe("srgan-mse"), pictures, tmp_path, resume=True)
+
+
+def test_the_log_on_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match="No space left"):
+        RunFolder(tmp_path).log("progress", update=1)
+
+
+def test_run_folders_are_numbered(tmp_path: Path) -> None:
+    for name in ("a-001", "a-007", "a-b", "b-009"):
+        (tmp_path / name).mkdir()
+    assert next_run_folder("a", tmp_path) == tmp_path / "a-008"
+    assert next_run_folder("c", tmp_path) == tmp_path / "c-001"
+
+
+def test_calibration_reaches_its_ratio_and_disturbs_nothing(pictures: Path, vgg: Path, tmp_path: Path) -> None:
+    from fourfold.networks import load_vgg19
+    from fourfold.training.calibration import calibrate
+    from fourfold.training.data import open_bank
+
+    cpu = torch.device("cpu")
+    features = load_vgg19(vgg, "22", "oxford")
+    recipe = tiny_recipe("srgan-vgg22")
+    bank, _ = open_bank(DataSource([pictures]), recipe.data, 4, cpu, default_cache=tmp_path)
+    state = torch.get_rng_state()
+    once = calibrate(features, bank, recipe, cpu)
+    assert calibrate(features, bank, recipe, cpu) == once
+    assert torch.equal(torch.get_rng_state(), state)
+    doubled = load_recipe("srgan-vgg22", settings=tiny_settings("srgan-vgg22", "loss.vgg_ratio=13.8"))
+    assert calibrate(features, bank, doubled, cpu) == pytest.approx(2 * once)
+    with torch.no_grad():  # features ten times as large: a loss a hundred times as large
+        features.features[3].weight.mul_(10)  # type: ignore[union-attr, operator]
+    assert calibrate(features, bank, recipe, cpu) == pytest.approx(once / 100, rel=1e-3)
+    with torch.no_grad():
+        features.features[3].weight.zero_()  # type: ignore[union-attr, operator]
+    with pytest.raises(TrainingError, match=r"loss\.vgg_scale"):
+        calibrate(features, bank, recipe, cpu)
