@@ -1,0 +1,164 @@
+"""The design of a rating study: which versions of which pictures, and in what order each rater sees them.
+
+The defaults are those of Ledig et al. 2017, section 3.3: twelve versions of every picture of Set5 and Set14, nine of
+every picture of BSD100 (1,128 ratings a rater), raters calibrated on 20 further pictures with nearest neighbour as 1
+and the original as 5, and ten pictures shown twice to measure how well a rater agrees with himself.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+#: Score -> what it means, ITU-R BT.500's five-grade quality scale.
+SCALE = {1: "Bad", 2: "Poor", 3: "Fair", 4: "Good", 5: "Excellent"}
+
+#: The sets of the paper, in the order of its tables.
+SETS = ("Set5", "Set14", "BSD100")
+
+#: Versions of every picture of Set5 and Set14, in the order of the paper's tables.
+TWELVE = (
+    "nearest",
+    "bicubic",
+    "srcnn",
+    "selfexsr",
+    "drcn",
+    "espcn",
+    "srresnet-mse",
+    "srresnet-vgg22",
+    "srgan-mse",
+    "srgan-vgg22",
+    "srgan-vgg54",
+    "hr",
+)
+
+#: The variants that the paper rates on Set5 and Set14 only (table 1).
+NOT_ON_BSD100 = frozenset({"srresnet-vgg22", "srgan-mse", "srgan-vgg22"})
+
+#: Versions of every picture of BSD100 (table 2).
+NINE = tuple(method for method in TWELVE if method not in NOT_ON_BSD100)
+
+CALIBRATION_PICTURES = 20
+REPEATED_PICTURES = 10
+
+#: What is shown in the calibration, and the score that goes with it.
+ANCHORS = {"nearest": 1, "hr": 5}
+
+#: A repeated picture comes back after at least this many others (less in a study that is too short for it).
+REPEAT_DISTANCE = 50
+
+
+def methods_for(set_name: str, methods: Sequence[str]) -> tuple[str, ...]:
+    """Returns the versions to rate on one set: all of ``methods``, but the paper's nine on BSD100."""
+    if set_name != "BSD100":
+        return tuple(methods)
+    return tuple(method for method in methods if method not in NOT_ON_BSD100)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture that can be shown: its identifier, the scene it shows, and the score it must get in calibration."""
+
+    id: str
+    scene: str
+    anchor: int | None = None
+
+
+@dataclass(frozen=True)
+class Showing:
+    """One picture shown to one rater: ``kind`` is ``calibration``, ``rating`` or ``repeat`` (the second time)."""
+
+    position: int
+    id: str
+    kind: str
+    anchor: int | None = None
+
+
+def order_for(rater: str, seed: str, items: Sequence[Item], repeats: Sequence[str]) -> list[Showing]:
+    """Returns everything one rater sees, in his own order: first the calibration, then the pictures to rate.
+
+    The order is a function of ``seed``, ``rater`` and the pictures alone: it is made by sorting SHA-256 digests, so
+    no later Python or numpy can change it in the middle of a study. No two neighbours show the same scene, and a
+    repeated picture comes back only after ``REPEAT_DISTANCE`` others, as far as the study is large enough.
+
+    Args:
+        rater: the rater's identifier.
+        seed: the study's seed.
+        items: every picture of the study.
+        repeats: identifiers of the pictures to show twice.
+    """
+    calibration = [(item, 0) for item in items if item.anchor is not None]
+    to_rate = [(item, 0) for item in items if item.anchor is None]
+    again = set(repeats)
+    to_rate += [(item, 1) for item, _ in to_rate if item.id in again]
+    first = _spread(_shuffled(calibration, f"{seed}/{rater}/calibration"), 0)
+    then = _spread(_shuffled(to_rate, f"{seed}/{rater}/rating"), min(REPEAT_DISTANCE, len(to_rate) // 3))
+    showings = [Showing(n, item.id, "calibration", item.anchor) for n, (item, _) in enumerate(first)]
+    seen: set[str] = set()
+    for item, _ in then:
+        kind = "repeat" if item.id in seen else "rating"
+        seen.add(item.id)
+        showings.append(Showing(len(showings), item.id, kind))
+    return showings
+
+
+def choose_repeats(seed: str, candidates: Mapping[str, tuple[str, str]], count: int) -> list[str]:
+    """Returns the pictures to show twice: of different scenes, and spread evenly over the methods.
+
+    Args:
+        seed: the study's seed.
+        candidates: identifier -> (scene, method).
+        count: how many; fewer are returned where there are not enough scenes.
+    """
+    order = sorted(candidates, key=lambda identifier: _digest(f"{seed}/repeats", identifier))
+    chosen: list[str] = []
+    scenes: set[str] = set()
+    used: dict[str, int] = {}
+    while len(chosen) < count:
+        free = [identifier for identifier in order if candidates[identifier][0] not in scenes]
+        if not free:
+            break
+        best = min(free, key=lambda identifier: used.get(candidates[identifier][1], 0))
+        scene, method = candidates[best]
+        chosen.append(best)
+        scenes.add(scene)
+        used[method] = used.get(method, 0) + 1
+    return chosen
+
+
+_Entry = tuple[Item, int]
+
+
+def _digest(context: str, value: str) -> bytes:
+    return hashlib.sha256(f"{context}/{value}".encode()).digest()
+
+
+def _shuffled(entries: Sequence[_Entry], context: str) -> list[_Entry]:
+    return sorted(entries, key=lambda entry: _digest(context, f"{entry[0].id}/{entry[1]}"))
+
+
+def _spread(entries: list[_Entry], distance: int) -> list[_Entry]:
+    """Swaps entries until no neighbours share a scene and repeats are apart; gives up quietly where none can be."""
+    places = {(item.id, copy): n for n, (item, copy) in enumerate(entries)}
+
+    def conflicts(n: int) -> bool:
+        item, copy = entries[n]
+        twin = places.get((item.id, 1 - copy))
+        if twin is not None and abs(twin - n) < distance:
+            return True
+        return any(0 <= m < len(entries) and entries[m][0].scene == item.scene for m in (n - 1, n + 1))
+
+    def swap(a: int, b: int) -> None:
+        entries[a], entries[b] = entries[b], entries[a]
+        for n in (a, b):
+            places[entries[n][0].id, entries[n][1]] = n
+
+    for n in range(len(entries)):
+        if not conflicts(n):
+            continue
+        for step in range(1, len(entries)):
+            other = (n + step) % len(entries)
+            swap(n, other)
+            if not conflicts(n) and not conflicts(other):
+                break
+            swap(n, other)
+    return entries

@@ -1,0 +1,294 @@
+"""The report of a study: one HTML page, CSV, JSON, and every figure as SVG."""
+
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from fourfold.errors import OutputExistsError, StudyError
+from fourfold.study import export, figures
+from fourfold.study.analysis import Analysis, SetAnalysis, analyse
+from fourfold.study.design import SCALE
+from fourfold.study.manifest import Manifest, read_manifest
+from fourfold.study.store import RatingStore, open_store
+from fourfold.version import __version__
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """What to report and where.
+
+    ``ratings`` names an exported ``ratings.csv`` to use in place of the store; the other fields are as the options
+    of ``fourfold study report``.
+    """
+
+    study: Path
+    output: Path
+    database: str | None = None
+    ratings: Path | None = None
+    pairs: str = "rater"
+    exclude: Sequence[str] = ()
+    screening: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report."""
+
+    page: Path
+    manifest: Manifest
+    analysis: Analysis
+
+    def text(self) -> str:
+        """Returns the MOS of every method and set as a table for a terminal."""
+        sets = self.analysis.sets
+        head = f"{'MOS (95 % interval)':<20}" + "".join(f"{one.scores.name:>24}" for one in sets)
+        lines = [head]
+        for method in _methods(sets):
+            line = f"{figures.label(method):<20.20}"
+            for one in sets:
+                found = next((o for o in one.opinions if o.method == method), None)
+                cell = f"{found.mos:.2f} ({found.low:.2f}..{found.high:.2f})" if found else "-"
+                line += f"{cell:>24}"
+            lines.append(line)
+        lines.append(f"{len(self.analysis.raters)} raters, {self.analysis.ratings:,} ratings")
+        return "\n".join(lines)
+
+    def json(self) -> str:
+        """Returns everything as JSON; what is not a number is null."""
+        return json.dumps(_finite(as_dictionary(self.manifest, self.analysis)), indent=1, ensure_ascii=False)
+
+
+def make_report(request: ReportRequest) -> Report:
+    """Analyses a study's ratings and writes the report; the folder is there whole or not at all.
+
+    Raises:
+        StudyError: if the study is damaged or nothing has been rated.
+        OutputExistsError: if there is something at the output already.
+    """
+    manifest = read_manifest(request.study)
+    _check_output(request)
+    records, notes = _ratings(request, manifest)
+    analysis = analyse(records, manifest.sets, unit=request.pairs, exclude=request.exclude, screening=request.screening)
+    report = Report(request.output / "index.html", manifest, analysis)
+    partial = request.output.parent / f".{request.output.name}.{secrets.token_hex(4)}.part"
+    try:
+        _write(partial, report, records, [*notes, *_remarks(manifest, analysis)])
+        if request.output.exists():
+            shutil.rmtree(request.output)
+        partial.rename(request.output)
+    except OSError as error:
+        raise StudyError(f"cannot write the report to {request.output}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return report
+
+
+def as_dictionary(manifest: Manifest, analysis: Analysis) -> dict[str, Any]:
+    """Returns the whole analysis as plain values."""
+    return {
+        "study": {"id": manifest.study_id, "title": manifest.title, "digest": manifest.digest},
+        "raters": len(analysis.raters),
+        "ratings": analysis.ratings,
+        "excluded": dict(analysis.excluded),
+        "methods": {name: dict(record) for name, record in manifest.methods.items()},
+        "sets": {
+            one.scores.name: {
+                "opinions": [
+                    asdict(o) | {"mos_paper": one.paper.get(o.method), "mos_model": one.model.get(o.method)}
+                    for o in one.opinions
+                ],
+                "comparisons": [asdict(c) | {"significant": c.significant} for c in one.comparisons],
+            }
+            for one in analysis.sets
+        },
+        "pairs_of": analysis.unit,
+        "consistency": asdict(analysis.consistency) if analysis.consistency else None,
+        "rater_summaries": [asdict(rater) for rater in analysis.raters],
+    }
+
+
+def _check_output(request: ReportRequest) -> None:
+    if not request.output.exists():
+        return
+    if not request.overwrite:
+        raise OutputExistsError(f"{request.output} is there already; --overwrite replaces it, -o names another folder")
+    if not (request.output / "report.json").is_file():
+        raise OutputExistsError(f"{request.output} is no report and is not replaced; name another folder with -o")
+
+
+def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Record], list[str]]:
+    if request.ratings is not None:
+        return export.read_records(request.ratings), [f"The ratings were read from {request.ratings.name}."]
+    if request.database is None and not (request.study / "ratings.sqlite").is_file():
+        raise StudyError(
+            f"{request.study} has no ratings yet; serve it with: fourfold study serve {request.study} "
+            "(or name the store with --database)"
+        )
+    store = open_store(request.database, request.study, study_id=manifest.study_id, digest=manifest.digest)
+    try:
+        return export.records(manifest, store), _access_notes(store)
+    finally:
+        store.close()
+
+
+def _access_notes(store: RatingStore) -> list[str]:
+    """Returns remarks on raters who were shut out or whose screen did not show pictures as meant."""
+    notes = []
+    shut_out = [rater.id for rater in store.raters() if rater.revoked_at is not None]
+    if shut_out:
+        notes.append(f"Shut out on the admin page, and still counted here: {', '.join(shut_out)}; see --exclude.")
+    magnified = sorted(rater for rater, seen in export.last_screens(store).items() if seen.get("magnification", 1) > 1)
+    if magnified:
+        notes.append(
+            f"{len(magnified)} raters had fine screens, on which every picture pixel covered a square of several "
+            "screen pixels (never blurred); raters.csv on the admin page tells which."
+        )
+    return notes
+
+
+def _remarks(manifest: Manifest, analysis: Analysis) -> list[str]:
+    """Returns what a careful reader should know before he quotes the numbers."""
+    remarks = []
+    per_rater = manifest.ratings_per_rater
+    unfinished = [rater.rater for rater in analysis.raters if rater.ratings < per_rater]
+    if unfinished:
+        remarks.append(
+            f"{len(unfinished)} of {len(analysis.raters)} raters have not rated everything; "
+            "their ratings count, and the intervals allow for the gaps."
+        )
+    if len(analysis.raters) < 15:
+        remarks.append(
+            f"Only {len(analysis.raters)} raters: ITU-R BT.500 asks for at least 15, and the paper had 26. "
+            "Few differences can be significant."
+        )
+    return remarks
+
+
+def _write(folder: Path, report: Report, records: Sequence[export.Record], notes: Sequence[str]) -> None:
+    (folder / "figures").mkdir(parents=True)
+    drawn = _draw(report.analysis)
+    for name, svg in drawn.items():
+        (folder / "figures" / f"{name}.svg").write_text(_standalone(svg), encoding="utf-8")
+    (folder / "report.json").write_text(report.json() + "\n", encoding="utf-8")
+    tables = _tables(report.analysis) | {"ratings.csv": ([vars(record) for record in records], None)}
+    for name, (rows, columns) in tables.items():
+        shown = columns or tuple(export.Record.__dataclass_fields__)
+        (folder / name).write_bytes(export.table(rows, shown))
+    page = _page(report, {name: Markup(svg) for name, svg in drawn.items()}, notes)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def _draw(analysis: Analysis) -> dict[str, str]:
+    drawn = {"raters": figures.raters_figure(analysis.raters)}
+    for one in analysis.sets:
+        name, methods = one.scores.name, [opinion.method for opinion in one.opinions]
+        comparisons = [c for c in one.comparisons if c.first in methods and c.second in methods]
+        drawn[f"mos-{name}"] = figures.mos_figure(name, one.opinions, one.paper)
+        drawn[f"distribution-{name}"] = figures.distribution_figure(name, one.opinions)
+        drawn[f"ranks-{name}"] = figures.rank_figure(name, one.opinions)
+        drawn[f"significance-{name}"] = figures.significance_figure(name, comparisons, methods)
+    return drawn
+
+
+_Table = tuple[list[dict[str, Any]], tuple[str, ...] | None]
+
+
+def _tables(analysis: Analysis) -> dict[str, _Table]:
+    mos = [
+        asdict(o)
+        | {f"count_{score}": count for score, count in zip(SCALE, o.counts, strict=True)}
+        | {"mos_paper": one.paper.get(o.method), "mos_model": one.model.get(o.method)}
+        for one in analysis.sets
+        for o in one.opinions
+    ]
+    comparisons = [asdict(c) | {"significant": c.significant} for one in analysis.sets for c in one.comparisons]
+    raters = [asdict(rater) for rater in analysis.raters]
+    pictures = [
+        {"set_name": s, "scene": scene, "method": m, "mos": mean, "quality": q, "quality_error": e}
+        for (s, scene, m), mean, q, e in zip(
+            analysis.pictures.pictures,
+            _column_means(analysis),
+            analysis.quality.quality,
+            analysis.quality.quality_error,
+            strict=True,
+        )
+    ]
+    counts = tuple(f"count_{score}" for score in SCALE)
+    head = ("set_name", "method", "ratings", "mos", "low", "high", "new_low", "new_high", *counts, "rank", "place")
+    return {
+        "mos.csv": (mos, (*head, "mos_model", "mos_paper")),
+        "significance.csv": (comparisons, tuple(comparisons[0]) if comparisons else ("set_name",)),
+        "raters.csv": (raters, tuple(raters[0])),
+        "pictures.csv": (pictures, tuple(pictures[0])),
+    }
+
+
+def _column_means(analysis: Analysis) -> Iterable[float]:
+    import numpy as np
+
+    return [float(mean) for mean in np.nanmean(analysis.pictures.values, axis=0)]
+
+
+def _page(report: Report, drawn: Mapping[str, Markup], notes: Sequence[str]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["label"] = figures.label
+    environment.filters["pvalue"] = _p_text
+    methods = _methods(report.analysis.sets)
+    return environment.get_template("report.html").render(
+        manifest=report.manifest,
+        analysis=report.analysis,
+        figures=drawn,
+        notes=notes,
+        methods=methods,
+        cells={(o.set_name, o.method): o for one in report.analysis.sets for o in one.opinions},
+        best={one.scores.name: _best(one) for one in report.analysis.sets},
+        version=__version__,
+        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _best(one: SetAnalysis) -> str | None:
+    """Returns the method with the highest MOS, the original aside."""
+    rated = [opinion for opinion in one.opinions if opinion.method != "hr"]
+    return max(rated, key=lambda opinion: opinion.mos).method if rated else None
+
+
+def _methods(sets: Sequence[SetAnalysis]) -> list[str]:
+    """Returns all methods of all sets in the study's order."""
+    return list(dict.fromkeys(method for one in sets for method in one.scores.methods))
+
+
+def _p_text(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _standalone(svg: str) -> str:
+    """Returns a figure as a file of its own, with a ground to stand on."""
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + svg.replace("<svg ", '<svg style="background:#ffffff" ', 1)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value

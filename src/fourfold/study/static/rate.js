@@ -1,0 +1,426 @@
+// The rater's page: welcome and screen check, calibration, rating, pause, end. The server decides what comes next;
+// this page shows it and keeps an unanswered rating until the server has it.
+
+import { Refused, nonce, persistently, request, tryNow } from "./api.js";
+import { load, magnification, place } from "./stage.js";
+
+const SHORTEST_LOOK_MS = 250; // a second press of the same key must not rate the next picture unseen
+const BREAK_AFTER_MS = 25 * 60 * 1000;
+
+const byId = (id) => document.getElementById(id);
+const stage = byId("stage");
+const scores = [...document.querySelectorAll(".score")];
+const largest = {
+  width: Number(document.body.dataset.largestWidth),
+  height: Number(document.body.dataset.largestHeight),
+};
+const pendingKey = `fourfold-study-pending-${document.body.dataset.rater}`;
+const otherTabs = "BroadcastChannel" in window ? new BroadcastChannel("fourfold-study") : null;
+
+let state = null; // what the server said last
+let shown = null; // { picture, canvas } on the stage, or null while there is none
+let ahead = null; // { url, promise } of the next picture
+let card = "loading"; // the card in front of the stage, or null while rating
+let busy = false;
+let shownAt = 0;
+let ratingSince = Date.now();
+let shownState = 0; // counts shows, so that a slow load cannot overwrite a later one
+
+// ---- what is in front
+
+function open(name) {
+  card = name;
+  if (name !== null) byId("toast").hidden = true;
+  for (const section of document.querySelectorAll("#cover .card")) section.hidden = section.id !== `card-${name}`;
+  byId("cover").hidden = name === null;
+  for (const part of [stage, document.querySelector(".bar"), document.querySelector(".scores")]) part.inert = name !== null;
+  if (name !== null) byId(`card-${name}`).focus();
+  refreshControls();
+}
+
+function refreshControls() {
+  const ready = card === null && !busy && shown !== null;
+  const anchor = state?.current?.anchor ?? null;
+  for (const button of scores) {
+    const score = Number(button.dataset.score);
+    button.disabled = !ready || (anchor !== null && anchor !== score);
+    button.classList.toggle("wanted", ready && anchor === score);
+  }
+  byId("undo").disabled = !ready || !state.can_undo;
+  byId("pause").disabled = card !== null;
+}
+
+function trouble(detail) {
+  byId("offline").hidden = detail === null;
+  if (detail !== null) {
+    byId("offline-text").textContent = `${detail}. Your last score is kept here and sent until it is saved.`;
+  }
+}
+
+function toast(text) {
+  const box = byId("toast");
+  box.textContent = text;
+  box.hidden = false;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => (box.hidden = true), 5000);
+}
+
+function stop(detail) {
+  byId("stopped-text").textContent = detail;
+  open("stopped");
+}
+
+// ---- the screen
+
+function stageSize() {
+  const box = stage.getBoundingClientRect();
+  return { width: box.width, height: box.height };
+}
+
+function factor() {
+  return magnification(largest, stageSize(), window.devicePixelRatio);
+}
+
+function zoomed() {
+  return (window.visualViewport?.scale ?? 1) > 1.01;
+}
+
+function screenReport() {
+  return {
+    screen_width: screen.width,
+    screen_height: screen.height,
+    window_width: window.innerWidth,
+    window_height: window.innerHeight,
+    pixel_ratio: window.devicePixelRatio,
+    pinch_zoom: window.visualViewport?.scale ?? 1,
+    colour_depth: screen.colorDepth,
+    magnification: factor(),
+    fits: factor() >= 1,
+  };
+}
+
+function neededText() {
+  const ratio = window.devicePixelRatio;
+  const box = stageSize();
+  const width = Math.ceil(largest.width / ratio + window.innerWidth - box.width);
+  const height = Math.ceil(largest.height / ratio + window.innerHeight - box.height);
+  return `The window is ${window.innerWidth} × ${window.innerHeight}; the pictures need ${width} × ${height}.`;
+}
+
+function showChecks() {
+  const ratio = window.devicePixelRatio;
+  const fits = factor() >= 1;
+  const lines = [
+    fits
+      ? [true, `The pictures fit this window (${window.innerWidth} × ${window.innerHeight}).`]
+      : [false, `${neededText()} Make the window larger, zoom out with Ctrl and minus, or turn the device.`],
+    fits
+      ? [true, `One picture pixel covers ${factor()} × ${factor()} screen pixels, so nothing is blurred.`]
+      : [false, "Pictures are never shrunk, so they cannot be shown yet."],
+  ];
+  if (zoomed()) lines.push([false, "The page is magnified with two fingers. Pinch it back to its normal size."]);
+  if (screen.colorDepth < 24) lines.push([false, `The screen shows ${screen.colorDepth}-bit colour; 24 bits are needed.`]);
+  if (ratio < 1) lines.push([false, "The page is zoomed out; pictures look smaller than usual. Zoom to 100 % if they fit."]);
+  byId("checks").replaceChildren(
+    ...lines.map(([good, text]) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      item.classList.toggle("bad", !good);
+      return item;
+    }),
+  );
+  byId("start").disabled = !fits || zoomed();
+}
+
+function screenChanged() {
+  if (card === "welcome") showChecks();
+  if (state === null || (card !== null && card !== "small")) return;
+  if (factor() < 1 || zoomed()) {
+    byId("small-text").textContent = zoomed()
+      ? "The page is magnified with two fingers. Pinch it back to its normal size."
+      : neededText();
+    if (card !== "small") open("small");
+  } else {
+    if (card === "small") {
+      open(null);
+      reportScreen();
+    }
+    if (shown) place(shown.canvas, shown.picture, stage, factor());
+  }
+}
+
+function reportScreen() {
+  return persistently(() => request("/api/screen", screenReport()), () => {}).catch(() => {});
+}
+
+function mark(what) {
+  request("/api/event", { what }).catch(() => {}); // worth keeping, not worth stopping for
+}
+
+// ---- showing
+
+function describe() {
+  const calibrating = state.phase === "calibration";
+  const done = calibrating ? state.done : state.done - state.calibration;
+  const total = calibrating ? state.calibration : state.total - state.calibration;
+  const number = Math.min(done + 1, total).toLocaleString("en");
+  byId("count").textContent = `${calibrating ? "Calibration" : "Picture"} ${number} of ${total.toLocaleString("en")}`;
+  byId("left").textContent = calibrating ? "" : `${Math.round((100 * done) / total)} % done`;
+  const bar = byId("progress");
+  bar.max = total;
+  bar.value = done;
+  return byId("count").textContent;
+}
+
+function showAnchor() {
+  const anchor = state.current?.anchor ?? null;
+  const box = byId("anchor");
+  box.hidden = anchor === null;
+  if (anchor !== null) {
+    const meaning = scores.find((button) => Number(button.dataset.score) === anchor).querySelector("span").textContent;
+    box.textContent = `This is a ${anchor}, ${meaning.toLowerCase()}: press ${anchor}`;
+  }
+}
+
+function loadAhead() {
+  const next = state.next;
+  if (next && ahead?.url !== next.url) {
+    const promise = load(next.url);
+    promise.catch(() => (ahead = null)); // it is loaded again when its turn comes
+    ahead = { url: next.url, promise };
+  }
+}
+
+function clearStage() {
+  shown?.canvas.remove();
+  shown = null;
+}
+
+async function showCurrent(said = "") {
+  const turn = (shownState += 1);
+  const url = state.current.url;
+  clearStage();
+  refreshControls();
+  const text = describe();
+  showAnchor();
+  const early = ahead?.url === url ? ahead.promise : null;
+  let first = early;
+  const fresh = await persistently(async () => {
+    const wanted = first ?? load(url);
+    first = null;
+    try {
+      return await wanted;
+    } catch {
+      // The picture did not come: ask for the state, which tells a lost connection from a closed access.
+      await request("/api/state");
+      return load(url);
+    }
+  }, trouble);
+  if (turn !== shownState) return;
+  const canvas = document.createElement("canvas");
+  const anchor = state.current.anchor;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", anchor === null ? "Picture to rate" : `Example of a picture that is a ${anchor}`);
+  canvas.dataset.url = url;
+  shown = { picture: fresh, canvas };
+  stage.append(canvas);
+  place(canvas, fresh, stage, factor());
+  shownAt = performance.now();
+  byId("status").textContent = `${said} ${text}. ${byId("anchor").hidden ? "" : byId("anchor").textContent}`.trim();
+  refreshControls();
+  loadAhead();
+}
+
+async function follow(next, said = "") {
+  const before = state?.phase;
+  state = next;
+  if (state.phase === "done") {
+    describe();
+    byId("done-count").textContent = (state.total - state.calibration).toLocaleString("en");
+    byId("done-undo").hidden = !state.can_undo;
+    clearStage();
+    open("done");
+    return;
+  }
+  if (card === "done") open(null);
+  if (before === "calibration" && state.phase === "rating") open("begin");
+  await showCurrent(said);
+}
+
+// ---- acting
+
+async function act(task) {
+  if (busy) return;
+  busy = true;
+  refreshControls();
+  try {
+    await task();
+  } catch (error) {
+    await recover(error);
+  } finally {
+    busy = false;
+    refreshControls();
+  }
+}
+
+async function recover(error) {
+  if (!(error instanceof Refused)) throw error;
+  if (error.status === 401 || error.status === 403) {
+    stop(sentence(error.message));
+    return;
+  }
+  // Another tab went on, or an undo came in between: the server knows where we are.
+  const now = await persistently(() => request("/api/state"), trouble);
+  toast("This study went on elsewhere; here is where you are now.");
+  await follow(now);
+}
+
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1) + ".";
+}
+
+function rate(score) {
+  if (card !== null || busy || shown === null) return;
+  const anchor = state.current.anchor;
+  if (anchor !== null && anchor !== score) {
+    toast(`In the calibration the score is given: press ${anchor}.`);
+    return;
+  }
+  const looked = performance.now() - shownAt;
+  if (looked < SHORTEST_LOOK_MS) return;
+  const rating = {
+    picture: state.current.picture,
+    position: state.current.position,
+    score,
+    nonce: nonce(),
+    response_ms: Math.round(looked),
+    magnification: factor(),
+  };
+  act(async () => {
+    const button = scores.find((candidate) => Number(candidate.dataset.score) === score);
+    button.classList.add("chosen");
+    localStorage.setItem(pendingKey, JSON.stringify(rating));
+    try {
+      const next = await persistently(() => request("/api/rating", rating), trouble);
+      otherTabs?.postMessage("moved");
+      suggestBreak();
+      button.classList.remove("chosen");
+      await follow(next, `Saved: ${score}.`);
+    } finally {
+      localStorage.removeItem(pendingKey);
+      button.classList.remove("chosen");
+    }
+  });
+}
+
+function undo() {
+  if (busy || !state?.can_undo || (card !== null && card !== "done")) return;
+  const taken = state.last_score;
+  act(async () => {
+    const next = await persistently(() => request("/api/undo", { position: state.done - 1 }), trouble);
+    otherTabs?.postMessage("moved");
+    await follow(next, `Taken back: ${taken}.`);
+    toast(`Your score of ${taken} is taken back. Rate this picture again.`);
+  });
+}
+
+function suggestBreak() {
+  if (Date.now() - ratingSince < BREAK_AFTER_MS) return;
+  ratingSince = Date.now();
+  toast("You have been rating for 25 minutes. A short break keeps the eyes fresh: press P.");
+}
+
+function pauseRating() {
+  if (card !== null) return;
+  byId("pause-count").textContent = `${byId("count").textContent} is next.`;
+  open("pause");
+  mark("pause");
+}
+
+async function resumeRating() {
+  open(null);
+  ratingSince = Date.now();
+  shownAt = performance.now();
+  mark("resume");
+  screenChanged();
+  await act(async () => follow(await persistently(() => request("/api/state"), trouble)));
+}
+
+/** Sends a rating that an earlier page could not get an answer for. */
+async function sendPending() {
+  const kept = localStorage.getItem(pendingKey);
+  if (kept === null) return null;
+  try {
+    return await persistently(() => request("/api/rating", JSON.parse(kept)), trouble);
+  } catch (error) {
+    if (!(error instanceof Refused) && !(error instanceof SyntaxError)) throw error;
+    return null; // it counted already, or its turn is over
+  } finally {
+    localStorage.removeItem(pendingKey);
+  }
+}
+
+async function begin() {
+  try {
+    const first = (await sendPending()) ?? (await persistently(() => request("/api/state"), trouble));
+    if (first.phase === "done") {
+      await follow(first);
+      return;
+    }
+    state = first;
+    describe();
+    byId("calibration-note").hidden = state.done >= state.calibration;
+    if (state.done > 0) {
+      byId("welcome-title").textContent = "Welcome back";
+      byId("start").textContent = "Go on";
+      byId("start-note").textContent = `${byId("count").textContent} is next.`;
+    }
+    open("welcome");
+    showChecks();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    stop(sentence(error.message));
+  }
+}
+
+byId("start").addEventListener("click", () => {
+  open(null);
+  ratingSince = Date.now();
+  reportScreen();
+  act(async () => follow(await persistently(() => request("/api/state"), trouble)));
+});
+byId("begin").addEventListener("click", () => {
+  open(null);
+  shownAt = performance.now();
+});
+byId("resume").addEventListener("click", resumeRating);
+byId("pause").addEventListener("click", pauseRating);
+byId("undo").addEventListener("click", undo);
+byId("done-undo").addEventListener("click", undo);
+byId("retry").addEventListener("click", tryNow);
+for (const button of scores) button.addEventListener("click", () => rate(Number(button.dataset.score)));
+
+document.addEventListener("keydown", (event) => {
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key >= "1" && event.key <= "5") rate(Number(event.key));
+  else if (event.key === "Backspace" || event.key.toLowerCase() === "u") undo();
+  else if (event.key.toLowerCase() === "p") card === "pause" ? resumeRating() : pauseRating();
+  else return;
+  event.preventDefault();
+});
+
+otherTabs?.addEventListener("message", () => {
+  if (state === null || busy || !["done", "pause", null].includes(card)) return;
+  if (card === "pause") return; // resuming asks the server anyway
+  act(async () => follow(await persistently(() => request("/api/state"), trouble)));
+});
+window.addEventListener("resize", screenChanged);
+window.visualViewport?.addEventListener("resize", screenChanged);
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") shownAt = performance.now(); // time away is no time of looking
+});
+document.addEventListener("contextmenu", (event) => {
+  if (event.target instanceof HTMLCanvasElement) event.preventDefault();
+});
+
+begin();

@@ -1,0 +1,392 @@
+"""The raters' page in a real Chromium: the whole way with everything that goes wrong on it, and exact pixels."""
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fourfold.imaging import read_rgb
+from fourfold.study import Study, invite, open_study
+from fourfold.study.store import RatingStore
+from tests.study.serving import ServedStudy
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="install playwright to drive a browser")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium found; install the package chromium, or name one in the variable CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def served(own_study: Path, tmp_path: Path) -> Iterator[ServedStudy]:
+    with ServedStudy(own_study, "--open", "3", log=tmp_path / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def new_context(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Browser contexts, each a device of its own; any script error or blocked resource fails the test."""
+    made: list[Any] = []
+    errors: list[str] = []
+
+    def make(**options: Any) -> Any:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        context.set_default_timeout(20_000)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else 0)
+        made.append(context)
+        return context
+
+    yield make
+    for context in made:
+        context.close()
+    assert errors == []
+
+
+def link_of(served: ServedStudy) -> str:
+    [invitation] = invite(open_study(served.folder, check_pictures=False), 1, url=served.url, days=1)
+    return invitation.link
+
+
+def count(page: Any) -> str:
+    return str(page.locator("#count").text_content())
+
+
+def ready(page: Any) -> None:
+    """Waits until a picture is on the stage, its buttons work, and it was looked at for long enough."""
+    page.wait_for_selector("#stage canvas")
+    page.wait_for_selector(".score:enabled")
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 300))")
+
+
+def rate(page: Any, score: int | None = None, *, by_key: bool = True) -> None:
+    """Rates the picture shown (in the calibration with the score that is given) and waits for the next."""
+    ready(page)
+    before = count(page)
+    wanted = page.locator(".score.wanted")
+    if wanted.count():
+        score = int(wanted.get_attribute("data-score"))
+    if by_key:
+        page.keyboard.press(str(score))
+    else:
+        page.click(f".score[data-score='{score}']")
+    page.wait_for_function("before => document.getElementById('count').textContent !== before", arg=before)
+
+
+def start(page: Any) -> None:
+    page.wait_for_selector("#start:enabled")
+    page.click("#start")
+    page.wait_for_selector("#stage canvas")
+
+
+def through_the_calibration(page: Any) -> None:
+    while "Calibration" in count(page):
+        rate(page)
+    page.click("#begin")
+    ready(page)
+
+
+def kept(served: ServedStudy) -> list[Any]:
+    manifest = open_study(served.folder, check_pictures=False).manifest
+    url = f"sqlite:///{served.folder / 'ratings.sqlite'}"
+    store = RatingStore(url, study_id=manifest.study_id, digest=manifest.digest)
+    try:
+        return store.ratings()
+    finally:
+        store.close()
+
+
+def test_from_enrolment_to_the_last_rating(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    context = new_context()
+    page = context.new_page()
+
+    # enrolment, instructions, screen check, calibration
+    page.goto(served.url)
+    page.fill("#name", "Ada <b>Lovelace</b>")
+    page.click("text=Take part")
+    start(page)
+    assert count(page) == "Calibration 1 of 4"
+    wrong = page.locator(".score:not(.wanted)").first.get_attribute("data-score")
+    ready(page)
+    page.keyboard.press(wrong)
+    assert "the score is given" in page.text_content("#toast")
+    through_the_calibration(page)
+
+    # keys, mouse, undo
+    assert count(page) == "Picture 1 of 24"
+    rate(page, 2)
+    rate(page, 4, by_key=False)
+    ready(page)
+    page.keyboard.press("u")
+    page.wait_for_function("() => document.getElementById('count').textContent === 'Picture 2 of 24'")
+    assert page.locator("#undo").is_disabled()
+    rate(page, 5)
+    assert [r.score for r in kept(served)[4:]] == [2, 5]
+
+    # pause hides the picture, keys do nothing, resume goes on
+    ready(page)
+    page.keyboard.press("p")
+    page.wait_for_selector("#card-pause")
+    page.keyboard.press("3")
+    assert len(kept(served)) == 6
+    page.click("#resume")
+    rate(page, 3)
+
+    # a reload goes on at the same picture
+    ready(page)
+    shown = page.get_attribute("#stage canvas", "data-url")
+    page.reload()
+    page.wait_for_selector("#card-welcome")
+    assert page.text_content("#welcome-title") == "Welcome back"
+    start(page)
+    assert count(page) == "Picture 4 of 24"
+    assert page.get_attribute("#stage canvas", "data-url") == shown
+
+    # a second tab goes ahead; the first one follows by itself
+    second = context.new_page()
+    second.goto(served.url)
+    start(second)
+    rate(second, 1)
+    page.wait_for_function("() => document.getElementById('count').textContent === 'Picture 5 of 24'")
+    second.close()
+    rate(page, 2)
+
+    # the connection is lost: the score is kept, nothing else shows, and it arrives once
+    ready(page)
+    context.set_offline(True)
+    page.keyboard.press("4")
+    page.wait_for_selector("#offline:visible")
+    page.keyboard.press("1")
+    assert count(page) == "Picture 6 of 24"
+    assert len(kept(served)) == 9
+    context.set_offline(False)
+    page.wait_for_function("() => document.getElementById('count').textContent === 'Picture 7 of 24'")
+    page.wait_for_selector("#offline", state="hidden")
+    assert [r.score for r in kept(served)[4:]] == [2, 5, 3, 1, 2, 4]
+
+    # the connection is lost, and then the page is closed: the score is sent when the page is back
+    ready(page)
+    context.set_offline(True)
+    page.keyboard.press("5")
+    page.wait_for_selector("#offline:visible")
+    page.close()
+    context.set_offline(False)
+    page = context.new_page()
+    page.goto(served.url)
+    start(page)
+    assert count(page) == "Picture 8 of 24"
+    assert kept(served)[-1].score == 5
+
+    # the server dies and comes back: the page waits for it
+    ready(page)
+    served.kill()
+    page.keyboard.press("2")
+    page.wait_for_selector("#offline:visible")
+    served.start()
+    page.wait_for_function("() => document.getElementById('count').textContent === 'Picture 9 of 24'")
+    assert kept(served)[-1].score == 2
+
+    # to the end, one undo from there, and again to the end
+    while count(page) != "Picture 24 of 24":
+        rate(page, 3)
+    ready(page)
+    page.keyboard.press("3")
+    page.wait_for_selector("#card-done")
+    page.click("#done-undo")
+    page.wait_for_selector("#card-done", state="hidden")
+    ready(page)
+    page.keyboard.press("1")
+    page.wait_for_selector("#card-done")
+    scores = [r.score for r in kept(served)]
+    assert len(scores) == 28
+    assert scores[-1] == 1
+    page.reload()
+    page.wait_for_selector("#card-done")
+
+
+def test_a_second_tab_that_heard_nothing_is_told_where_we_are(
+    served: ServedStudy, new_context: Callable[..., Any]
+) -> None:
+    context = new_context()
+    context.add_init_script("delete window.BroadcastChannel")
+    first, second = context.new_page(), context.new_page()
+    first.goto(link_of(served))
+    start(first)
+    through_the_calibration(first)
+    second.goto(served.url)
+    start(second)
+    rate(first, 4)
+    ready(second)
+    second.keyboard.press("1")
+    second.wait_for_function("() => document.getElementById('count').textContent === 'Picture 2 of 24'")
+    assert "went on elsewhere" in second.text_content("#toast")
+    assert [r.score for r in kept(served)[4:]] == [4]
+
+
+def test_a_shut_out_rater_is_told(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    page, admin = new_context().new_page(), new_context().new_page()
+    page.goto(link_of(served))
+    start(page)
+    admin.goto(served.admin_link)
+    admin.once("dialog", lambda dialog: dialog.accept())
+    admin.click("text=Shut out")
+    admin.wait_for_selector("text=Let in again")
+    ready(page)
+    page.keyboard.press(page.get_attribute(".score.wanted", "data-score"))
+    page.wait_for_selector("#card-stopped")
+    assert "access was closed" in page.text_content("#stopped-text")
+
+
+def test_the_admin_page_shows_names_as_text(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    page, admin = new_context().new_page(), new_context().new_page()
+    page.goto(served.url)
+    page.fill("#name", "<img src=x onerror=alert(1)>")
+    page.click("text=Take part")
+    page.wait_for_selector("#start:enabled")
+    admin.goto(served.admin_link)
+    admin.wait_for_selector("text=<img src=x onerror=alert(1)>")
+    assert admin.locator("#raters img").count() == 0
+
+
+def screenshot(page: Any) -> NDArray[np.uint8]:
+    return read_rgb_bytes(page.screenshot(scale="device"))
+
+
+def read_rgb_bytes(data: bytes) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "size", "factor"),
+    [
+        (1.0, (1280, 800), 1),
+        (1.25, (1281, 803), 1),
+        (1.5, (901, 701), 2),
+        (2.0, (1280, 800), 2),
+        (3.0, (390, 844), 3),
+        (2.625, (412, 915), 3),
+        (1.1, (1280, 720), 1),
+        (1.75, (1366, 768), 2),
+        (0.9, (1422, 888), 1),
+    ],
+)
+def test_every_pixel_of_a_picture_reaches_the_screen(
+    ratio: float,
+    size: tuple[int, int],
+    factor: int,
+    served: ServedStudy,
+    study: Study,
+    new_context: Callable[..., Any],
+) -> None:
+    context = new_context(viewport={"width": size[0], "height": size[1]}, device_scale_factor=ratio)
+    page = context.new_page()
+    page.goto(link_of(served))
+    start(page)
+    for _ in range(2):
+        ready(page)
+        picture = read_rgb_bytes(
+            context.request.get(served.url + page.get_attribute("#stage canvas", "data-url")).body()
+        )
+        page.evaluate("() => { document.getElementById('anchor').hidden = true; }")
+        seen = screenshot(page)
+        expected = np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1)
+        assert is_part_of(expected, seen), f"the picture is not shown pixel for pixel at ratio {ratio}"
+        rate(page)
+    assert {r.magnification for r in kept(served)} == {factor}
+
+
+def is_part_of(part: NDArray[np.uint8], whole: NDArray[np.uint8]) -> bool:
+    """Whether ``part`` stands somewhere in ``whole``, exactly."""
+    rows, columns = whole.shape[0] - part.shape[0] + 1, whole.shape[1] - part.shape[1] + 1
+    corner = (whole[:rows, :columns] == part[0, 0]).all(axis=2)
+    corner &= (whole[:rows, part.shape[1] - 1 :] == part[0, -1]).all(axis=2)
+    return any(
+        np.array_equal(whole[y : y + part.shape[0], x : x + part.shape[1]], part) for y, x in np.argwhere(corner)
+    )
+
+
+def test_a_window_that_is_too_small_stops_rating_until_it_is_large_enough(
+    served: ServedStudy, new_context: Callable[..., Any]
+) -> None:
+    page = new_context(viewport={"width": 400, "height": 170}).new_page()
+    page.goto(link_of(served))
+    page.wait_for_selector("#checks li.bad")
+    assert page.locator("#start").is_disabled()
+    page.set_viewport_size({"width": 400, "height": 500})
+    start(page)
+    ready(page)
+    page.set_viewport_size({"width": 400, "height": 170})
+    page.wait_for_selector("#card-small")
+    page.keyboard.press(page.get_attribute(".score[data-score='1']", "data-score"))
+    page.keyboard.press("5")
+    page.set_viewport_size({"width": 400, "height": 500})
+    page.wait_for_selector("#card-small", state="hidden")
+    assert kept(served) == []
+    rate(page)
+
+
+def test_the_page_works_by_keyboard_alone_and_names_its_parts(
+    served: ServedStudy, new_context: Callable[..., Any]
+) -> None:
+    page = new_context().new_page()
+    page.goto(link_of(served))
+    page.wait_for_selector("#start:enabled")
+    while page.evaluate("() => document.activeElement.id") != "start":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    through_the_calibration(page)
+    names = page.evaluate(
+        "() => [...document.querySelectorAll('.score')].map((b) => b.innerText.replace(/\\s+/g, ' '))"
+    )
+    assert names == ["1 Bad", "2 Poor", "3 Fair", "4 Good", "5 Excellent"]
+    assert page.get_attribute("#stage canvas", "aria-label") == "Picture to rate"
+    rate(page, 4)
+    ready(page)
+    assert page.text_content("#status") == "Saved: 4. Picture 2 of 24."
+    # what is behind a card cannot be reached
+    page.keyboard.press("p")
+    page.wait_for_selector("#card-pause")
+    assert page.evaluate("() => document.querySelector('.scores').inert")
+
+
+def test_the_screen_check_is_recorded(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    page = new_context(device_scale_factor=2.0).new_page()
+    with page.expect_response("**/api/screen") as answer:
+        page.goto(link_of(served))
+        start(page)
+    sent = answer.value.request.post_data_json
+    assert (sent["pixel_ratio"], sent["magnification"], sent["fits"]) == (2, 2, True)
+    assert (sent["window_width"], sent["window_height"]) == (1280, 800)
+
+
+def test_pictures_are_the_files_of_the_study(served: ServedStudy, study: Study) -> None:
+    for stimulus in study.manifest.stimuli.values():
+        pixels = read_rgb_bytes(study.picture(stimulus.id))
+        np.testing.assert_array_equal(pixels, read_rgb(study.folder / stimulus.file))

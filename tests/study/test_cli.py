@@ -1,0 +1,101 @@
+"""``fourfold study`` as a user types it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from fourfold.cli.study import app
+from fourfold.errors import FourfoldError, UsageError
+from fourfold.study import Study, open_study, tokens
+from tests.study.serving import ServedStudy, free_port
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_create_invite_serve_report(bench_folder: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    made = run(
+        "create", study, "--data", bench_folder, "--sets", "Set5", "--methods", "nearest,bicubic,hr",
+        "--calibration", 1, "--repeats", 2, "--seed", "x", "--title", "Trial",
+    )  # fmt: skip
+    assert "9 ratings a rater, 2 pictures shown twice, 1 for calibration" in made
+    links = re.findall(r"(\S+)  (http://127\.0\.0\.1:8400/r/\S+)", run("invite", study, "--raters", 2))
+    more = re.findall(r"(\S+)  http", run("invite", study, "--raters", 1))
+    assert [rater[:4] for rater, _ in links] + [more[0][:4]] == ["r01-", "r02-", "r03-"]
+    assert (study / "invitations.csv").stat().st_mode & 0o077 == 0
+    assert len((study / "invitations.csv").read_text().splitlines()) == 4
+    with ServedStudy(study, log=tmp_path / "log") as server:
+        for _, link in links:
+            with httpx.Client(base_url=server.url, trust_env=False, follow_redirects=True) as http:
+                assert http.get(link.replace("http://127.0.0.1:8400", server.url)).status_code == 200
+                state = http.get("/api/state").json()
+                while state["phase"] != "done":
+                    now = state["current"]
+                    rating = {
+                        "picture": now["picture"],
+                        "position": now["position"],
+                        "nonce": f"nonce{now['position']:04d}",
+                    }
+                    answer = http.post("/api/rating", json=rating | {"score": now["anchor"] or 3})
+                    assert answer.status_code == 200, answer.text
+                    state = answer.json()
+        with pytest.raises(UsageError, match="give another --port"):
+            run("serve", study, "--port", server.port)
+        assert server.stop() in (0, 130)
+    text = run("report", study)
+    assert "2 raters, 18 ratings" in text
+    assert (study / "report" / "index.html").is_file()
+    contents = json.loads(run("report", study, "-o", tmp_path / "again", "--json").split("written:")[0])
+    assert contents["sets"]["Set5"]["opinions"][0]["mos"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("invite", "STUDY", "--raters", "0"), "--raters"),
+        (("invite", "STUDY", "--days", "0"), "--days"),
+        (("invite", "STUDY", "--url", "ratings.example.org"), "http"),
+        (("report", "STUDY"), "has no ratings yet"),
+        (("serve", "STUDY", "--database", "mysql://x/y"), "no store for"),
+        (("serve", "/nowhere"), "is not a study"),
+        (("create", "STUDY", "--data", "/nowhere"), "is there already"),
+    ],
+)
+def test_wrong_calls(words: tuple[str, ...], message: str, own_study: Path) -> None:
+    with pytest.raises(FourfoldError, match=message):
+        run(*(str(own_study) if word == "STUDY" else word for word in words))
+
+
+def test_a_changed_study_is_not_served_and_says_why(own_study: Path) -> None:
+    path = next((own_study / "pictures").iterdir())
+    path.write_bytes(path.read_bytes() + b"x")
+    command = [sys.executable, "-c", "from fourfold.cli import main; main()", "study", "serve", str(own_study)]
+    done = subprocess.run(
+        [*command, "--port", str(free_port())], capture_output=True, text=True, timeout=120, env=os.environ, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "was changed after the study was created" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_invitation_ends_when_it_says(own_study: Path) -> None:
+    output = run("invite", own_study, "--raters", 1, "--days", 7)
+    study: Study = open_study(own_study, check_pictures=False)
+    token = output.split("/r/")[1].split()[0]
+    week = 7 * 86_400
+    assert tokens.read(study.key, token, time.time() + week - 60)
+    with pytest.raises(tokens.TokenError, match="expired"):
+        tokens.read(study.key, token, time.time() + week + 60)

@@ -1,0 +1,249 @@
+"""Building a study: what is in the folder, that it tells nothing, and that a changed one is refused."""
+
+import json
+import struct
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fourfold.errors import DataError, FourfoldError, StudyError, UsageError
+from fourfold.imaging import imresize, read_rgb
+from fourfold.study import Study, create_study, open_study
+from fourfold.study.create import _resolve
+from fourfold.study.manifest import read_manifest
+from fourfold.study.stimuli import encode_alike
+from tests.conftest import make_photo
+from tests.study.conftest import METHODS, save_picture, small_request
+
+
+def test_every_version_of_every_picture_is_there(study: Study) -> None:
+    manifest = study.manifest
+    kinds = Counter((s.set_name, s.method) for s in manifest.stimuli.values())
+    assert kinds == {
+        **{("Set5", m): 3 for m in METHODS},
+        **{("BSD100", m): 4 for m in METHODS},
+        ("calibration", "nearest"): 2,
+        ("calibration", "hr"): 2,
+    }
+    assert manifest.ratings_per_rater == 21
+    assert len(manifest.repeats) == 3
+    assert all(manifest.stimuli[identifier].set_name == "BSD100" for identifier in manifest.repeats)
+    assert {s.anchor for s in manifest.stimuli.values() if s.set_name == "calibration"} == {1, 5}
+
+
+def test_pictures_are_shown_losslessly(study: Study, bench_folder: Path) -> None:
+    for stimulus in study.manifest.stimuli.values():
+        if stimulus.anchor is not None:
+            continue
+        original = read_rgb(bench_folder / stimulus.set_name / f"{stimulus.scene}.png")
+        hr = original[: original.shape[0] // 4 * 4, : original.shape[1] // 4 * 4]
+        expected = hr if stimulus.method == "hr" else imresize(imresize(hr, 0.25), 4, kernel=stimulus.method)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(read_rgb(study.folder / stimulus.file), expected)
+        assert (stimulus.height, stimulus.width) == expected.shape[:2]
+
+
+def test_files_tell_nothing_but_the_picture(study: Study) -> None:
+    sizes: dict[tuple[str, str], set[int]] = {}
+    for stimulus in study.manifest.stimuli.values():
+        path = study.folder / stimulus.file
+        data = path.read_bytes()
+        sizes.setdefault((stimulus.set_name, stimulus.scene), set()).add(len(data))
+        assert path.stat().st_mtime == 1_000_000_000
+        assert set(chunks(data)) == {b"IHDR", b"IDAT", b"ffPd", b"IEND"}
+        assert struct.unpack(">BB", data[24:26]) == (8, 2)  # 8 bits, RGB, whatever the source was
+    assert all(len(of_scene) == 1 for of_scene in sizes.values())
+    words = {*METHODS, "Set5", "BSD100", "scene"}
+    names = {path.name for path in (study.folder / "pictures").iterdir()}
+    assert len(names) == len(study.manifest.stimuli)
+    assert not any(word in name for name in names for word in words)
+
+
+def chunks(png: bytes) -> list[bytes]:
+    found, at = [], 8
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        found.append(png[at + 4 : at + 8])
+        at += 12 + length
+    return found
+
+
+def test_sixteen_bits_and_metadata_do_not_show() -> None:
+    deep = (make_photo(16, 16).astype(np.uint16)) * 257
+    flat, textured = encode_alike([np.zeros((16, 16, 3), np.uint8), deep])
+    assert len(flat) == len(textured)
+    assert set(chunks(textured)) == {b"IHDR", b"IDAT", b"ffPd", b"IEND"}
+
+
+def test_the_manifest_reads_back_equal(study: Study) -> None:
+    assert read_manifest(study.folder) == study.manifest
+    assert read_manifest(study.folder).digest == study.manifest.digest
+
+
+def test_a_key_is_for_its_owner_only(study: Study) -> None:
+    assert (study.folder / "secret.key").stat().st_mode & 0o077 == 0
+    assert len(study.key) == 32
+
+
+def edit(folder: Path, change: str, to: str) -> None:
+    path = folder / "manifest.json"
+    text = path.read_text(encoding="utf-8")
+    assert change in text
+    path.write_text(text.replace(change, to, 1), encoding="utf-8")
+
+
+def first_picture(folder: Path) -> Path:
+    return min((folder / "pictures").iterdir())
+
+
+def spoil_pixel(folder: Path) -> None:
+    path = first_picture(folder)
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+
+
+def swap_two(folder: Path) -> None:
+    a, b, *_ = sorted((folder / "pictures").iterdir())
+    first, second = a.read_bytes(), b.read_bytes()
+    a.write_bytes(second)
+    b.write_bytes(first)
+
+
+def swap_in_manifest_and_digest(folder: Path) -> None:
+    path = folder / "manifest.json"
+    contents = json.loads(path.read_text(encoding="utf-8"))
+    contents["repeats"] = []
+    path.write_text(json.dumps(contents), encoding="utf-8")
+
+
+SPOILED = {
+    "pixel": (spoil_pixel, "was changed after the study was created"),
+    "swapped": (swap_two, "was changed after the study was created"),
+    "picture gone": (lambda f: first_picture(f).unlink(), "cannot read"),
+    "manifest gone": (lambda f: (f / "manifest.json").unlink(), "not a study"),
+    "manifest cut": (lambda f: (f / "manifest.json").write_text('{"format":'), "is damaged"),
+    "manifest a list": (lambda f: (f / "manifest.json").write_text("[]"), "is damaged"),
+    "other format": (lambda f: edit(f, "fourfold-study", "other"), "is not the manifest of a rating study"),
+    "newer": (lambda f: edit(f, '"version": 1', '"version": 2'), "update Fourfold"),
+    "relabelled": (lambda f: edit(f, '"method": "nearest"', '"method": "bicubic"'), "was changed after"),
+    "title": (lambda f: edit(f, "A small study", "Another study"), "was changed after"),
+    "repeats dropped": (swap_in_manifest_and_digest, "was changed after"),
+    "path out of the folder": (lambda f: edit(f, '"id": "', '"id": "../'), "is damaged"),
+    "key gone": (lambda f: (f / "secret.key").unlink(), "secret.key is missing or damaged"),
+    "key short": (lambda f: (f / "secret.key").write_text("abcd"), "too short"),
+    "key no hex": (lambda f: (f / "secret.key").write_text("zz" * 32), "secret.key is missing or damaged"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_a_changed_study_is_refused(case: str, own_study: Path) -> None:
+    spoil, message = SPOILED[case]
+    spoil(own_study)
+    with pytest.raises(StudyError, match=message):
+        open_study(own_study)
+
+
+def test_a_picture_changed_while_serving_is_refused_when_it_is_shown(own_study: Path) -> None:
+    opened = open_study(own_study)
+    spoil_pixel(own_study)
+    with pytest.raises(StudyError, match="was changed"):
+        opened.picture(first_picture(own_study).stem)
+
+
+BAD_REQUESTS = {
+    "no such set": ({"sets": ("Set5", "Set99")}, DataError, "no set 'Set99'"),
+    "no data folder": ({"data": Path("/nowhere")}, DataError, "no such folder"),
+    "unknown method": ({"methods": ("bicubic", "bicubik")}, FourfoldError, "bicubik"),
+    "one method": ({"methods": ("bicubic",)}, UsageError, "at least two"),
+    "twice": ({"methods": ("bicubic", "bicubic")}, UsageError, "twice"),
+    "without a stranger": ({"without": ("srcnn",)}, UsageError, "--without srcnn"),
+    "no such results": ({"methods": ("bicubic", "other=/nowhere")}, FourfoldError, "/nowhere"),
+    "negative": ({"repeats": -1}, UsageError, "0 or more"),
+    "repeats from nowhere": ({"repeats_from": "Set14"}, UsageError, "not among the sets"),
+    "no title": ({"title": " "}, UsageError, "--title is empty"),
+    "too few for calibration": ({"calibration": 20}, DataError, "holds 3 pictures"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_bad_requests(case: str, bench_folder: Path, tmp_path: Path) -> None:
+    changes, kind, message = BAD_REQUESTS[case]
+    request = replace(small_request(bench_folder), **changes)  # type: ignore[arg-type]
+    with pytest.raises(kind, match=message):
+        create_study(tmp_path / "new", request)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_never_touched(bench_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(StudyError, match="is there already"):
+        create_study(tmp_path / "there", small_request(bench_folder))
+
+
+def test_calibration_pictures_must_be_named_or_found(bench_folder: Path, tmp_path: Path) -> None:
+    request = replace(small_request(bench_folder), data=bench_folder / "Set5", sets=("Set5",))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "Set5").symlink_to(bench_folder / "Set5")
+    with pytest.raises(UsageError, match="--calibration-data"):
+        create_study(tmp_path / "new", replace(request, data=tmp_path / "data"))
+    manifest = create_study(tmp_path / "none", replace(request, data=tmp_path / "data", calibration=0))
+    assert all(stimulus.anchor is None for stimulus in manifest.stimuli.values())
+
+
+def test_a_test_picture_cannot_calibrate(bench_folder: Path, tmp_path: Path) -> None:
+    request = replace(small_request(bench_folder), calibration_data=bench_folder / "Set5")
+    with pytest.raises(DataError, match="is Set5/scene"):
+        create_study(tmp_path / "new", request)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_result_folders_and_weights_files_are_methods(bench_folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for number in range(3):
+        save_picture(results / f"scene{number}_other.png", np.full((48, 64, 3), 40 * number, np.uint8))
+    request = replace(
+        small_request(bench_folder),
+        sets=("Set5",),
+        methods=("hr", f"other={results}", f"tiny={tiny_weights}"),
+        engine="torch",
+    )
+    manifest = create_study(tmp_path / "study", request)
+    assert manifest.sets == {"Set5": ("hr", "other", "tiny")}
+    assert manifest.methods["tiny"]["weights_sha256"]
+    shown = {s.scene: s for s in manifest.stimuli.values() if s.method == "other"}
+    assert read_rgb(tmp_path / "study" / shown["scene2"].file)[0, 0].tolist() == [80, 80, 80]
+
+
+def test_results_of_another_size_are_refused(bench_folder: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for number in range(3):
+        save_picture(results / f"scene{number}.png", np.zeros((48, 60, 3), np.uint8))
+    request = replace(small_request(bench_folder), sets=("Set5",), methods=("hr", f"other={results}"))
+    with pytest.raises(DataError, match="60x48, the original is 64x48"):
+        create_study(tmp_path / "new", request)
+
+
+def test_paper_stands_for_the_twelve_and_bsd100_gets_nine(bench_folder: Path, tmp_path: Path) -> None:
+    assert _resolve(["paper"], ["selfexsr"])[:4] == ["nearest", "bicubic", "srcnn", "drcn"]
+    assert _resolve(["paper", "selfexsr=DIR"], [])[3] == "selfexsr=DIR"
+    assert _resolve(["srgan", "hr"], []) == ["srgan-vgg54", "hr"]
+    assert _resolve(["paper", "mine=FILE"], [])[-1] == "mine=FILE"
+    results = {}
+    for method in ("srgan-mse", "srgan-vgg54"):
+        for number, folder in enumerate(["BSD100"] * 4):
+            path = tmp_path / method / folder / f"scene{number}.png"
+            save_picture(path, np.zeros((64, 48, 3), np.uint8))
+        results[method] = f"{method}={tmp_path / method}"
+    request = replace(small_request(bench_folder), sets=("BSD100",), methods=("hr", *results.values()))
+    assert create_study(tmp_path / "nine", request).sets["BSD100"] == ("hr", "srgan-vgg54")
+    everywhere = replace(request, same_everywhere=True)
+    assert create_study(tmp_path / "all", everywhere).sets["BSD100"] == ("hr", "srgan-mse", "srgan-vgg54")
+
+
+def test_a_missing_method_of_the_paper_says_how_to_go_on(bench_folder: Path, tmp_path: Path) -> None:
+    request = replace(small_request(bench_folder), methods=("hr", "bicubic", "selfexsr"))
+    with pytest.raises(UsageError, match=r"selfexsr=DIR.*--without selfexsr"):
+        create_study(tmp_path / "new", request)

@@ -1,0 +1,94 @@
+"""The paper's design and the raters' orders."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fourfold.study import design
+from fourfold.study.design import Item, choose_repeats, methods_for, order_for
+
+PAPER_PICTURES = {"Set5": 5, "Set14": 14, "BSD100": 100}
+
+
+def paper_items() -> list[Item]:
+    items = [
+        Item(f"{set_name}{scene}{method}", f"{set_name}/{scene}")
+        for set_name, count in PAPER_PICTURES.items()
+        for scene in range(count)
+        for method in methods_for(set_name, design.TWELVE)
+    ]
+    return items + [Item(f"c{n}{score}", f"c/{n}", score) for n in range(20) for score in design.ANCHORS.values()]
+
+
+def test_the_default_is_the_papers_design() -> None:
+    assert len(design.TWELVE) == 12
+    assert len(design.NINE) == 9
+    assert sum(1 for item in paper_items() if item.anchor is None) == 1128
+    assert design.ANCHORS == {"nearest": 1, "hr": 5}
+    assert (design.CALIBRATION_PICTURES, design.REPEATED_PICTURES) == (20, 10)
+
+
+def test_an_order_shows_everything_once_and_repeats_twice() -> None:
+    items = paper_items()
+    repeats = [item.id for item in items if item.id.startswith("BSD100")][:10]
+    order = order_for("r1", "seed", items, repeats)
+    assert [s.position for s in order] == list(range(40 + 1128 + 10))
+    assert [s.kind for s in order[:40]] == ["calibration"] * 40
+    assert Counter(s.anchor for s in order[:40]) == {1: 20, 5: 20}
+    shown = Counter(s.id for s in order[40:])
+    assert {identifier for identifier, times in shown.items() if times == 2} == set(repeats)
+    assert sum(1 for s in order if s.kind == "repeat") == 10
+
+
+@pytest.mark.parametrize("rater", ["r1", "r2", "r3"])
+def test_neighbours_never_show_the_same_scene_and_repeats_are_far_apart(rater: str) -> None:
+    items = paper_items()
+    scene = {item.id: item.scene for item in items}
+    repeats = [item.id for item in items if item.id.startswith("BSD100")][:10]
+    order = order_for(rater, "seed", items, repeats)[40:]
+    assert all(scene[a.id] != scene[b.id] for a, b in pairwise(order))
+    for identifier in repeats:
+        first, second = (s.position for s in order if s.id == identifier)
+        assert second - first >= design.REPEAT_DISTANCE
+
+
+def test_orders_differ_between_raters_and_seeds_and_are_the_same_again() -> None:
+    items = paper_items()
+    first = [s.id for s in order_for("r1", "seed", items, [])]
+    assert first == [s.id for s in order_for("r1", "seed", items, [])]
+    assert first == [s.id for s in order_for("r1", "seed", list(reversed(items)), [])]
+    assert first != [s.id for s in order_for("r2", "seed", items, [])]
+    assert first != [s.id for s in order_for("r1", "other", items, [])]
+
+
+def test_an_order_is_pinned_so_that_no_upgrade_can_change_a_running_study() -> None:
+    items = [Item(name, name) for name in "abcdef"]
+    assert "".join(s.id for s in order_for("r1", "seed", items, ["a"])) == "fbeadac"
+
+
+def test_the_first_position_is_taken_evenly() -> None:
+    # 600 raters, 6 pictures: each should come first about 100 times; 60 is over 4 standard deviations away
+    items = [Item(name, name) for name in "abcdef"]
+    firsts = Counter(order_for(f"r{n}", "seed", items, [])[0].id for n in range(600))
+    assert all(60 < firsts[item.id] < 140 for item in items)
+
+
+@given(scenes=st.integers(1, 4), methods=st.integers(1, 4), repeats=st.integers(0, 4))
+@settings(max_examples=40, deadline=None)
+def test_small_studies_have_orders_too(scenes: int, methods: int, repeats: int) -> None:
+    items = [Item(f"{s}{m}", str(s)) for s in range(scenes) for m in range(methods)]
+    chosen = [item.id for item in items[:repeats]]
+    order = order_for("r", "s", items, chosen)
+    assert Counter(s.id for s in order) == Counter([item.id for item in items] + chosen)
+
+
+def test_repeats_are_of_different_scenes_and_spread_over_methods() -> None:
+    candidates = {f"{s}-{m}": (str(s), m) for s in range(100) for m in design.NINE}
+    chosen = choose_repeats("seed", candidates, 10)
+    assert len({candidates[c][0] for c in chosen}) == 10
+    assert set(Counter(candidates[c][1] for c in chosen).values()) == {1, 2}
+    assert choose_repeats("seed", candidates, 10) == chosen
+    assert len(choose_repeats("seed", candidates, 1000)) == 100

@@ -1,0 +1,203 @@
+"""The report's files: complete, self-contained, safe, and refused where nothing can be reported."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fourfold.errors import OutputExistsError, StudyError, UsageError
+from fourfold.study import Report, ReportRequest, make_report, open_store, read_manifest
+from fourfold.study.manifest import write_manifest
+from fourfold.study.store import Answer
+
+
+@pytest.fixture(scope="module")
+def rated_study(study_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small study, rated through the store by six raters who like the original best."""
+    folder = Path(shutil.copytree(study_folder, tmp_path_factory.mktemp("rated") / "study"))
+    manifest = read_manifest(folder)
+    liked = {"nearest": 1.4, "bicubic": 2.6, "hr": 4.5}
+    rng = np.random.default_rng(0)
+    store = open_store(None, folder, study_id=manifest.study_id, digest=manifest.digest)
+    for number in range(6):
+        rater = f"r{number:02d}-abcdef"
+        store.enrol(rater, "<b>name</b>", "invited")
+        order = manifest.order(rater)
+        for showing in order if number else order[:-5]:  # the first one has not finished
+            score = showing.anchor or int(np.clip(rng.normal(liked[manifest.stimuli[showing.id].method], 0.5), 1, 5))
+            store.record(rater, order, showing.position, Answer(score, f"nonce-{showing.position:04d}", 900, 2))
+    store.note("r01-abcdef", "screen", {"magnification": 2, "fits": True})
+    store.set_revoked("r05-abcdef", True)
+    store.close()
+    return folder
+
+
+@pytest.fixture
+def request_of(rated_study: Path, tmp_path: Path) -> ReportRequest:
+    return ReportRequest(rated_study, tmp_path / "report")
+
+
+@pytest.fixture(scope="module")
+def report(rated_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of that study, for tests that only read it."""
+    return make_report(ReportRequest(rated_study, tmp_path_factory.mktemp("out") / "report"))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def test_everything_is_there(report: Report) -> None:
+    folder = report.page.parent
+    assert {p.name for p in folder.iterdir()} == {
+        "index.html",
+        "report.json",
+        "mos.csv",
+        "significance.csv",
+        "raters.csv",
+        "pictures.csv",
+        "ratings.csv",
+        "figures",
+    }
+    figures = {f"{kind}-{s}" for kind in ("mos", "distribution", "ranks", "significance") for s in ("Set5", "BSD100")}
+    assert {p.stem for p in (folder / "figures").iterdir()} == figures | {"raters"}
+    for path in (folder / "figures").iterdir():
+        assert ET.parse(path).getroot().tag.endswith("svg")
+    contents = json.loads((folder / "report.json").read_text())
+    assert contents == json.loads(report.json())
+    assert (contents["raters"], contents["ratings"]) == (
+        6,
+        len([r for r in read_csv(folder / "ratings.csv") if r["kind"] == "rating"]),
+    )
+    mos = {(row["set_name"], row["method"]): row for row in read_csv(folder / "mos.csv")}
+    assert float(mos["Set5", "hr"]["mos"]) > float(mos["Set5", "bicubic"]["mos"]) > float(mos["Set5", "nearest"]["mos"])
+    assert mos["BSD100", "nearest"]["mos_paper"] == "1.11"
+    assert len(read_csv(folder / "significance.csv")) == 6
+    assert len(read_csv(folder / "pictures.csv")) == 21
+    assert len(read_csv(folder / "raters.csv")) == 6
+    assert [p.name for p in folder.parent.iterdir()] == ["report"]
+
+
+def test_the_mos_is_that_of_the_ratings(report: Report) -> None:
+    folder = report.page.parent
+    ratings = [row for row in read_csv(folder / "ratings.csv") if row["kind"] == "rating"]
+    for row in read_csv(folder / "mos.csv"):
+        own = [int(r["score"]) for r in ratings if (r["set_name"], r["method"]) == (row["set_name"], row["method"])]
+        assert float(row["mos"]) == pytest.approx(np.mean(own))
+        assert [int(row[f"count_{s}"]) for s in range(1, 6)] == [own.count(s) for s in range(1, 6)]
+
+
+def test_the_page_says_what_a_careful_reader_must_know(report: Report) -> None:
+    text = report.page.read_text(encoding="utf-8")
+    plain = re.sub(r"\s+", " ", text)
+    assert "1 of 6 raters have not rated everything" in plain
+    assert "Only 6 raters" in plain
+    assert "Shut out on the admin page, and still counted here: r05-abcdef" in plain
+    assert "1 raters had fine screens" in plain
+    assert "paper 1.28" in plain
+    assert report.manifest.digest in plain
+
+
+def test_the_page_loads_nothing_and_ids_do_not_clash(report: Report) -> None:
+    text = report.page.read_text(encoding="utf-8")
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert not {one for one in ids if ids.count(one) > 1 and f"#{one}" in text}
+    assert "<script" not in text
+    assert not re.findall(r'(?:src|href)="(?!#)', text)
+    assert set(re.findall(r"https?://[^\"'<> ]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_hostile_names_are_text_everywhere(rated_study: Path, tmp_path: Path) -> None:
+    """A method and a title that are HTML and mathtext must come out as they are."""
+    folder = Path(shutil.copytree(rated_study, tmp_path / "study"))
+    manifest = read_manifest(folder)
+    evil = "<script>alert(1)</script> $x_1$"
+    stimuli = {k: replace(s, method=evil if s.method == "bicubic" else s.method) for k, s in manifest.stimuli.items()}
+    sets = {name: tuple(evil if m == "bicubic" else m for m in methods) for name, methods in manifest.sets.items()}
+    changed = replace(manifest, title="<i>title</i>", stimuli=stimuli, sets=sets, methods={evil: {"kind": "<b>"}})
+    (folder / "ratings.sqlite").unlink()
+    write_manifest(changed, folder)
+    (folder / "ratings.csv").write_text(
+        "rater,position,kind,set_name,scene,method,score\n"
+        + "".join(
+            f'r{r},{n},rating,Set5,{s},"{m}",{1 + (r + n) % 5}\n'
+            for r in range(3)
+            for s in "ab"
+            for n, m in enumerate(sets["Set5"])
+        )
+    )
+    report = make_report(ReportRequest(folder, tmp_path / "report", ratings=folder / "ratings.csv"))
+    text = report.page.read_text(encoding="utf-8")
+    assert "<script>" not in text
+    assert "<i>title" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; $x_1$" in text
+
+
+def test_a_report_is_replaced_only_if_asked_and_only_a_report(report: Report, request_of: ReportRequest) -> None:
+    shutil.copytree(report.page.parent, request_of.output)
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        make_report(request_of)
+    make_report(replace(request_of, overwrite=True))
+    other = request_of.output.parent / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputExistsError, match="is no report"):
+        make_report(replace(request_of, output=other, overwrite=True))
+    assert (other / "thesis.tex").exists()
+
+
+BAD_CSV = {
+    "no such file": (None, "cannot read"),
+    "other columns": ("a,b\n1,2\n", "line 2: not a rating"),
+    "score 7": ("rater,position,kind,set_name,scene,method,score\nr,1,rating,Set5,a,hr,7\n", "score 7"),
+    "score a word": ("rater,position,kind,set_name,scene,method,score\nr,1,rating,Set5,a,hr,good\n", "line 2"),
+    "kind": ("rater,position,kind,set_name,scene,method,score\nr,1,guess,Set5,a,hr,3\n", "'guess'"),
+    "empty": ("rater,position,kind,set_name,scene,method,score\n", "nothing has been rated"),
+    "binary": ("\x00\x01", "line|nothing|cannot"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_bad_exports(case: str, request_of: ReportRequest, tmp_path: Path) -> None:
+    text, message = BAD_CSV[case]
+    path = tmp_path / "in.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(StudyError, match=message):
+        make_report(replace(request_of, ratings=path))
+    assert not request_of.output.exists()
+
+
+def test_what_cannot_be_reported(request_of: ReportRequest, own_study: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="has no ratings yet"):
+        make_report(replace(request_of, study=own_study))
+    assert not (own_study / "ratings.sqlite").exists()  # asking must not make a store
+    with pytest.raises(StudyError, match="is not a study"):
+        make_report(replace(request_of, study=tmp_path))
+    with pytest.raises(UsageError, match="--pairs"):
+        make_report(replace(request_of, pairs="eye"))
+    with pytest.raises(UsageError, match="--exclude r77"):
+        make_report(replace(request_of, exclude=("r77",)))
+
+
+def test_ratings_of_a_changed_study_are_refused(rated_study: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(rated_study, tmp_path / "study"))
+    write_manifest(replace(read_manifest(folder), repeats=()), folder)  # whole in itself, but not what was rated
+    with pytest.raises(StudyError, match="changed after its first rating"):
+        make_report(ReportRequest(folder, tmp_path / "report"))
+
+
+def test_the_table_for_a_terminal(report: Report) -> None:
+    lines = report.text().splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["nearest", "bicubic", "original"]
+    assert lines[-1].startswith("6 raters, ")
