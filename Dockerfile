@@ -1,0 +1,26 @@
+# Serves the upscaling page and the HTTP API at port 8080.
+#
+#   docker build -t fourfold .
+#   docker run --rm -p 127.0.0.1:8080:8080 -e FOURFOLD_TOKEN="$(openssl rand -hex 24)" \
+#     --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
+#     --memory 4g --pids-limit 256 --stop-timeout 60 -v fourfold-state:/state fourfold
+
+FROM python:3.12-slim AS build
+WORKDIR /build
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+RUN python -m venv /opt/fourfold \
+    && /opt/fourfold/bin/pip install --no-cache-dir ".[web]"
+
+FROM python:3.12-slim
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fourfold \
+    && install -d -o fourfold -g fourfold -m 0700 /state
+COPY --from=build /opt/fourfold /opt/fourfold
+ENV PATH="/opt/fourfold/bin:$PATH" PYTHONUNBUFFERED=1 HOME=/tmp
+USER fourfold
+VOLUME /state
+EXPOSE 8080
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/v1/health', timeout=4)"]
+# exec form: SIGTERM reaches the server, which then finishes what runs
+ENTRYPOINT ["fourfold", "serve", "--host", "0.0.0.0", "--port", "8080", "--state", "/state"]

@@ -1,0 +1,65 @@
+"""Routes of batches: jobs that a client submitted under one label, followed, fetched and cancelled together."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import StreamingResponse
+
+from fourfold.serving.api_jobs import event_response, problems
+from fourfold.serving.archive import distinct_names, zip_stream
+from fourfold.serving.jobs import State
+from fourfold.serving.problems import ProblemError
+from fourfold.serving.schemas import BATCH_PATTERN, JobView
+from fourfold.serving.service import Service
+
+Batch = Annotated[str, Path(pattern=BATCH_PATTERN, description="the label given to the jobs when they were submitted")]
+
+
+def batch_routes(service: Service) -> APIRouter:
+    """Returns the routes of batches."""
+    router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+    @router.get(
+        "/{batch}", response_model=list[JobView], responses=problems("invalid-parameter"), summary="List a batch"
+    )
+    async def list_batch(batch: Batch) -> Any:
+        """All jobs of a batch, oldest first."""
+        return [service.view(job.id) for job in service.batch(batch)]
+
+    @router.get(
+        "/{batch}/events",
+        responses={**problems("too-many-streams"), 200: {"content": {"text/event-stream": {}}}},
+        response_class=StreamingResponse,
+        summary="Follow a batch",
+    )
+    async def follow_batch(batch: Batch) -> Response:
+        """Server-sent events of all jobs of a batch, of those to come as well; it does not end by itself."""
+        return event_response(service, batch, lambda: [job.id for job in service.batch(batch)], until_final=False)
+
+    @router.get(
+        "/{batch}/archive",
+        responses={**problems("no-result"), 200: {"content": {"application/zip": {}}}},
+        response_class=StreamingResponse,
+        summary="Fetch all results",
+    )
+    async def get_archive(batch: Batch) -> Response:
+        """A ZIP of all results that there are."""
+        done = [job for job in service.batch(batch) if job.state is State.DONE]
+        if not done:
+            raise ProblemError("no-result", "no job of this batch has a result")
+        names = list(distinct_names(job.result_name() for job in done))
+        files = zip_stream(list(zip(names, map(service.result_path, done), strict=True)))
+        for job in done:
+            job.fetched = True
+        disposition = {"Content-Disposition": 'attachment; filename="fourfold.zip"'}
+        return StreamingResponse(files, media_type="application/zip", headers=disposition)
+
+    @router.delete("/{batch}", response_model=list[JobView], responses=problems(), summary="Cancel a batch")
+    async def cancel_batch(batch: Batch) -> Any:
+        """Cancels all jobs of a batch that wait or run."""
+        for job in service.batch(batch):
+            if not job.final:
+                await service.cancel(job)
+        return [service.view(job.id) for job in service.batch(batch)]
+
+    return router

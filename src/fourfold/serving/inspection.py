@@ -1,0 +1,91 @@
+"""Looking at a picture's header before the picture is accepted, in a process of its own.
+
+A header can be hostile enough to crash the library that reads it. This process holds no network and no job, starts
+in a moment, and is simply replaced when it dies or takes too long.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from fourfold.serving.child import Child, ChildDiedError
+from fourfold.serving.problems import ProblemError
+from fourfold.serving.settings import Limits
+
+log = logging.getLogger("fourfold.serving")
+
+INSPECTOR = "fourfold.serving.inspector"
+
+
+class Inspection:
+    """One inspector process, asked one picture at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._child: Child | None = None
+        self._turn = asyncio.Lock()
+        self.deaths = 0
+
+    async def look(self, path: Path, most_pixels: int | None = None) -> dict[str, Any]:
+        """Returns format, width, height and frames as the header gives them.
+
+        Args:
+            path: the picture's file.
+            most_pixels: a smaller limit than the server's, or None.
+
+        Raises:
+            ProblemError: if it is no picture, not of an allowed kind, or over the limits.
+        """
+        async with self._turn:
+            message = await self._ask(path)
+        if message["event"] != "picture":
+            raise ProblemError(str(message["slug"]), str(message["detail"]))
+        found = {key: message[key] for key in ("format", "width", "height", "frames")}
+        check_dimensions(self._limits, found["width"], found["height"], found["frames"], most_pixels)
+        return found
+
+    async def _ask(self, path: Path) -> dict[str, Any]:
+        try:
+            if self._child is None or not self._child.alive:
+                self._child = await Child.start(INSPECTOR, {})
+            await self._child.send({"do": "look", "path": str(path)})
+            return await asyncio.wait_for(self._child.receive(), self._limits.inspect_s)
+        except (ChildDiedError, TimeoutError) as error:
+            self.deaths += 1
+            log.warning("the inspector was lost over a picture: %s", error or "too slow")
+            if self._child is not None:
+                self._child.kill()
+                self._child = None
+            raise ProblemError("unreadable-picture", "its header could not be read safely") from error
+        except BaseException:
+            # a client that went away in between: an answer that nobody awaits must not answer the next question
+            if self._child is not None:
+                self._child.kill()
+                self._child = None
+            raise
+
+    async def stop(self) -> None:
+        """Ends the process."""
+        if self._child is not None:
+            await self._child.stop(1.0)
+
+
+def check_dimensions(limits: Limits, width: int, height: int, frames: int = 1, most_pixels: int | None = None) -> None:
+    """Refuses a picture whose header announces too much, in or out.
+
+    Raises:
+        ProblemError: ``picture-too-large``, with the numbers.
+    """
+    pixels = width * height * frames
+    most = min(limits.input_px, limits.output_px // 16)
+    here = "this server takes"
+    if most_pixels is not None:
+        most, here = min(most, most_pixels), "this call takes"
+    if pixels > most or max(width, height) > limits.side_px:
+        times = f" x {frames} frames" if frames > 1 else ""
+        detail = (
+            f"it is {width} x {height}{times}, {pixels / 1e6:.2f} megapixels, and would become "
+            f"{16 * pixels / 1e6:.1f}; {here} up to {most / 1e6:.2f} megapixels and {limits.side_px} pixels a side"
+        )
+        raise ProblemError("picture-too-large", detail, extra={"width": width, "height": height, "max_pixels": most})

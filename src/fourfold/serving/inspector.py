@@ -1,0 +1,55 @@
+"""The inspector process: reads headers of pictures and nothing else. Run by :mod:`fourfold.serving.inspection`."""
+
+from pathlib import Path
+from typing import Any
+
+from fourfold.errors import PictureError
+from fourfold.imaging import SIGNATURE_BYTES, open_picture, recognise
+from fourfold.serving.child_side import Channel
+from fourfold.serving.problems import slug_of
+
+#: The server compares dimensions with its own limits; here they are only read.
+ANY_SIZE = 2**62
+
+
+def look(path: Path) -> dict[str, Any]:
+    """Returns what the header of a picture says, or the problem it has."""
+    try:
+        opened = open_picture(path, max_pixels=ANY_SIZE, all_frames=True)
+    except (PictureError, MemoryError) as error:
+        return {"event": "problem", "slug": _slug(path, error), "detail": without_path(str(error), path)}
+    return {
+        "event": "picture",
+        "format": opened.format.name,
+        "width": opened.width,
+        "height": opened.height,
+        "frames": opened.frames,
+    }
+
+
+def _slug(path: Path, error: BaseException) -> str:
+    """Returns unsupported-media where the file is of another kind, and unreadable-picture where it is damaged."""
+    with path.open("rb") as file:
+        start = file.read(SIGNATURE_BYTES)
+    try:
+        recognise(start)
+    except PictureError:
+        return "unsupported-media"
+    return slug_of(error)
+
+
+def without_path(text: str, path: Path) -> str:
+    """Returns a message without the server's own file name in it."""
+    return text.removeprefix(f"{path}: ").replace(str(path), "the picture").replace(str(path.parent), "")
+
+
+def main() -> None:
+    """Answers until the server goes away."""
+    channel = Channel()
+    for message in channel.messages():
+        answer = look(Path(message["path"]))
+        channel.send(answer.pop("event"), **answer)
+
+
+if __name__ == "__main__":
+    main()

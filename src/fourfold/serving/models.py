@@ -1,0 +1,73 @@
+"""The models that a server offers, described for people."""
+
+from functools import lru_cache
+
+from fourfold.errors import UsageError
+from fourfold.serving.schemas import ModelView
+from fourfold.serving.settings import Settings
+from fourfold.weights import ALIASES, WeightsConfig, default_name, locate, read_config, shipped_names
+
+#: The network that a fidelity leans towards.
+FAITHFUL = "srresnet-mse"
+
+#: shipped name -> (title, what it does), in the words of the page
+WORDS = {
+    "srgan-vgg54": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
+    "srgan-vgg22": ("Photo-realistic, gentle", "Texture with a lighter hand than the full photo-realistic model."),
+    "srgan-mse": ("Sharpened", "Adversarial training on pixels alone: crisp, with little texture."),
+    "srresnet-mse": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
+    "srresnet-vgg22": ("Faithful, crisper", "Keeps to the picture, with crisper edges than the faithful model."),
+}
+
+
+def served_models(names: list[str]) -> dict[str, str]:
+    """Returns name -> what to load, for names of shipped models and paths of weights files; all shipped if empty.
+
+    Raises:
+        UnknownModelError: for a name that is not there.
+        WeightsError: for a file that is no weights file.
+        UsageError: if two have the same name, or nothing is left to serve.
+    """
+    if not names:
+        order = sorted(shipped_names(), key=lambda name: (name != default_name(), name))
+        return {name: name for name in order}
+    found: dict[str, str] = {}
+    for text in names:
+        path = locate(text)
+        config = read_config(path)
+        shipped = ALIASES.get(text, text) in shipped_names()
+        name = ALIASES.get(text, text) if shipped else config.name or path.stem
+        if name in found:
+            raise UsageError(f"two models are called {name!r}; serve one of them, or rename a weights file")
+        found[name] = name if shipped else str(path)
+    return found
+
+
+def has_fidelity(name: str, settings: Settings) -> bool:
+    """Returns whether a model can be led towards the faithful network: it is shipped, and so is that one."""
+    target = settings.models[name]
+    return target == name and name.startswith("srgan") and FAITHFUL in shipped_names()
+
+
+def model_view(name: str, settings: Settings) -> ModelView:
+    """Returns what clients are told about a model."""
+    config = _config(settings.models[name])
+    title, about = WORDS.get(name, (name, f"A {config.architecture} network of this server's own."))
+    return ModelView(
+        name=name,
+        title=title,
+        about=about,
+        default=name == settings.default,
+        fidelity=has_fidelity(name, settings),
+        architecture=config.architecture,
+        updates=config.updates,
+        data=config.data,
+        data_licence=config.data_licence,
+        licence=config.licence,
+        scores=config.scores,
+    )
+
+
+@lru_cache(maxsize=64)
+def _config(target: str) -> WeightsConfig:
+    return read_config(locate(target))

@@ -1,0 +1,31 @@
+"""Pictures as every browser shows them: upright, sRGB, 8 bit, of bounded size."""
+
+from pathlib import Path
+from typing import Any
+
+from fourfold.imaging import open_picture
+
+#: What browsers show themselves, and how large a picture they handle well.
+SHOWN = frozenset({"png", "jpg", "webp", "avif"})
+SHOWN_PX = 36_000_000
+SOURCE_SIDE_PX = 4096
+RESULT_SIDE_PX = 6144
+
+
+def needs_preview(format: str, width: int, height: int) -> bool:
+    """Returns whether a browser would rather be given a preview than the picture itself."""
+    return format not in SHOWN or width * height > SHOWN_PX
+
+
+def write_preview(source: Path, target: Path, side_px: int) -> None:
+    """Writes a WebP of at most ``side_px`` a side; colours are converted from the picture's own profile.
+
+    Raises:
+        PictureError: if the source cannot be opened.
+        pyvips.Error: if it cannot be decoded or encoded.
+    """
+    image: Any = open_picture(source, max_pixels=2**62).image
+    if image.format == "float":
+        image = (image * 255.0 + 0.5).cast("uchar").copy(interpretation="srgb" if image.bands > 2 else "b-w")
+    image = image.thumbnail_image(side_px, height=side_px, size="down", output_profile="srgb")
+    image.webpsave(str(target), Q=90, effort=2, keep="none")

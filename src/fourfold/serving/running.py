@@ -1,0 +1,94 @@
+"""The server process: uvicorn, and a stop that finishes what runs."""
+
+import asyncio
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from fourfold.errors import UsageError
+from fourfold.serving.app import create_app
+from fourfold.serving.service import Service
+from fourfold.serving.settings import Settings
+
+log = logging.getLogger("fourfold.serving")
+
+#: For answers that are still being sent when everything is done.
+CLOSE_S = 5
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that, told to stop, first refuses new jobs and finishes those under way; told again, stops at once."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._drain: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves until it is told to stop."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Takes SIGTERM and SIGINT."""
+        if self._service.draining or self._loop is None:
+            super().handle_exit(sig, frame)
+            return
+        self._service.draining = True
+        name = signal.Signals(sig).name
+        log.warning("%s: no new jobs; finishing what runs (once more stops at once)", name)
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        async def drain() -> None:
+            await self._service.drain()
+            self._service.listeners.close()
+            self.should_exit = True  # an orderly end, with exit code 0
+
+        self._drain = asyncio.create_task(drain())
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens; port 0 takes any free one.
+
+    Raises:
+        UsageError: if the address is not this machine's, or the port is taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=256)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot listen at {host}, port {port}: {reason}; choose another --port or --host") from error
+
+
+def run_server(
+    settings: Settings, listening: socket.socket, *, root_path: str = "", proxies: tuple[str, ...] = ()
+) -> None:
+    """Serves until SIGTERM or Ctrl-C.
+
+    Args:
+        settings: what to serve and within what limits.
+        listening: from :func:`listen`.
+        root_path: path that a reverse proxy puts this server under, such as ``/upscale``.
+        proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
+    """
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        root_path=root_path,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies) or None,
+        server_header=False,
+        access_log=False,  # addresses hold the ids of jobs, which are secrets
+        log_level="warning",
+        timeout_graceful_shutdown=CLOSE_S,
+        timeout_keep_alive=15,
+        limit_concurrency=512,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    DrainingServer(config, app.state.service).run([listening])

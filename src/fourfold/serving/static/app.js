@@ -1,0 +1,310 @@
+// The page: what belongs to what.
+
+import { ask, bytesText, limitText, Problem, timeText } from "./api.js";
+import { Viewer } from "./compare.js";
+import { Queue } from "./queue.js";
+import { Rows, stateText } from "./rows.js";
+import { Settings } from "./settings.js";
+import { startTheme } from "./theme.js";
+
+const $ = (id) => document.getElementById(id);
+
+const queue = new Queue(batchOfThisTab());
+const viewer = new Viewer(document);
+const settings = new Settings($("settings-form"), $("settings-summary"));
+const rows = new Rows($("queue"), $("row-template"), { select, remove, again });
+let selected = null;
+let shown = ""; // what the viewer shows, so that progress does not redraw it
+
+/** The label of this tab's jobs: a secret, kept so that a reload finds them again. */
+function batchOfThisTab() {
+  let batch = null;
+  try {
+    batch = sessionStorage.getItem("fourfold-batch");
+  } catch {
+    // no storage in this window: a reload starts anew
+  }
+  if (!batch) {
+    const bytes = crypto.getRandomValues(new Uint8Array(18));
+    batch = btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_");
+    try {
+      sessionStorage.setItem("fourfold-batch", batch);
+    } catch {
+      // as above
+    }
+  }
+  return batch;
+}
+
+// ---- pictures in ----
+
+function add(files) {
+  const pictures = [...files];
+  if (!pictures.length) return;
+  const [first] = queue.add(pictures, settings.options());
+  if (!selected || selected.final) select(first);
+  if (pictures.length === queue.items.length) $("settings").open = false; // the list needs the room
+  announce(pictures.length === 1 ? `${pictures[0].name} added` : `${pictures.length} pictures added`);
+}
+
+for (const button of document.querySelectorAll(".choose")) button.onclick = () => $("file").click();
+$("file").onchange = () => {
+  add($("file").files);
+  $("file").value = ""; // the same picture may be chosen again
+};
+
+let depth = 0; // dragenter and dragleave come for every element on the way
+addEventListener("dragenter", (event) => {
+  if (!event.dataTransfer?.types.includes("Files")) return;
+  depth += 1;
+  $("overlay").hidden = false;
+});
+addEventListener("dragleave", () => {
+  depth = Math.max(0, depth - 1);
+  if (!depth) $("overlay").hidden = true;
+});
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  depth = 0;
+  $("overlay").hidden = true;
+  const files = [...(event.dataTransfer?.files || [])].filter((file) => file.size || file.type);
+  if (files.length) add(files);
+  else if (event.dataTransfer?.items.length) notify("There was no picture in what you dropped. Drop files, not folders or links.");
+});
+addEventListener("paste", (event) => {
+  const files = [...(event.clipboardData?.files || [])].filter((file) => file.type.startsWith("image/"));
+  if (files.length) add(files);
+  else if (!event.target.matches?.("input, textarea")) notify("There is no picture in the clipboard.");
+});
+
+// ---- the list ----
+
+queue.addEventListener("change", ({ detail: item }) => {
+  if (item && queue.items.includes(item)) rows.update(item, item === selected);
+  rows.keep(queue.items);
+  if (selected && !queue.items.includes(selected)) selected = null;
+  if (!selected && queue.items.length) select(queue.items[0]);
+  if (!item || item === selected || !selected) showSelected();
+  showFrame();
+});
+queue.addEventListener("finished", ({ detail: item }) => {
+  if (item.state === "done") announce(`${item.name} is done, ${stateText(item)}`);
+  if (item.state === "failed") announce(`${item.name} failed: ${item.problem?.title || ""}`);
+});
+queue.addEventListener("connection", ({ detail: good }) => ($("connection").hidden = good));
+queue.addEventListener("token", () => askForToken());
+
+function select(item) {
+  selected = item;
+  for (const one of queue.items) rows.update(one, one === item);
+  showSelected();
+  showFrame();
+}
+
+function remove(item) {
+  const work = item.final ? queue.remove(item) : queue.cancel(item);
+  work.catch(report);
+}
+
+function again(item) {
+  queue.again(item, settings.options());
+  select(item);
+}
+
+$("cancel-all").onclick = () => queue.items.filter((item) => !item.final).forEach((item) => queue.cancel(item).catch(report));
+$("clear-button").onclick = () => queue.items.filter((item) => item.final).forEach((item) => queue.remove(item).catch(report));
+
+/** Everything around: what is there at all, the counts, the buttons below the list. */
+function showFrame() {
+  const { items } = queue;
+  const empty = items.length === 0;
+  document.body.dataset.empty = empty;
+  $("hero").hidden = !empty;
+  $("stage").hidden = empty;
+  $("queue-card").hidden = empty;
+  const done = items.filter((item) => item.state === "done");
+  const active = items.filter((item) => !item.final);
+  $("count").textContent = active.length ? `${done.length} of ${items.length}` : items.length;
+  $("download-all").hidden = done.length < 2;
+  $("download-all").href = `v1/batches/${queue.batch}/archive`;
+  $("download-all").querySelector("span").textContent = `Download ${done.length} as ZIP`;
+  $("cancel-all").hidden = active.length === 0;
+  $("clear-button").hidden = active.length > 0 || empty;
+  document.title = active.length ? `(${done.length}/${items.length}) Fourfold` : "Fourfold";
+}
+
+/** The stage: the selected picture, before and after, or what keeps it. */
+function showSelected() {
+  if (!selected) return;
+  const { job, state } = selected;
+  const failed = state === "failed" || state === "cancelled" || state === "expired";
+  $("failure").hidden = !failed;
+  $("tools").inert = failed;
+  $("canvas").inert = failed;
+  $("waiting").hidden = failed || state === "done";
+  $("facts").replaceChildren(...factsOf(selected));
+  if (failed) return showFailure(selected);
+  if (state !== "done") showWaiting(selected);
+  const signature = `${selected.key} ${job?.id || ""} ${state === "done"} ${Boolean(job)}`;
+  if (signature === shown) return;
+  const same = shown.startsWith(selected.key);
+  shown = signature;
+  const [width, height] = job ? [4 * job.source.width, 4 * job.source.height] : [1600, 1200];
+  viewer.show({
+    before: job || !selected.url ? beforeAddress(selected) : selected.url,
+    after: state === "done" ? `v1/jobs/${job.id}/preview?of=result` : null,
+    width: job?.result?.width || width,
+    height: job?.result?.height || height,
+    name: selected.name,
+    same,
+  });
+}
+
+/** What browsers cannot show, or show in other colours, comes from the server; it exists once the job runs. */
+function beforeAddress(item) {
+  const shows = ["png", "jpg", "webp", "avif", "gif"].includes(item.job?.source.format);
+  if (item.url && shows) return item.url;
+  return item.state === "done" ? item.previewAddress : null;
+}
+
+function factsOf({ name, job }) {
+  const parts = [Object.assign(document.createElement("b"), { textContent: name })];
+  if (job?.source.width) parts.push(` ${job.source.width} × ${job.source.height}`);
+  if (job?.result) parts.push(` → ${job.result.width} × ${job.result.height}, ${bytesText(job.result.bytes)}`);
+  for (const note of job?.result?.notes || []) parts.push(`; ${note}`);
+  return parts;
+}
+
+function showWaiting(item) {
+  const running = item.state === "running" && item.job.progress > 0;
+  const titles = { waiting: "Waiting to be sent", sending: "Sending", queued: "In line", running: "Upscaling" };
+  $("waiting-title").textContent = titles[item.state];
+  $("waiting-detail").textContent = stateText(item);
+  $("ring").parentElement.classList.toggle("busy", !running && item.state !== "sending");
+  const share = item.state === "sending" ? item.sent : item.job?.progress || 0;
+  $("ring").style.strokeDasharray = running || item.state === "sending" ? `${100 * share} 100` : "";
+}
+
+function showFailure(item) {
+  shown = "";
+  const plain = {
+    cancelled: { title: "Cancelled", remedy: "Use “once more” in the list to start it again." },
+    expired: { title: "The result was deleted", remedy: "Results are kept for a while only. Send the picture again." },
+  };
+  const problem = plain[item.state] || item.problem || { title: "It failed" };
+  $("failure-title").textContent = problem.title;
+  $("failure-detail").textContent = problem.detail ? sentence(problem.detail) : "";
+  $("failure-remedy").textContent = problem.remedy || "";
+}
+
+function sentence(text) {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
+
+// ---- messages ----
+
+let noticeTimer = 0;
+function notify(text) {
+  $("notice-text").textContent = text;
+  $("notice").hidden = false;
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => ($("notice").hidden = true), 10000);
+}
+$("notice-close").onclick = () => ($("notice").hidden = true);
+
+function report(problem) {
+  if (!(problem instanceof Problem)) throw problem;
+  notify(problem.message);
+}
+
+function announce(text) {
+  $("announcer").textContent = text;
+}
+
+// ---- keys ----
+
+function step(by) {
+  const at = queue.items.indexOf(selected);
+  const next = queue.items[at + by];
+  if (next) select(next);
+}
+
+const KEYS = {
+  o: () => $("file").click(),
+  j: () => step(1),
+  k: () => step(-1),
+  d: () => selected?.state === "done" && rows.rows.get(selected.key).querySelector(".row-download").click(),
+  b: () => viewer.swap(),
+  f: () => fullScreen(),
+  0: () => viewer.fit(),
+  1: () => viewer.real(),
+  "+": () => viewer.zoomBy(1.5),
+  "=": () => viewer.zoomBy(1.5),
+  "-": () => viewer.zoomBy(1 / 1.5),
+  "?": () => $("help").showModal(),
+};
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.target.matches?.("input:not([type=range]):not([type=radio]), select, textarea")) return;
+  const action = KEYS[event.key.toLowerCase()];
+  if (!action || (queue.items.length === 0 && !["o", "?"].includes(event.key.toLowerCase()))) return;
+  event.preventDefault();
+  action();
+});
+
+function fullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else $("stage").requestFullscreen?.();
+}
+$("full-button").onclick = fullScreen;
+$("help-button").onclick = () => $("help").showModal();
+
+// ---- the server ----
+
+function showLimits(limits) {
+  queue.limits = limits;
+  const mega = Number((limits.max_pixels / 1e6).toFixed(limits.max_pixels < 1e6 ? 2 : 1));
+  $("limits-text").textContent = `PNG, JPEG, WebP, TIFF, AVIF or GIF, up to ${mega} megapixels and ${limitText(limits.upload_bytes)}.`;
+  $("privacy").textContent = `Pictures go to this server only, and are deleted after ${timeText(limits.retention_s)}.`;
+}
+
+function askForToken() {
+  if (!$("sign-in").open) $("sign-in").showModal();
+}
+$("sign-in").addEventListener("cancel", (event) => event.preventDefault());
+$("sign-in-form").onsubmit = async (event) => {
+  event.preventDefault();
+  const token = $("token").value.trim();
+  try {
+    await ask("v1/session", { method: "POST", headers: { Authorization: `Bearer ${encodeURI(token)}` } });
+    $("token").value = $("sign-in-error").textContent = "";
+    $("sign-in").close();
+    await start();
+  } catch (problem) {
+    $("sign-in-error").textContent =
+      problem.kind === "token-needed" ? "That is not the right token." : problem.message;
+  }
+};
+
+let opened = false;
+async function start() {
+  try {
+    showLimits(await ask("v1/limits"));
+    settings.offer(await ask("v1/models"));
+    if (opened) queue.resume();
+    else await queue.open();
+    opened = true;
+    $("connection").hidden = true;
+  } catch (problem) {
+    if (problem.kind === "token-needed") return askForToken();
+    if (!(problem instanceof Problem)) throw problem;
+    $("connection").hidden = false;
+    setTimeout(start, 3000);
+  }
+}
+
+startTheme($("theme-button"), $("theme-label"));
+showFrame();
+start();

@@ -1,0 +1,255 @@
+// The list of pictures: sending them in turn, following them by server-sent events, cancelling, forgetting.
+
+import { ask, limitText, Problem, send } from "./api.js";
+
+/** One after the other, so that they are served in the order of the list. */
+const SENDING_AT_ONCE = 1;
+const FINAL = ["done", "failed", "cancelled", "expired"];
+/** Kinds of problem after which the same picture is simply sent again later. */
+const TRY_LATER = ["queue-full", "too-many-jobs", "storage-full", "stopping", "no-connection"];
+
+/**
+ * One picture in the list.
+ * @property state waiting | sending | queued | running | done | failed | cancelled | expired
+ */
+export class Item {
+  constructor({ file = null, name, options = {} }) {
+    this.key = crypto.getRandomValues(new Uint32Array(2)).join("-");
+    this.file = file;
+    this.name = name;
+    this.options = options;
+    this.url = file ? URL.createObjectURL(file) : null;
+    this.state = "waiting";
+    this.sent = 0;
+    this.job = null;
+    this.problem = null;
+    this.notice = "";
+    this.abort = null;
+  }
+
+  get final() {
+    return FINAL.includes(this.state);
+  }
+
+  /** Address of the picture as it came; the server's copy where this page has none. */
+  get sourceAddress() {
+    return this.url || this.previewAddress;
+  }
+
+  get previewAddress() {
+    return this.job ? `v1/jobs/${this.job.id}/preview?of=source` : null;
+  }
+
+  get resultAddress() {
+    return `v1/jobs/${this.job.id}/result`;
+  }
+}
+
+export class Queue extends EventTarget {
+  constructor(batch) {
+    super();
+    this.batch = batch;
+    this.items = [];
+    this.limits = null;
+    this.pausedUntil = 0;
+    this.timer = 0;
+    this.events = null;
+    this.misses = 0;
+    this.early = new Map(); // what was told of a job before the answer to its submission came
+  }
+
+  /** Takes up the jobs that an earlier look of this page submitted, and follows the batch from now on. */
+  async open() {
+    const jobs = await ask(`v1/batches/${this.batch}`);
+    for (const job of jobs) {
+      if (job.state === "expired" || job.state === "cancelled") continue;
+      const item = new Item({ name: job.name });
+      this.items.push(item);
+      this.#take(item, job);
+    }
+    this.follow();
+    this.#changed(null);
+  }
+
+  follow() {
+    this.events?.close();
+    this.events = new EventSource(`v1/batches/${this.batch}/events`);
+    this.events.addEventListener("job", (event) => {
+      const job = JSON.parse(event.data);
+      const item = this.items.find((one) => one.job?.id === job.id);
+      if (item) this.#take(item, job);
+      else if (this.early.size < 200) this.early.set(job.id, job);
+    });
+    this.events.onopen = () => {
+      if (this.misses) this.#missing();
+      this.misses = 0;
+      this.#connection(true);
+    };
+    this.events.onerror = () => {
+      this.misses += 1;
+      if (this.misses > 1) this.#connection(false);
+      // a browser gives up for good after an answer that is no stream (429, a proxy's error page)
+      if (this.events.readyState === EventSource.CLOSED) setTimeout(() => this.follow(), 3000);
+    };
+  }
+
+  /** After a break: a server that was restarted without a state folder knows nothing of its jobs any more. */
+  async #missing() {
+    const jobs = await ask(`v1/batches/${this.batch}`).catch(() => null);
+    if (!jobs) return;
+    const known = new Set(jobs.map((job) => job.id));
+    for (const item of this.items) {
+      if (!item.job || item.final || known.has(item.job.id)) continue;
+      this.#fail(item, { title: "The server was restarted", remedy: "Send the picture again." });
+    }
+  }
+
+  #connection(good) {
+    this.dispatchEvent(new CustomEvent("connection", { detail: good }));
+  }
+
+  #changed(item) {
+    this.dispatchEvent(new CustomEvent("change", { detail: item }));
+  }
+
+  /** Takes what the server says about a job. */
+  #take(item, job) {
+    const before = item.state;
+    item.job = job;
+    item.state = job.state;
+    item.problem = job.problem;
+    if (item.final && before !== item.state) {
+      this.dispatchEvent(new CustomEvent("finished", { detail: item }));
+      queueMicrotask(() => this.#sendNext());
+    }
+    this.#changed(item);
+  }
+
+  /** Adds files; what the limits rule out fails at once, without being sent. */
+  add(files, options) {
+    const added = [...files].map((file) => new Item({ file, name: file.name || "pasted.png", options }));
+    for (const item of added) {
+      this.items.push(item);
+      const most = this.limits?.upload_bytes;
+      if (item.file.size === 0) this.#fail(item, { title: "The file is empty", remedy: "Choose another one." });
+      else if (most && item.file.size > most) this.#fail(item, tooLarge(item.file.size, most));
+      this.#changed(item);
+    }
+    this.#sendNext();
+    return added;
+  }
+
+  #fail(item, problem) {
+    item.state = "failed";
+    item.problem = problem;
+    this.dispatchEvent(new CustomEvent("finished", { detail: item }));
+    this.#changed(item);
+  }
+
+  #sendNext() {
+    clearTimeout(this.timer);
+    const wait = this.pausedUntil - Date.now();
+    if (wait > 0) {
+      this.timer = setTimeout(() => this.#sendNext(), wait);
+      return;
+    }
+    const sending = this.items.filter((item) => item.state === "sending").length;
+    const active = this.items.filter((item) => ["sending", "queued", "running"].includes(item.state)).length;
+    const free = Math.min(SENDING_AT_ONCE - sending, (this.limits?.jobs_per_client ?? 4) - active);
+    const next = this.items.filter((item) => item.state === "waiting").slice(0, Math.max(0, free));
+    for (const item of next) this.#send(item);
+  }
+
+  async #send(item) {
+    item.state = "sending";
+    item.sent = 0;
+    item.notice = "";
+    const options = { ...item.options, name: item.name.slice(-200), batch: this.batch };
+    const sending = send(item.file, options, (fraction) => {
+      item.sent = fraction;
+      this.#changed(item);
+    });
+    item.abort = sending.abort;
+    this.#changed(item);
+    try {
+      const job = await sending.job;
+      if (item.state === "sending") this.#take(item, this.early.get(job.id) || job);
+      else await ask(`v1/jobs/${job.id}`, { method: "DELETE" }); // cancelled at the last moment
+    } catch (problem) {
+      this.#notSent(item, problem);
+    } finally {
+      if (item.job) this.early.delete(item.job.id);
+      item.abort = null;
+      this.#sendNext();
+    }
+  }
+
+  #notSent(item, problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    if (item.state !== "sending") return;
+    if (problem.kind === "token-needed") {
+      item.state = "waiting";
+      this.pausedUntil = Infinity;
+      this.dispatchEvent(new CustomEvent("token"));
+    } else if (TRY_LATER.includes(problem.kind)) {
+      item.state = "waiting";
+      item.notice = problem.body.title;
+      this.pausedUntil = Date.now() + 1000 * Math.max(2, problem.retryAfter);
+    } else {
+      this.#fail(item, problem.body);
+    }
+    this.#changed(item);
+  }
+
+  /** Goes on after a sign-in. */
+  resume() {
+    this.pausedUntil = 0;
+    this.follow();
+    this.#sendNext();
+  }
+
+  /** Stops a picture that is under way. */
+  async cancel(item) {
+    const { state, job } = item;
+    if (item.final) return;
+    if (state === "waiting" || state === "sending") {
+      item.state = "cancelled";
+      item.abort?.();
+      this.#changed(item);
+    } else if (job) {
+      try {
+        this.#take(item, await ask(`v1/jobs/${job.id}`, { method: "DELETE" }));
+      } catch (problem) {
+        if (problem.kind !== "unknown-job") throw problem;
+        this.#fail(item, problem.body);
+      }
+    }
+  }
+
+  /** Takes a picture out of the list, and its results off the server. */
+  async remove(item) {
+    if (!item.final) await this.cancel(item);
+    this.items = this.items.filter((one) => one !== item);
+    if (item.url) URL.revokeObjectURL(item.url);
+    this.#changed(item);
+    if (item.job && item.state === "done") await ask(`v1/jobs/${item.job.id}`, { method: "DELETE" }).catch(() => {});
+  }
+
+  /** Sends a picture once more, with other options. */
+  again(item, options) {
+    item.options = options;
+    item.state = "waiting";
+    item.job = item.problem = null;
+    this.#changed(item);
+    this.#sendNext();
+  }
+}
+
+function tooLarge(size, most) {
+  return {
+    title: "The file is too large",
+    detail: `It has ${limitText(size)}; this server takes up to ${limitText(most)}.`,
+    remedy: "Save it smaller, or crop it.",
+  };
+}
+

@@ -1,0 +1,82 @@
+// Model, fidelity and format: shown from what the server offers, remembered on this device.
+
+const KEY = "fourfold-settings";
+
+export class Settings {
+  constructor(form, summary) {
+    this.form = form;
+    this.summary = summary;
+    this.models = [];
+    this.fidelity = form.querySelector("#fidelity");
+    this.format = form.querySelector("#format");
+    this.list = form.querySelector("#models");
+    const kept = readKept();
+    this.wanted = kept.model;
+    if ([...this.format.options].some((option) => option.value === kept.format)) this.format.value = kept.format;
+    this.fidelity.value = kept.fidelity || 0;
+    form.addEventListener("input", () => this.#changed());
+    form.addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  /** Shows the models that the server serves. */
+  offer(models) {
+    this.models = models;
+    const chosen = models.find((model) => model.name === this.wanted) || models.find((model) => model.default);
+    this.list.replaceChildren(...models.map((model) => choice(model, model === chosen)));
+    this.#changed();
+  }
+
+  get model() {
+    const name = this.form.querySelector("input[name=model]:checked")?.value;
+    return this.models.find((model) => model.name === name);
+  }
+
+  /** What is sent along with a picture. */
+  options() {
+    const options = { format: this.format.value };
+    if (this.model) options.model = this.model.name;
+    if (this.model?.fidelity && Number(this.fidelity.value) > 0) options.fidelity = this.fidelity.value;
+    return options;
+  }
+
+  #changed() {
+    const { model } = this;
+    this.form.querySelector("#fidelity-field").hidden = !model?.fidelity;
+    const percent = `${Math.round(this.fidelity.value * 100)} %`;
+    this.form.querySelector("#fidelity-text").textContent = percent;
+    this.fidelity.setAttribute("aria-valuetext", `${percent} faithful`);
+    const parts = [model?.title];
+    if (model?.fidelity && Number(this.fidelity.value) > 0) parts.push(`${percent} faithful`);
+    if (this.format.value !== "auto") parts.push(this.format.selectedOptions[0].text);
+    this.summary.textContent = parts.filter(Boolean).join(", ");
+    const kept = { model: model?.name, format: this.format.value, fidelity: this.fidelity.value };
+    try {
+      localStorage.setItem(KEY, JSON.stringify(kept));
+    } catch {
+      // private windows may refuse; the choice then lasts as long as the page
+    }
+  }
+}
+
+function readKept() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY)) || {};
+  } catch {
+    return {};
+  }
+}
+
+function choice(model, checked) {
+  const label = document.createElement("label");
+  label.className = "model";
+  const radio = Object.assign(document.createElement("input"), {
+    type: "radio",
+    name: "model",
+    value: model.name,
+    checked,
+  });
+  const title = Object.assign(document.createElement("span"), { className: "model-title", textContent: model.title });
+  const about = Object.assign(document.createElement("span"), { className: "model-about", textContent: model.about });
+  label.append(radio, title, about);
+  return label;
+}

@@ -1,0 +1,132 @@
+"""Taking in a picture: counted while it arrives, written to its job's folder, never trusted."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
+
+from fourfold.serving.problems import ProblemError
+from fourfold.serving.settings import Limits
+
+FIELD = "picture"
+#: Overhead of multipart/form-data that is granted beyond the limit.
+FORM_BYTES = 64 * 1024
+#: A body may take so many times the longest pause altogether.
+PAUSES = 30
+FLUSH_BYTES = 1024 * 1024
+
+
+@dataclass
+class Upload:
+    """A picture that has arrived, with the name and the form fields that came along."""
+
+    path: Path
+    name: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class LimitedReceive:
+    """Passes on a body while it stays within its limits of bytes and time."""
+
+    def __init__(self, receive: Receive, limits: Limits, extra_bytes: int = 0) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._most = limits.upload_bytes + extra_bytes
+        self._until = time.monotonic() + PAUSES * limits.upload_s
+        self.count = 0
+
+    async def __call__(self) -> Message:
+        """Returns the next piece.
+
+        Raises:
+            ProblemError: ``upload-too-large`` or ``upload-too-slow``.
+        """
+        try:
+            message = await asyncio.wait_for(
+                self._receive(), min(self._limits.upload_s, max(0.01, self._until - time.monotonic()))
+            )
+        except TimeoutError as error:
+            raise ProblemError("upload-too-slow", f"{self.count} bytes had come") from error
+        self.count += len(message.get("body", b""))
+        if self.count > self._most:
+            raise too_large(self._limits)
+        return message
+
+
+def too_large(limits: Limits) -> ProblemError:
+    """Returns the problem of a body over the limit."""
+    return ProblemError(
+        "upload-too-large", f"the limit is {limits.upload_bytes} bytes", extra={"max_bytes": limits.upload_bytes}
+    )
+
+
+async def receive_picture(request: Request, folder: Path, limits: Limits) -> Upload:
+    """Writes the picture of a request to ``folder / "source"``.
+
+    The body is the picture itself (``image/*``, ``application/octet-stream`` or no type), or a
+    ``multipart/form-data`` with the file in the field ``picture``.
+
+    Raises:
+        ProblemError: for a body that is empty, too large, too slow, broken, or of another kind.
+    """
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limits.upload_bytes + FORM_BYTES:
+        raise too_large(limits)
+    try:
+        if kind == "multipart/form-data":
+            upload = await _receive_form(request, folder, limits)
+        elif kind in ("", "application/octet-stream") or kind.startswith("image/"):
+            upload = await _receive_body(request, folder, limits)
+        else:
+            raise ProblemError("unsupported-media", f"the body is {kind[:60]!r}; send image/* or multipart/form-data")
+    except ClientDisconnect as error:
+        raise ProblemError("invalid-request", "the connection ended before the picture did") from error
+    if upload.path.stat().st_size == 0:
+        raise ProblemError("empty-upload")
+    return upload
+
+
+async def _receive_body(request: Request, folder: Path, limits: Limits) -> Upload:
+    limited = Request(request.scope, LimitedReceive(request.receive, limits))
+    path = folder / "source"
+    with path.open("wb") as file:
+        pieces = bytearray()
+        async for piece in limited.stream():
+            pieces += piece
+            if len(pieces) >= FLUSH_BYTES:
+                await asyncio.to_thread(file.write, bytes(pieces))
+                pieces.clear()
+        await asyncio.to_thread(file.write, bytes(pieces))
+    return Upload(path)
+
+
+async def _receive_form(request: Request, folder: Path, limits: Limits) -> Upload:
+    limited = Request(request.scope, LimitedReceive(request.receive, limits, FORM_BYTES))
+    try:
+        async with limited.form(max_files=1, max_fields=16, max_part_size=4096) as form:
+            picture = form.get(FIELD)
+            if not isinstance(picture, UploadFile):
+                raise ProblemError("empty-upload", f"the form has no file in the field {FIELD!r}")
+            if (picture.size or 0) > limits.upload_bytes:
+                raise too_large(limits)
+            path = folder / "source"
+            await asyncio.to_thread(_copy, picture.file, path)
+            fields = {key: value for key, value in form.items() if isinstance(value, str)}
+            return Upload(path, picture.filename or "", fields)
+    except (MultiPartException, HTTPException) as error:
+        reason: Any = getattr(error, "message", None) or getattr(error, "detail", "")
+        raise ProblemError("invalid-request", f"the form is broken: {str(reason)[:200]}") from error
+
+
+def _copy(source: BinaryIO, path: Path) -> None:
+    with path.open("wb") as target:
+        while piece := source.read(FLUSH_BYTES):
+            target.write(piece)

@@ -1,0 +1,195 @@
+"""Pictures through a running server: the ways that end well."""
+
+import io
+import zipfile
+
+import httpx
+import numpy as np
+import pytest
+
+from fourfold.imaging import Picture, encode_picture, imresize, read_picture
+from tests.conftest import make_photo
+from tests.serving.conftest import RunningServer, png, wait_until
+
+BATCH = "batch-of-the-tests-1"
+
+
+def test_a_job_from_submission_to_result(server: RunningServer) -> None:
+    photo = make_photo(16, 24)
+    answer = server.client.post("/v1/jobs", content=png(24, 16), params={"name": "Meer & Möwe.png"})
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert job["source"] == {"format": "png", "width": 24, "height": 16, "frames": 1, "bytes": len(png(24, 16))}
+    done = server.wait_for(job["id"])
+    assert done["state"] == "done", done
+    assert (done["result"]["width"], done["result"]["height"], done["progress"]) == (96, 64, 1)
+    result = server.client.get(f"/v1/jobs/{job['id']}/result")
+    assert result.headers["content-type"] == "image/png"
+    assert result.headers["content-disposition"] == "attachment; filename*=utf-8''Meer%20%26%20M%C3%B6we_x4.png"
+    np.testing.assert_array_equal(read_picture(result.content).pixels, imresize(photo, 4))
+
+
+def test_the_synchronous_call_answers_with_the_picture_and_keeps_nothing(server: RunningServer) -> None:
+    stored = server.service.store.bytes
+    answer = server.client.post("/v1/upscale", content=png(20, 10), headers={"Content-Type": "image/png"})
+    assert answer.status_code == 200
+    assert read_picture(answer.content).pixels.shape == (40, 80, 3)
+    wait_until(lambda: server.service.store.bytes <= stored)
+
+
+def test_a_form_carries_picture_and_options(server: RunningServer) -> None:
+    files = {"picture": ("urlaub.png", png(), "image/png")}
+    answer = server.client.post("/v1/jobs", files=files, data={"format": "jpg", "model": ""})
+    assert answer.status_code == 202, answer.text
+    done = server.wait_for(answer.json()["id"])
+    assert (done["name"], done["result"]["format"], done["result_name"]) == ("urlaub.png", "jpg", "urlaub_x4.jpg")
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff", "avif"])
+def test_every_format_of_result(server: RunningServer, format: str) -> None:
+    done = server.wait_for(server.submit(png(16, 16), format=format)["id"])
+    assert done["state"] == "done", done
+    data = server.client.get(f"/v1/jobs/{done['id']}/result").content
+    assert read_picture(data).metadata.format == format
+
+
+def test_alpha_and_sixteen_bits_stay(server: RunningServer) -> None:
+    pixels = make_photo(12, 12).astype(np.uint16) * 257
+    picture = Picture(pixels, alpha=np.full((12, 12), 40000, np.uint16))
+    done = server.wait_for(server.submit(encode_picture(picture, "png"))["id"])
+    result = read_picture(server.client.get(f"/v1/jobs/{done['id']}/result").content)
+    assert result.pixels.dtype == np.uint16
+    assert result.alpha is not None
+    assert abs(int(result.alpha[20, 20]) - 40000) <= 1
+
+
+def test_a_tiff_has_previews_that_browsers_show(server: RunningServer) -> None:
+    data = encode_picture(Picture(make_photo(12, 18)), "tiff")
+    done = server.wait_for(server.submit(data)["id"])
+    for of, width in (("source", 18), ("result", 72)):
+        answer = server.client.get(f"/v1/jobs/{done['id']}/preview", params={"of": of})
+        assert answer.headers["content-type"] == "image/webp"
+        assert read_picture(answer.content).width == width
+
+
+def test_a_result_can_be_fetched_in_ranges(server: RunningServer) -> None:
+    done = server.wait_for(server.submit()["id"])
+    whole = server.client.get(f"/v1/jobs/{done['id']}/result").content
+    part = server.client.get(f"/v1/jobs/{done['id']}/result", headers={"Range": "bytes=10-19"})
+    assert part.status_code == 206
+    assert part.content == whole[10:20]
+
+
+def test_a_batch_is_listed_and_fetched_as_zip(server: RunningServer) -> None:
+    names = ["cat.png", "cat.png", "dog.png"]
+    for number, name in enumerate(names):
+        server.submit(png(8, 8, number), name=name, batch=BATCH)
+    wait_until(lambda: all(j["state"] == "done" for j in server.client.get(f"/v1/batches/{BATCH}").json()))
+    answer = server.client.get(f"/v1/batches/{BATCH}/archive")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["cat_x4.png", "cat_x4 (2).png", "dog_x4.png"]
+        assert read_picture(archive.read("dog_x4.png")).pixels.shape == (32, 32, 3)
+
+
+def test_a_batch_is_cancelled_together(server: RunningServer) -> None:
+    batch = "batch-of-the-tests-2"
+    for _ in range(3):
+        server.submit(model="slow", batch=batch)
+    server.client.delete(f"/v1/batches/{batch}")
+    wait_until(lambda: {j["state"] for j in server.client.get(f"/v1/batches/{batch}").json()} == {"cancelled"})
+
+
+def test_waiting_jobs_know_their_place(server: RunningServer) -> None:
+    first, second, third = (server.submit(model="slow")["id"] for _ in range(3))
+    assert server.job(third)["position"] == server.job(second)["position"] + 1
+    for job in (third, second, first):
+        server.client.delete(f"/v1/jobs/{job}")
+    assert server.wait_for(first)["state"] == "cancelled"
+
+
+def test_cancelling_a_running_job_stops_it_and_deletes_its_picture(server: RunningServer) -> None:
+    job = server.submit(model="slow")["id"]
+    server.wait_for(job, "running")
+    server.client.delete(f"/v1/jobs/{job}")
+    cancelled = server.wait_for(job)
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["progress"] < 1
+    assert not server.service.store.path(job).exists()
+    assert server.client.get(f"/v1/jobs/{job}/result").json()["type"] == "/v1/problems/no-result"
+
+
+def test_deleting_a_finished_job_deletes_its_result(server: RunningServer) -> None:
+    job = server.wait_for(server.submit()["id"])["id"]
+    assert server.client.delete(f"/v1/jobs/{job}").json()["state"] == "expired"
+    assert server.client.get(f"/v1/jobs/{job}/result").status_code == 410
+    assert not server.service.store.path(job).exists()
+
+
+def test_models_limits_health_and_metrics(server: RunningServer) -> None:
+    models = server.client.get("/v1/models").json()
+    assert [m["name"] for m in models if m["default"]] == ["good"]
+    assert server.client.get("/v1/limits").json()["max_pixels"] == 100_000
+    health = server.client.get("/v1/health")
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
+    server.wait_for(server.submit()["id"])
+    text = server.client.get("/metrics").text
+    assert "fourfold_worker_up 1.0" in text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(values['fourfold_jobs_finished_total{outcome="done"}']) >= 1
+    assert float(values["fourfold_worker_resident_bytes"]) > 1e6
+
+
+def test_the_openapi_document_names_every_route_and_problem(server: RunningServer) -> None:
+    document = server.client.get("/v1/openapi.json").json()
+    assert {"/v1/jobs", "/v1/jobs/{job_id}/events", "/v1/upscale", "/v1/batches/{batch}/archive"} <= set(
+        document["paths"]
+    )
+    submit = document["paths"]["/v1/jobs"]["post"]
+    assert {"202", "401", "413", "415", "429", "503"} <= set(submit["responses"])
+    assert "multipart/form-data" in submit["requestBody"]["content"]
+
+
+def test_events_tell_the_progress_and_end(server: RunningServer) -> None:
+    job = server.submit(model="slow")["id"]
+    seen = follow(server, f"/v1/jobs/{job}/events")
+    progress = [event["progress"] for event in seen]
+    assert progress == sorted(progress)
+    assert len({p for p in progress if 0 < p < 1}) >= 3
+    assert seen[-1]["state"] == "done"
+
+
+def test_events_of_a_finished_job_end_at_once(server: RunningServer) -> None:
+    job = server.wait_for(server.submit()["id"])["id"]
+    assert [event["state"] for event in follow(server, f"/v1/jobs/{job}/events")] == ["done"]
+
+
+def test_events_of_a_batch_tell_of_jobs_to_come(server: RunningServer) -> None:
+    batch = "batch-of-the-tests-3"
+    with server.client.stream("GET", f"/v1/batches/{batch}/events") as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "retry: 2000"
+        job = server.submit(batch=batch)["id"]
+        for line in lines:
+            if line.startswith("data:") and job in line and '"done"' in line:
+                break
+
+
+def test_streams_are_forgotten_when_clients_go(server: RunningServer) -> None:
+    job = server.submit(model="slow")["id"]
+    with server.client.stream("GET", f"/v1/jobs/{job}/events") as answer:
+        next(answer.iter_lines())
+    wait_until(lambda: len(server.service.listeners) == 0)
+    server.client.delete(f"/v1/jobs/{job}")
+
+
+def follow(server: RunningServer, address: str) -> list[dict]:
+    """Returns the jobs that an event stream tells of, until it ends."""
+    text = httpx.get(server.url + address, timeout=30.0, trust_env=False).text
+    assert text.endswith("event: end\ndata: {}\n\n")
+    import json
+
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("event: job")]
+    return [json.loads(lines[1].removeprefix("data: ")) for lines in blocks]

@@ -1,0 +1,410 @@
+"""The page in a real Chromium: with the mouse, with the keyboard alone, on a phone, in the dark."""
+
+import base64
+import io
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fourfold.imaging import Picture, encode_picture, read_picture
+from tests.conftest import make_photo
+from tests.serving.conftest import RunningServer, png
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DONE = '.row[data-state="done"]'
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}; install it, or name it in the environment variable CHROMIUM")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Page:
+    """A page that notes everything it should not do."""
+
+    def __init__(self, chromium: Any, server: RunningServer, **options: Any) -> None:
+        self.context = chromium.new_context(**options)
+        self.context.set_default_timeout(20_000)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda m: self.errors.append(m.text) if "Content Security" in m.text else None)
+        self.page.on("request", lambda request: self._note(request.url, server.url))
+        self.page.goto(f"{server.url}/")
+        self.page.wait_for_selector(".model")
+
+    def _note(self, address: str, home: str) -> None:
+        if not address.startswith((home, "blob:", "data:")):
+            self.foreign.append(address)
+
+    def close(self) -> None:
+        self.context.close()
+        assert not self.errors
+        assert not self.foreign, "the page asked another host"
+
+
+@pytest.fixture
+def open_page(chromium: Any, server: RunningServer) -> Iterator[Callable[..., Any]]:
+    pages: list[Page] = []
+
+    def open_one(on: RunningServer | None = None, **options: Any) -> Any:
+        pages.append(Page(chromium, on or server, **{"viewport": {"width": 1280, "height": 800}, **options}))
+        return pages[-1].page
+
+    yield open_one
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    for number, name in enumerate(("one.png", "two.png")):
+        (tmp_path / name).write_bytes(png(60, 40, number))
+    return [str(tmp_path / "one.png"), str(tmp_path / "two.png")]
+
+
+def drop(page: Any, names: dict[str, bytes]) -> None:
+    """Drops files on the page as a browser reports it."""
+    given = [[name, base64.b64encode(data).decode()] for name, data in names.items()]
+    page.evaluate(
+        """(given) => {
+            const transfer = new DataTransfer();
+            for (const [name, data] of given) {
+                const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type: "image/png" }));
+            }
+            for (const kind of ["dragenter", "dragover", "drop"])
+                document.querySelector("main").dispatchEvent(
+                    new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        given,
+    )
+
+
+def share(page: Any) -> int:
+    return int(page.get_attribute("#divider", "aria-valuenow"))
+
+
+def zoom(page: Any) -> int:
+    return int(re.sub(r"\D", "", page.inner_text("#zoom-text")))
+
+
+def test_drop_watch_compare_download(open_page: Callable[..., Any], server: RunningServer) -> None:
+    page = open_page()
+    page.check("input[value=steady]")
+    drop(page, {"one.png": png(60, 40), "bad.png": b"no picture", "two.png": png(40, 40, 1)})
+    page.wait_for_selector('.row[data-state="running"]')
+    # a selector, since the page's own policy forbids the evaluation that waiting for a function needs
+    page.wait_for_selector('.row-progress[value]:not([value="0"]):not([value="1"])')
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    assert page.inner_text('.row[data-state="failed"] .row-state') == "This kind of file is not taken"
+    # before and after, in step
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    assert share(page) < 40
+    before = zoom(page)
+    page.mouse.wheel(0, -600)
+    assert zoom(page) > before
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.6, steps=4)
+    page.mouse.up()
+    transforms = {
+        page.evaluate(f"document.getElementById('image-{side}').style.transform") for side in ("before", "after")
+    }
+    assert len(transforms) == 1, "zoom and pan of both are one"
+    # downloads
+    with page.expect_download() as download:
+        page.click(f"{DONE} .row-download >> nth=0")
+    assert download.value.suggested_filename == "one_x4.png"
+    assert read_picture(Path(download.value.path()).read_bytes()).pixels.shape == (160, 240, 3)
+    with page.expect_download() as download:
+        page.click("#download-all")
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert archive.namelist() == ["one_x4.png", "two_x4.png"]
+
+
+def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.check("input[value=crawl]")
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="running"]')
+    page.click(".row-remove >> nth=1")  # one that waits
+    page.click(".row-remove >> nth=0")  # one that runs
+    page.wait_for_selector('.row[data-state="cancelled"] >> nth=1')
+    assert "Cancelled" in page.inner_text("#failure")
+    page.click("#settings summary")
+    page.check("input[value=good]")
+    page.click(".row-again >> nth=1")
+    page.click(".row-again >> nth=0")
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.click("#clear-button")
+    page.wait_for_selector("#hero")
+    assert page.locator(".row").count() == 0
+
+
+def test_paste(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    page.evaluate(
+        """(data) => {
+            const transfer = new DataTransfer();
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            transfer.items.add(new File([bytes], "image.png", { type: "image/png" }));
+            document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
+        }""",
+        base64.b64encode(png()).decode(),
+    )
+    page.wait_for_selector(DONE)
+
+
+def test_with_the_keyboard_alone(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    # a headless browser opens no file chooser by a key; that it is asked to is what can be seen
+    page.evaluate("document.getElementById('file').addEventListener('click', () => { window.asked = true; })")
+    page.keyboard.press("o")
+    assert page.evaluate("window.asked")
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    reached = tab_through(page, 40)
+    assert {"theme-button", "help-button", "divider", "canvas", "zoom-in", "download-all"} <= reached
+    page.focus("#divider")
+    page.keyboard.press("ArrowLeft")
+    assert share(page) == 48
+    page.keyboard.press("Home")
+    assert share(page) == 0
+    page.keyboard.press("End")
+    assert share(page) == 100
+    page.keyboard.press("1")
+    assert zoom(page) == 100
+    page.keyboard.press("+")
+    assert zoom(page) == 150
+    page.keyboard.press("0")
+    page.keyboard.press("b")
+    assert page.get_attribute("#swap-button", "aria-pressed") == "true"
+    page.keyboard.press("j")
+    assert "two.png" in page.inner_text("#facts")
+    page.focus(".row-select >> nth=1")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    assert "one.png" in page.inner_text("#facts")
+    with page.expect_download() as download:
+        page.keyboard.press("d")
+    assert download.value.suggested_filename == "one_x4.png"
+    page.keyboard.press("?")
+    assert page.is_visible("#help")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#help")
+    page.focus(".row-remove >> nth=1")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('.row').length === 1")
+    assert page.evaluate("document.activeElement.classList.contains('row-select')"), "the focus is not lost"
+
+
+def tab_through(page: Any, steps: int) -> set[str]:
+    """Returns the ids that the Tab key reaches; each must show that it has the focus."""
+    reached = set()
+    for _ in range(steps):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            """() => { const e = document.activeElement, s = getComputedStyle(e);
+                       const knob = e.id === "divider" && e.querySelector(".divider-knob");
+                       return [e.id, (knob ? getComputedStyle(knob) : s).outlineStyle]; }"""
+        )
+        if name:
+            reached.add(name)
+            assert outline != "none", f"{name} has the focus and does not show it"
+    return reached
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_on_a_phone(open_page: Callable[..., Any], files: list[str], width: int) -> None:
+    phone = {"viewport": {"width": width, "height": 800}, "is_mobile": True, "has_touch": True}
+    page = open_page(**phone, device_scale_factor=2)
+    assert no_sideways_scroll(page)
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    assert no_sideways_scroll(page)
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("button, a, summary, select")]
+            .filter((e) => e.checkVisibility() && !e.closest(".sr, .skip"))
+            .map((e) => [e.id || e.className, e.getBoundingClientRect()])
+            .filter(([, box]) => Math.min(box.width, box.height) < 24).map(([name]) => name)"""
+    )
+    assert not small, "too small for a finger"
+    page.tap(".row-select >> nth=1")
+    assert "two.png" in page.inner_text("#facts")
+
+
+def no_sideways_scroll(page: Any) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_light_dark_and_what_was_chosen(open_page: Callable[..., Any]) -> None:
+    def ground(page: Any) -> float:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return float(np.mean([int(value) for value in re.findall(r"\d+", colour)[:3]]))
+
+    assert ground(open_page(color_scheme="light")) > 200
+    page = open_page(color_scheme="dark")
+    assert ground(page) < 50
+    page.click("#theme-button")
+    assert ground(page) > 200
+    page.reload()
+    page.wait_for_selector(".model")
+    assert ground(page) > 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_enough(open_page: Callable[..., Any], files: list[str], scheme: str) -> None:
+    page = open_page(color_scheme=scheme)
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    names = ["--ink", "--ink-soft", "--good", "--bad", "--accent"]
+    for ground in ("--surface", "--ground", "--sunken"):
+        for name in names:
+            ratio = contrast(variable(page, name), variable(page, ground))
+            assert ratio >= 4.5, (scheme, name, ground, ratio)
+    assert contrast(variable(page, "--ground"), variable(page, "--ink")) >= 7
+
+
+def variable(page: Any, name: str) -> list[float]:
+    text = page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('{name}').trim()")
+    return [int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+
+
+def contrast(first: list[float], second: list[float]) -> float:
+    """Returns the contrast ratio of WCAG 2.2, 1 to 21."""
+
+    def luminance(colour: list[float]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_everything_has_a_name_for_a_screen_reader(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, a[href], input:not([hidden]), select, [role=slider], progress")]
+            .filter((e) => !e.textContent.trim() && !e.getAttribute("aria-label") && !e.labels?.length)
+            .map((e) => e.outerHTML.slice(0, 80))"""
+    )
+    assert not nameless
+    assert page.get_attribute("#image-after", "alt") == "one.png, after"
+    assert "is done" in page.inner_text("#announcer")
+    assert page.get_attribute("#divider", "aria-valuetext") == "50 % before, 50 % after"
+    assert page.get_attribute("html", "lang") == "en"
+    assert page.locator("h1").count() == 1
+
+
+def test_a_reload_finds_the_pictures_again(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.check("input[value=steady]")
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="running"]')
+    page.wait_for_selector('.row[data-state="queued"]')
+    page.reload()
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    assert page.inner_text(".row-name >> nth=0") == "one.png"
+    page.wait_for_function("() => document.getElementById('image-before').naturalWidth === 60")
+    page.wait_for_function("() => document.getElementById('image-after').naturalWidth === 240")
+    page.wait_for_function("() => [...document.querySelectorAll('.thumb img')].every((i) => i.naturalWidth > 0)")
+
+
+def test_a_tiff_is_shown_all_the_same(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "scan.tif").write_bytes(encode_picture(Picture(make_photo(30, 40)), "tiff"))
+    page = open_page()
+    page.set_input_files("#file", [str(tmp_path / "scan.tif")])
+    page.wait_for_selector(DONE)
+    page.wait_for_function("() => document.getElementById('image-before').naturalWidth === 40")
+    page.wait_for_function("() => document.getElementById('image-after').naturalWidth === 160")
+    page.wait_for_function("() => document.querySelector('.thumb img').naturalWidth > 0")
+
+
+def test_names_are_shown_as_text(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    drop(page, {"<img src=x onerror=alert(1)>.png": png()})
+    page.wait_for_selector(DONE)
+    assert page.inner_text(".row-name") == "<img src=x onerror=alert(1)>.png"
+    assert page.locator(".row-name img").count() == 0
+
+
+def test_a_lost_connection_is_shown_and_mended(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.context.set_offline(True)
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="waiting"] >> text=does not answer')
+    page.context.set_offline(False)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+
+
+def test_too_many_pictures_wait_their_turn(open_page: Callable[..., Any], start: Callable[..., RunningServer]) -> None:
+    server = start(limits={"queue_length": 1, "jobs_per_client": 2})
+    page = open_page(server)
+    drop(page, {f"{number}.png": png(8, 8, number) for number in range(6)})
+    page.wait_for_selector(f"{DONE} >> nth=5", timeout=60_000)
+    server.stop()
+
+
+def test_a_token_is_asked_for_once(
+    open_page: Callable[..., Any], chromium: Any, start: Callable[..., RunningServer]
+) -> None:
+    token = "a-token-for-the-page-0123456789"
+    server = start(token=token)
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(server.url)
+    page.fill("#token", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=That is not the right token.")
+    page.fill("#token", token)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".model")
+    drop(page, {"one.png": png()})
+    page.wait_for_selector(DONE)
+    page.wait_for_function("() => document.getElementById('image-after').naturalWidth === 96")
+    page.reload()
+    page.wait_for_selector(DONE)
+    assert not page.is_visible("#sign-in")
+    context.close()
+    server.stop()
+
+
+def test_the_documentation(chromium: Any, server: RunningServer) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 800})
+    page.goto(f"{server.url}/docs")
+    page.click("summary:has-text('/v1/jobs') >> nth=0")
+    assert server.url in page.inner_text("pre >> nth=0")
+    assert no_sideways_scroll(page)
+    page.close()

@@ -1,0 +1,225 @@
+"""Stops and restarts of a real server process: SIGTERM, kill -9, a state folder."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from fourfold.errors import UsageError
+from fourfold.serving.store import Store
+from tests.serving.conftest import png, wait_until
+
+ROOT = Path(__file__).parents[2]
+SERVE = """
+import sys
+from pathlib import Path
+from fourfold.serving import Settings, listen, run_server
+models, state, drain_s = dict(pair.split("=") for pair in sys.argv[1].split(",")), sys.argv[2], float(sys.argv[3])
+listening = listen("127.0.0.1", 0)
+print(listening.getsockname()[1], flush=True)
+run_server(
+    Settings(models=models, state=Path(state) if state else None, drain_s=drain_s, loader="tests.serving.fakes:load"),
+    listening,
+)
+"""
+
+
+class ServerProcess:
+    """A server in a process of its own."""
+
+    def __init__(self, models: dict[str, str], state: Path | None = None, drain_s: float = 20.0) -> None:
+        named = ",".join(f"{name}={path}" for name, path in models.items())
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, named, str(state or ""), str(drain_s)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{int(self.process.stdout.readline())}", timeout=30.0, trust_env=False
+        )
+        wait_until(self._ready)
+
+    def _ready(self) -> bool:
+        try:
+            return self.client.get("/v1/health").json()["status"] == "ok"
+        except httpx.TransportError:
+            return False
+
+    def submit(self, **query: str) -> str:
+        return self.client.post("/v1/jobs", content=png(), params=query).json()["id"]
+
+    def state(self, job: str) -> str:
+        return self.client.get(f"/v1/jobs/{job}").json()["state"]
+
+    def worker_pids(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children]
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(40)
+
+
+@pytest.fixture
+def processes() -> Iterator[Callable[..., ServerProcess]]:
+    started: list[ServerProcess] = []
+
+    def start(*args: object, **kwargs: object) -> ServerProcess:
+        started.append(ServerProcess(*args, **kwargs))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.client.close()
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+        for pipe in (server.process.stdout, server.process.stderr):
+            pipe.close()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_sigterm_finishes_what_runs_and_refuses_new_jobs(
+    processes: Callable[..., ServerProcess], fake_models: dict[str, str]
+) -> None:
+    server = processes(fake_models)
+    running, waiting = server.submit(model="slow"), server.submit()
+    wait_until(lambda: server.state(running) == "running")
+    children = server.worker_pids()
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: server.client.get("/v1/health").json()["status"] == "stopping")
+    refused = server.client.post("/v1/jobs", content=png())
+    assert (refused.status_code, refused.json()["type"]) == (503, "/v1/problems/stopping")
+    assert "retry-after" in refused.headers
+    wait_until(lambda: server.state(running) == "done" and server.state(waiting) == "done")
+    for job in (running, waiting):
+        assert server.client.get(f"/v1/jobs/{job}/result").status_code == 200
+    assert server.process.wait(40) == 0
+    wait_until(lambda: all(gone(pid) for pid in children))
+
+
+@pytest.mark.slow
+def test_a_second_sigterm_stops_at_once(processes: Callable[..., ServerProcess], fake_models: dict[str, str]) -> None:
+    server = processes(fake_models)
+    job = server.submit(model="hang")
+    wait_until(lambda: server.state(job) == "running")
+    children = server.worker_pids()
+    started = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: server.client.get("/v1/health").json()["status"] == "stopping")
+    server.end(signal.SIGTERM)
+    assert time.monotonic() - started < 18, "it waited for the drain"
+    wait_until(lambda: all(gone(pid) for pid in children))
+
+
+def test_a_killed_server_loses_no_accepted_job(
+    processes: Callable[..., ServerProcess], fake_models: dict[str, str], tmp_path: Path
+) -> None:
+    server = processes(fake_models, tmp_path / "state")
+    done = server.submit(batch="batch-over-a-restart")
+    wait_until(lambda: server.state(done) == "done")
+    result = server.client.get(f"/v1/jobs/{done}/result").content
+    running, waiting = server.submit(model="slow"), server.submit(name="wait.png")
+    wait_until(lambda: server.state(running) == "running")
+    children = server.worker_pids()
+    server.end(signal.SIGKILL)
+    wait_until(lambda: all(gone(pid) for pid in children))
+
+    server = processes(fake_models, tmp_path / "state")
+    assert server.client.get(f"/v1/jobs/{done}/result").content == result
+    wait_until(lambda: server.state(running) == "done" and server.state(waiting) == "done")
+    assert server.client.get(f"/v1/jobs/{waiting}").json()["name"] == "wait.png"
+    assert [job["id"] for job in server.client.get("/v1/batches/batch-over-a-restart").json()] == [done]
+
+
+@pytest.mark.slow
+def test_sigterm_with_a_state_folder_hands_what_waits_to_the_next_server(
+    processes: Callable[..., ServerProcess], fake_models: dict[str, str], tmp_path: Path
+) -> None:
+    server = processes(fake_models, tmp_path / "state")
+    running, waiting = server.submit(model="slow"), server.submit()
+    wait_until(lambda: server.state(running) == "running")
+    server.end(signal.SIGTERM)
+    records = {path.parent.name: path.read_text() for path in (tmp_path / "state").glob("*/job.json")}
+    assert '"state": "done"' in records[running]
+    assert '"state": "queued"' in records[waiting]
+    server = processes(fake_models, tmp_path / "state")
+    wait_until(lambda: server.state(waiting) == "done")
+    assert server.client.get(f"/v1/jobs/{running}/result").status_code == 200
+
+
+@pytest.mark.slow
+def test_the_temporary_folder_goes_with_the_server(
+    processes: Callable[..., ServerProcess],
+    fake_models: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    server = processes(fake_models, drain_s=0.1)
+    server.submit()
+    assert list(tmp_path.glob("fourfold-serve-*"))
+    server.end(signal.SIGINT)
+    assert not list(tmp_path.glob("fourfold-serve-*"))
+
+
+def test_two_servers_do_not_share_a_state_folder(tmp_path: Path) -> None:
+    first = Store(tmp_path / "state")
+    with pytest.raises(UsageError, match="another server"):
+        Store(tmp_path / "state")
+    first.close()
+    Store(tmp_path / "state").close()
+
+
+def test_damaged_records_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for name, text in {
+        "a" * 22: "not json",
+        "b" * 22: "{}",
+        "c" * 22: '{"id": "../../etc", "client": "x", "name": "x", "model": "m", "state": "done"}',
+        "d" * 22: '{"id": "%s", "client": "x", "name": "x", "model": "m", "state": "running"}' % ("d" * 22),
+        "e" * 22: '{"id": "%s", "client": "x", "name": "x", "model": "m", "state": "done"}' % ("e" * 22),
+    }.items():
+        (state / name).mkdir(parents=True)
+        (state / name / "job.json").write_text(text)
+    store = Store(state)
+    assert [job.id for job in store.restore()] == ["e" * 22]
+    assert sorted(path.name for path in state.iterdir() if path.is_dir()) == ["e" * 22]
+    store.close()
+
+
+@pytest.mark.slow
+def test_the_command_says_where_it_serves(tiny_weights: Path) -> None:
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("fourfold")), "serve", "--port", "0", "-n", str(tiny_weights)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    found = re.search(r"serving tiny at (http://127\.0\.0\.1:\d+)/", line)
+    assert found, line
+    with httpx.Client(base_url=found[1], trust_env=False, timeout=60.0) as client:
+        assert client.get("/v1/health").status_code == 200
+        answer = client.post("/v1/upscale", content=png())  # the real engine, once
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    process.stderr.close()

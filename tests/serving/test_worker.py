@@ -1,0 +1,167 @@
+"""Workers and inspectors that die, hang and misbehave, and limits that hold."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.serving.conftest import RunningServer, png, wait_until
+from tests.serving.test_bad_input import check_problem
+
+Start = Callable[..., RunningServer]
+
+
+def kill_worker(server: RunningServer) -> None:
+    wait_until(lambda: server.service.supervisor.pid is not None)
+    os.kill(server.service.supervisor.pid, signal.SIGKILL)
+
+
+def problem_of(job: dict) -> str:
+    return job["problem"]["type"].rsplit("/", 1)[-1]
+
+
+def test_a_job_that_ends_its_worker_twice_is_reported_and_the_next_one_is_done(server: RunningServer) -> None:
+    restarts = server.service.supervisor.restarts
+    bad = server.submit(model="crash")["id"]
+    good = server.submit()["id"]
+    failed = server.wait_for(bad)
+    assert (failed["state"], problem_of(failed), failed["attempts"]) == ("failed", "worker-died", 2)
+    assert server.wait_for(good)["state"] == "done"
+    assert server.service.supervisor.restarts == restarts + 2
+
+
+def test_a_job_whose_worker_dies_once_is_done_by_the_next(server: RunningServer, fake_models: dict[str, str]) -> None:
+    Path(fake_models["crash-once"]).with_suffix(".crashed").unlink(missing_ok=True)
+    job = server.wait_for(server.submit(model="crash-once")["id"])
+    assert (job["state"], job["attempts"]) == ("done", 2)
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(server: RunningServer) -> None:
+    running = server.submit(model="slow")["id"]
+    waiting = [server.submit()["id"] for _ in range(3)]
+    server.wait_for(running, "running")
+    kill_worker(server)
+    assert server.wait_for(running)["state"] == "done"
+    assert [server.wait_for(job)["state"] for job in waiting] == ["done"] * 3
+
+
+def test_an_idle_worker_that_dies_is_replaced(server: RunningServer) -> None:
+    pid = server.service.supervisor.pid
+    kill_worker(server)
+    wait_until(lambda: server.service.supervisor.state == "ready" and server.service.supervisor.pid not in (None, pid))
+    assert server.wait_for(server.submit()["id"])["state"] == "done"
+
+
+@pytest.mark.parametrize(("model", "problem"), [("error", "engine-failed"), ("bug", "internal-error")])
+def test_a_job_that_fails_leaves_the_worker_alive(server: RunningServer, model: str, problem: str) -> None:
+    wait_until(lambda: server.service.supervisor.state == "ready")
+    pid = server.service.supervisor.pid
+    job = server.wait_for(server.submit(model=model)["id"])
+    assert (job["state"], problem_of(job), job["attempts"]) == ("failed", problem, 1)
+    assert server.service.supervisor.pid == pid
+
+
+def test_a_library_that_prints_breaks_no_message(server: RunningServer) -> None:
+    assert server.wait_for(server.submit(model="chatty")["id"])["state"] == "done"
+
+
+def test_the_synchronous_call_reports_a_failure(server: RunningServer) -> None:
+    check_problem(server.client.post("/v1/upscale", content=png(), params={"model": "error"}), 500, "engine-failed")
+
+
+def test_a_dead_inspector_is_replaced(server: RunningServer) -> None:
+    server.submit()
+    server.service.inspection._child.kill()
+    wait_until(lambda: not server.service.inspection._child.alive)
+    assert server.wait_for(server.submit()["id"])["state"] == "done"
+
+
+def test_jobs_that_hang_or_hoard_are_stopped(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.serving.supervisor.GRACE_S", 0.2)
+    server = start(limits={"worker_bytes": 300 << 20})
+    hoarding = server.submit(model="greedy")["id"]
+    cancelled = server.submit(model="hang")["id"]
+    hanging = server.submit(model="hang")["id"]
+    good = server.submit()["id"]
+    assert problem_of(server.wait_for(hoarding)) == "out-of-memory"
+    server.wait_for(cancelled, "running")
+    server.set_limit(job_s=0.5)
+    server.client.delete(f"/v1/jobs/{cancelled}")
+    assert server.wait_for(cancelled)["state"] == "cancelled"
+    assert problem_of(server.wait_for(hanging)) == "timed-out"
+    server.set_limit(job_s=60)
+    assert server.wait_for(good)["state"] == "done"
+    server.stop()
+
+
+def test_the_queue_and_a_client_are_bounded(start: Start) -> None:
+    server = start(limits={"queue_length": 2, "jobs_per_client": 4, "worker_jobs": 1})
+    jobs = [server.submit(model="hang")["id"]]
+    server.wait_for(jobs[0], "running")
+    jobs += [server.submit()["id"] for _ in range(2)]
+    full = server.client.post("/v1/jobs", content=png())
+    check_problem(full, 429, "queue-full")
+    assert int(full.headers["retry-after"]) >= 1
+    server.client.delete(f"/v1/jobs/{jobs[1]}")
+    server.client.delete(f"/v1/jobs/{jobs[2]}")
+    server.set_limit(queue_length=50)
+    jobs = [server.submit()["id"] for _ in range(3)]
+    check_problem(server.client.post("/v1/upscale", content=png()), 429, "too-many-jobs")
+    server.stop()
+
+
+def test_what_waits_too_long_or_expires_is_let_go(start: Start) -> None:
+    server = start(limits={"wait_s": 0.5, "retention_s": 0.5})
+    running = server.submit(model="slow")["id"]
+    server.wait_for(running, "running")
+    kept = server.wait_for(running)
+    assert kept["state"] == "done"
+    blocker = server.submit(model="hang")["id"]
+    waiting = server.submit()["id"]
+    assert problem_of(server.wait_for(waiting)) == "waited-too-long"
+    wait_until(lambda: server.job(running)["state"] == "expired")
+    check_problem(server.client.get(f"/v1/jobs/{running}/result"), 410, "expired")
+    check_problem(server.client.get(f"/v1/jobs/{running}/preview?of=source"), 410, "expired")
+    assert not server.service.store.path(running).exists()
+    assert server.job(blocker)["state"] == "running"
+    server.stop()
+
+
+def test_the_oldest_results_make_room_for_new_ones(start: Start) -> None:
+    server = start(limits={"upload_bytes": 10_000, "stored_bytes": 120_000})
+    jobs = [server.wait_for(server.submit(png(32, 32, number))["id"])["id"] for number in range(6)]
+    wait_until(lambda: server.job(jobs[0])["state"] == "expired")
+    assert server.job(jobs[-1])["state"] == "done"
+    wait_until(lambda: server.service.store.bytes <= 120_000)
+    server.stop()
+
+
+def test_a_worker_that_cannot_start_makes_the_server_unhealthy(start: Start, fake_models: dict[str, str]) -> None:
+    path = Path(fake_models["good"]).with_name("unloadable.safetensors")
+    path.write_bytes(Path(fake_models["good"]).read_bytes())
+    server = start(models={"unloadable": str(path)})
+    wait_until(lambda: server.client.get("/v1/health").status_code == 503)
+    assert server.client.get("/v1/health").json()["status"] == "failing"
+    assert "cannot be loaded" in server.service.supervisor.last_error
+    server.stop()
+
+
+def test_a_full_turn_of_workers_by_count(start: Start) -> None:
+    server = start(limits={"worker_jobs": 2})
+    jobs = [server.submit()["id"] for _ in range(5)]
+    assert [server.wait_for(job)["state"] for job in jobs] == ["done"] * 5
+    assert server.service.supervisor.restarts == 2
+    server.stop()
+
+
+def test_the_event_loop_stays_free_while_pictures_are_upscaled(server: RunningServer) -> None:
+    job = server.submit(model="slow")["id"]
+    server.wait_for(job, "running")
+    answers = 0
+    until = time.monotonic() + 20
+    while server.job(job)["state"] == "running" and time.monotonic() < until:
+        answers += server.client.get("/v1/health").status_code == 200
+    assert answers >= 2
