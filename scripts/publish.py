@@ -1,0 +1,64 @@
+"""Publishes the weights of a run: scores them, stores them as float16 in the package, writes the model card.
+
+    python scripts/publish.py runs/srresnet-mse-001/best.safetensors srresnet-mse --data DIR --notes notes.toml
+
+``notes.toml`` holds what no program can know: ``what``, ``limits``, ``data``, ``data_licence``, ``licence`` and,
+if the header is not enough, ``device``. ``--data`` is the folder that holds ``bench/`` and ``valid/``.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import tomllib
+from pathlib import Path
+
+import numpy as np
+
+import fourfold
+from fourfold.evaluation.metrics import psnr, ssim_daala, ssim_wang
+from fourfold.imaging import find_pictures, imresize, read_rgb
+from fourfold.weights import read_weights, render_card, write_atomically, write_weights
+from fourfold.weights.catalogue import SHIPPED
+
+SETS = {"valid": "valid", "Set5": "bench/Set5", "Set14": "bench/Set14", "BSD100": "bench/BSD100"}
+
+
+def score(weights: Path, folder: Path) -> dict[str, float]:
+    upscaler = fourfold.load(weights, precision="fp32")
+    rows = []
+    for path in find_pictures(folder):
+        hr = read_rgb(path)
+        hr = hr[: hr.shape[0] // upscaler.scale * upscaler.scale, : hr.shape[1] // upscaler.scale * upscaler.scale]
+        sr = upscaler(imresize(hr, 1 / upscaler.scale))
+        rows.append((psnr(sr, hr), ssim_daala(sr, hr), ssim_wang(sr, hr)))
+    means = np.mean(np.array(rows), axis=0)
+    return {name: round(float(v), 5) for name, v in zip(("psnr_y", "ssim_daala", "ssim_wang"), means, strict=True)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--notes", type=Path, required=True)
+    options = parser.parse_args()
+    notes = tomllib.loads(options.notes.read_text(encoding="utf-8"))
+    trained = read_weights(options.weights)
+    told = {key: notes[key] for key in ("data", "data_licence", "licence", "device") if key in notes}
+    config = dataclasses.replace(trained.config, name=options.name, **told)
+    SHIPPED.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        # what is scored is what is shipped: the float16 file, not the float32 one that it came from
+        half = write_weights(Path(scratch) / "half.safetensors", config, trained.tensors, half=True)
+        scores = {name: score(half, options.data / folder) for name, folder in SETS.items()}
+    for name, values in scores.items():
+        print(name, values)
+    target = SHIPPED / f"{options.name}.safetensors"
+    write_weights(target, dataclasses.replace(config, scores=scores), trained.tensors, half=True)
+    card = render_card(read_weights(target), what=notes["what"], limits=notes["limits"])
+    write_atomically(target.with_suffix(".md"), card.encode())
+    print(f"{target} {target.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The command line: one file per command, each a thin face over the rooms; only this room prints or exits."""
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from fourfold.errors import FourfoldError, UsageError
+from fourfold.version import __version__
+
+#: Commands in the order of ``fourfold --help``; each is ``fourfold.cli.<name>`` with an ``app``. A command's
+#: module is imported only when it is asked for, so that ``fourfold upscale`` never waits for the others.
+COMMANDS = ("demo", "upscale", "models", "train", "evaluate", "study", "serve", "export", "doctor")
+
+
+class _LazyGroup(TyperGroup):
+    """Imports a command's module when the command is looked up."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        command = get_command(importlib.import_module(f"fourfold.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    name="fourfold",
+    help="Photo-realistic 4x super-resolution.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fourfold {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Photo-realistic 4x super-resolution: SRGAN (Ledig et al., CVPR 2017)."""
+
+
+def main() -> None:
+    """Runs the command line: 0 all done, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+    if os.name == "posix":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `fourfold models | head` ends quietly
+    # OpenVINO's converter for other formats takes as long to import as OpenVINO itself, and nothing here uses it
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
+    try:
+        app()
+    except FourfoldError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing half-written is left", err=True)
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "")
+        if extra is None:
+            raise
+        typer.echo(
+            f"error: this command needs {error.name}; install it with: pip install 'fourfold[{extra}]'",
+            err=True,
+        )
+        sys.exit(1)
+
+
+#: module -> the extra that brings it, for the message when it is missing
+_EXTRAS = {
+    "torch": "torch",
+    "lightning_fabric": "train",
+    "pydantic": "train",
+    "tensorboard": "train",
+    "skimage": "demo",
+    "PIL": "demo",
+    "scipy": "evaluate",
+    "matplotlib": "evaluate",
+    "jinja2": "evaluate",
+    "fastapi": "web",
+    "uvicorn": "web",
+    "sqlalchemy": "web",
+    "psycopg": "postgresql",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+}
+
+
+def _extra_with(module: str) -> str | None:
+    return _EXTRAS.get(module.split(".")[0])

@@ -1,0 +1,162 @@
+"""``fourfold demo``: a real photograph, shrunk, restored three ways, on one sheet."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fourfold.errors import PictureError, UsageError
+
+if TYPE_CHECKING:
+    from fourfold.evaluation.comparison import Comparison
+    from fourfold.evaluation.samples import Sample, Square
+    from fourfold.upscaling import Upscaler
+
+app = typer.Typer(add_completion=False)
+
+DEFAULT_OUTPUT = Path("demo") / "sheet.png"
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the sheet goes (PNG, JPEG, ...).")] = (
+        DEFAULT_OUTPUT
+    ),
+    model: Annotated[
+        str | None, typer.Option("-n", "--model", help="A shipped name (see `fourfold models`) or a weights file.")
+    ] = None,
+    sample: Annotated[
+        str | None, typer.Option(help="Which photograph: chelsea, astronaut, coffee, rocket or hopper.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="A picture of your own instead.")] = None,
+    detail: Annotated[
+        str | None, typer.Option(metavar="X,Y[,SIDE]", help="The square to magnify, in pixels of the photograph.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sheet if it exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Path, scores and seconds as JSON.")] = False,
+) -> None:
+    """Shrink a real photograph four times, restore it by nearest, bicubic and the network, and compare.
+
+    The photograph comes from an installed package, such as scikit-image. The sheet shows all of them with a magnified
+    detail, and PSNR (dB) and SSIM in brackets, as in figure 2 of the paper.
+    """
+    from fourfold.evaluation.comparison import compare
+    from fourfold.evaluation.sheet import Texts, draw_sheet, panel_px
+    from fourfold.imaging import Picture, refuse_existing, write_picture
+    from fourfold.upscaling import load
+
+    start = time.perf_counter()
+    overwrite = overwrite or output == DEFAULT_OUTPUT  # the demo's own file may be replaced
+    refuse_existing(output, overwrite)
+    hr, credit, chosen = _photograph(sample, picture)
+    upscaler = load(model, engine=engine, precision=precision)
+    comparison = compare(hr, upscaler)
+    square = _detail(detail, comparison, chosen)
+    scale, (height, width) = upscaler.scale, comparison.hr.shape[:2]
+    sheet = draw_sheet(
+        comparison,
+        square,
+        Texts(
+            f"{scale} times smaller, and back",
+            f"{credit}. {width} x {height} pixels, shrunk to {width // scale} x {height // scale} and restored.",
+            "In brackets: PSNR and SSIM on luma, 4 pixels cut from the borders; SSIM as in the SRGAN paper (daala). "
+            f"The framed detail is magnified {panel_px(comparison) / square[2]:.3g} times.",
+        ),
+    )
+    if output == DEFAULT_OUTPUT:
+        _make_folder(output.parent)
+    write_picture(Picture(sheet), output, overwrite=overwrite)
+    report = _report(output, credit, comparison, square, upscaler, time.perf_counter() - start)
+    typer.echo(json.dumps(report, indent=2) if as_json else _text(report))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise PictureError(
+            f"{folder.absolute()}: cannot make this folder for the sheet ({error.strerror or error}); "
+            "name a file with -o"
+        ) from error
+
+
+def _photograph(sample: str | None, picture: Path | None) -> "tuple[Any, str, Sample | None]":
+    """Returns the pixels, what to call them, and the sample that they are."""
+    from fourfold.evaluation.samples import SAMPLES, find_sample
+    from fourfold.imaging import read_rgb, to_integers, to_unit
+
+    if sample is not None and picture is not None:
+        raise UsageError("--sample and --picture are two photographs; give one of them")
+    if picture is not None:
+        return to_integers(to_unit(read_rgb(picture))), picture.name, None
+    names = [s.name for s in SAMPLES]
+    if sample is not None and sample not in names:
+        raise UsageError(f"no sample {sample!r}; there are {', '.join(names)}")
+    found, path = find_sample(sample)
+    return read_rgb(path), found.credit, found
+
+
+def _detail(text: str | None, comparison: "Comparison", sample: "Sample | None") -> "Square":
+    """Returns the square to magnify: as asked for, or known for the sample, or where most is lost."""
+    from fourfold.evaluation.comparison import most_lost, square_around
+    from fourfold.evaluation.sheet import MAGNIFICATION, panel_px
+
+    side = panel_px(comparison) // MAGNIFICATION
+    if text is None:
+        return most_lost(comparison, side) if sample is None else square_around(comparison, sample.middle, side)
+    height, width = comparison.hr.shape[:2]
+    try:
+        x, y, *rest = (int(part) for part in text.split(","))
+        (side,) = rest or [side]
+    except ValueError as error:
+        raise UsageError(f"--detail {text!r} is not X,Y or X,Y,SIDE in whole pixels") from error
+    if min(x, y) < 0 or side < 8 or x + side > width or y + side > height:
+        raise UsageError(
+            f"--detail {text}: a square of {side} pixels at {x},{y} does not lie in the picture of {width}x{height}"
+        )
+    return x, y, side
+
+
+def _report(
+    output: Path, credit: str, comparison: "Comparison", detail: "Square", upscaler: "Upscaler", elapsed_s: float
+) -> dict[str, Any]:
+    height, width = comparison.hr.shape[:2]
+    return {
+        "sheet": str(output),
+        "picture": credit,
+        "size": [width, height],
+        "lr_size": [comparison.lr.shape[1], comparison.lr.shape[0]],
+        "detail": list(detail),
+        "model": upscaler.name,
+        "engine": upscaler.engine,
+        "precision": upscaler.precision,
+        "methods": {
+            restored.method: {
+                "psnr_y_db": None if math.isinf(restored.psnr_db) else round(restored.psnr_db, 4),
+                "ssim_daala": round(restored.ssim, 6),
+                "ssim_wang": round(restored.ssim_wang, 6),
+                "elapsed_s": round(restored.elapsed_s, 4),
+            }
+            for restored in comparison.restored
+        },
+        "elapsed_s": round(elapsed_s, 3),
+    }
+
+
+def _text(report: dict[str, Any]) -> str:
+    (width, height), (lr_width, lr_height) = report["size"], report["lr_size"]
+    lines = [
+        f"{report['picture']}: {width}x{height}, shrunk to {lr_width}x{lr_height} and restored",
+        f"{'':<24}{'PSNR (dB)':>10}{'SSIM':>9}{'seconds':>9}",
+    ]
+    for method, row in report["methods"].items():
+        if row["psnr_y_db"] is not None:
+            lines.append(f"{method:<24}{row['psnr_y_db']:>10.2f}{row['ssim_daala']:>9.4f}{row['elapsed_s']:>9.2f}")
+    lines.append(f"engine {report['engine']}, {report['precision']}; everything took {report['elapsed_s']:.1f} s")
+    lines.append(f"the sheet is {report['sheet']}")
+    return "\n".join(lines)

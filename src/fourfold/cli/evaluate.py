@@ -1,0 +1,230 @@
+"""``fourfold evaluate``: methods on benchmark sets, beside the paper's tables."""
+
+import importlib
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fourfold.errors import EvaluationError, UsageError
+
+if TYPE_CHECKING:
+    from fourfold.evaluation.benchmark import Benchmark, Measure
+    from fourfold.evaluation.figures import Gallery
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="Folder of benchmark sets, or one set.")],
+    sets: Annotated[
+        str | None, typer.Option("--sets", help="Sets, separated by commas; the default is every one there is.")
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Separated by commas: nearest, bilinear, bicubic, lanczos, hr, shipped models, weights files, "
+            "NAME=FILE, NAME=DIR with another program's results, NAME=DIR/{name}_x4.png with their naming. "
+            "The default is nearest, bicubic and every shipped model.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Method that the others are tested against (Wilcoxon); bicubic if it is there."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write every number as JSON; - for standard output.")
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write the report as one self-contained page.")
+    ] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option("--pictures", help="Pictures to show in the report, such as Set5/baby.png,Set14/comic.png."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Keep the restored pictures: DIR/SET/METHOD/NAME.png.")
+    ] = None,
+    niqe: Annotated[
+        Path | None, typer.Option("--niqe", help="NIQE's parameters (.npz); looked for in niqe/ of the data folder.")
+    ] = None,
+    vgg: Annotated[
+        Path | None, typer.Option("--vgg", help="VGG19's weights: measures the distance of VGG54 features too.")
+    ] = None,
+    vgg_normalisation: Annotated[
+        str, typer.Option("--vgg-normalisation", help="What those weights were trained with: oxford or torchvision.")
+    ] = "oxford",
+    lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS too, with the lpips package.")] = False,
+    engine: Annotated[str, typer.Option("--engine", help="auto, openvino or torch.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")] = "auto",
+) -> None:
+    """Measure methods on benchmark sets and put them beside the paper's tables.
+
+    PSNR and both SSIMs on Y with 4 pixels cut from every border, as the paper counts them; NIQE where its parameters
+    are found. Exits with 1 when a picture could not be measured; the rest is measured all the same.
+    """
+    from fourfold.evaluation.benchmark import run_benchmark
+    from fourfold.evaluation.figures import Gallery
+    from fourfold.evaluation.methods import default_methods, make_methods
+    from fourfold.evaluation.niqe import load_pristine
+    from fourfold.evaluation.sets import find_sets
+
+    _check_folders(json_file, html_file)
+    _need(*(["scipy"] if against or not methods or "bicubic" in methods else []), *(["jinja2"] if html_file else []))
+    specs = _split(methods) or default_methods()
+    if against is None and "bicubic" in specs:
+        against = "bicubic"
+    found_sets = find_sets(data, _split(sets))
+    chosen = make_methods(specs, engine=engine, precision=precision)
+    parameters = niqe or _find_niqe(data)
+    if parameters is None:
+        typer.echo("note: NIQE is left out; give its parameters with --niqe FILE", err=True)
+    gallery = Gallery(found_sets, _split(pictures)) if html_file is not None else None
+
+    def keep(of: Any, entry: Any, method: str, sr: Any) -> None:
+        if save is not None:
+            _save(save / of.name / method / f"{entry.key}.png", sr)
+        if gallery is not None:
+            gallery.keep(of, entry, method, sr)
+
+    with _ProgressBar() as progress:
+        found = run_benchmark(
+            found_sets,
+            chosen,
+            against=against,
+            pristine=load_pristine(parameters) if parameters is not None else None,
+            extra=_extra(vgg, vgg_normalisation, lpips),
+            progress=progress,
+            keep=keep if save is not None or gallery is not None else None,
+        )
+    _tell(found, json_file, html_file, gallery)
+    if found.problems:
+        raise EvaluationError(
+            f"{len(found.problems)} measurement{'s' if len(found.problems) > 1 else ''} failed; "
+            "a method without all pictures of a set has no mean"
+        )
+
+
+def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, gallery: "Gallery | None") -> None:
+    """Prints the tables or the JSON, writes the files, and says on stderr what was noted and what failed."""
+    from fourfold.evaluation.context import describe
+    from fourfold.evaluation.pages import write_page
+    from fourfold.evaluation.record import to_record, write_record
+
+    record = to_record(found, describe(found, command="fourfold " + shlex.join(sys.argv[1:])))
+    if str(json_file) == "-":
+        typer.echo(json.dumps(record, indent=1, allow_nan=False))
+    else:
+        _print(found)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    if json_file is not None and str(json_file) != "-":
+        typer.echo(f"wrote {write_record(json_file, record)}", err=True)
+    if html_file is not None and gallery is not None:
+        typer.echo(f"wrote {write_page(html_file, found, record['context'], gallery)}", err=True)
+    for problem in found.problems:
+        where = f"{problem.set}/{problem.image}" + (f", {problem.method}" if problem.method else "")
+        typer.echo(f"failed: {where}: {problem.message}", err=True)
+
+
+def _check_folders(*files: Path | None) -> None:
+    """Raises before hours of measuring, not after, where a file will have no folder to lie in."""
+    for file in files:
+        if file is not None and str(file) != "-" and not file.absolute().parent.is_dir():
+            raise UsageError(f"{file}: there is no folder {file.parent}")
+
+
+def _need(*modules: str) -> None:
+    """Imports what is needed at the very end, so that its lack is told before hours of measuring."""
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _split(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UsageError("an empty list was given; leave the option out for the default")
+    return parts
+
+
+def _find_niqe(data: Path) -> Path | None:
+    """Returns NIQE's parameters in ``niqe/`` of the data folder or of the one above."""
+    for folder in (data / "niqe", data.resolve().parent / "niqe", data.resolve().parent.parent / "niqe"):
+        files = sorted(folder.glob("*.npz")) if folder.is_dir() else []
+        if files:
+            return files[0]
+    return None
+
+
+def _extra(vgg: Path | None, normalisation: str, lpips: bool) -> "dict[str, Measure]":
+    from fourfold.evaluation.perceptual import lpips_distance, vgg_distance
+
+    if normalisation not in ("oxford", "torchvision"):
+        raise UsageError(f"--vgg-normalisation {normalisation}: it can be oxford or torchvision")
+    extra: dict[str, Measure] = {}
+    if vgg is not None:
+        extra["vgg54"] = vgg_distance(vgg, "54", "oxford" if normalisation == "oxford" else "torchvision")
+    if lpips:
+        extra["lpips"] = lpips_distance()
+    return extra
+
+
+def _save(path: Path, pixels: Any) -> None:
+    from fourfold.imaging import Picture, write_picture
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(Picture(pixels), path, overwrite=True)
+
+
+class _ProgressBar:
+    """A bar on stderr where that is a terminal; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> "_ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        self._bar.update(self._task, completed=done, total=total, description=what)
+
+
+def _print(found: "Benchmark") -> None:
+    from rich.console import Console
+
+    from fourfold.evaluation.tables import tables
+
+    out = Console()
+    console = out if out.is_terminal else Console(width=140)
+    for table in tables(found):
+        console.print(table)
+        console.print()
+    console.print(
+        f"{len(found.scores)} measurements in {found.elapsed_s:.1f} s. PSNR and SSIM on Y, 4 px cut; "
+        "* p < 0.05 (paired Wilcoxon, PSNR)",
+        style="dim",
+    )

@@ -1,0 +1,120 @@
+"""``fourfold models``: what is shipped, and what a weights file says about itself."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fourfold.errors import UnknownModelError
+
+if TYPE_CHECKING:
+    from fourfold.weights import WeightsConfig
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="A shipped name, or a weights file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the shipped models, or tell everything about one of them or about a weights file."""
+    if name is not None:
+        _show_one(name, as_json)
+    else:
+        _show_all(as_json)
+
+
+def _show_all(as_json: bool) -> None:
+    from fourfold.weights import ALIASES
+    from fourfold.weights import models as shipped
+
+    found = shipped()
+    default = _default()
+    if as_json:
+        typer.echo(json.dumps([_row(m.name, m.path, m.config, m.name == default) for m in found], indent=2))
+        return
+    if not found:
+        typer.echo("no weights are shipped with this installation; every command takes a weights file, too", err=True)
+        return
+    other_names = {name: [a for a, n in ALIASES.items() if n == name] for name in (m.name for m in found)}
+    for model in found:
+        names = ", ".join([model.name, *other_names[model.name]])
+        typer.echo(f"{names}{'  (default)' if model.name == default else ''}")
+        typer.echo(f"    {_network(model.config)}, {_megabytes(model.path)}; {_scores(model.config) or 'not scored'}")
+        typer.echo(f"    trained on {model.config.data or 'unknown pictures'}; {model.config.licence or 'no licence'}")
+
+
+def _default() -> str | None:
+    """Returns the model that is used when none is named, None where none can be."""
+    from fourfold.weights import default_name
+
+    try:
+        return default_name()
+    except UnknownModelError:
+        return None
+
+
+def _show_one(name: str, as_json: bool) -> None:
+    from fourfold.weights import load_weights, locate, shipped_names
+
+    weights = load_weights(name)  # reads and checks all of it: "it loads" is the first thing to know
+    path, config = locate(name), weights.config
+    default = path.stem in shipped_names() and path.stem == _default()
+    row = _row(config.name or path.stem, path, config, default)
+    row |= {"sha256": weights.sha256, "parameter_count": weights.parameter_count, "recipe": config.recipe}
+    if as_json:
+        typer.echo(json.dumps(row, indent=2))
+        return
+    for label, value in _lines(row, config):
+        typer.echo(f"{label:<14}{value}")
+    card = path.with_suffix(".md")
+    if card.is_file():
+        typer.echo(f"{'card':<14}{card}")
+
+
+def _lines(row: dict[str, Any], config: "WeightsConfig") -> list[tuple[str, Any]]:
+    lines = [
+        ("name", row["name"]),
+        ("file", f"{row['path']} ({_megabytes(Path(row['path']))})"),
+        ("sha256", row["sha256"]),
+        ("network", f"{_network(config)}, {row['parameter_count']:,} parameters"),
+        ("scores", _scores(config) or "none in the file"),
+        ("data", config.data or "not stated"),
+        ("data licence", config.data_licence or "not stated"),
+        ("licence", config.licence or "not stated"),
+        ("training", f"{config.updates:,} updates on {config.device or 'a machine not stated'}"),
+        ("written by", f"Fourfold {config.fourfold_version}"),
+    ]
+    if config.content_scale is not None:
+        lines.append(("content scale", f"{config.content_scale:g}"))
+    return lines
+
+
+def _row(name: str, path: Path, config: "WeightsConfig", default: bool) -> dict[str, Any]:
+    row = asdict(config)
+    del row["recipe"]  # long; shown for a single model
+    return {**row, "name": name, "path": str(path), "bytes": path.stat().st_size, "default": default}
+
+
+def _network(config: "WeightsConfig") -> str:
+    parameters = ", ".join(f"{key} {value}" for key, value in config.parameters.items())
+    return f"{config.architecture} ({parameters})"
+
+
+def _scores(config: "WeightsConfig") -> str:
+    parts = []
+    for data, values in config.scores.items():
+        if isinstance(values, dict):
+            parts += [f"{data} {_score(key, value)}" for key, value in values.items() if isinstance(value, int | float)]
+    return ", ".join(parts)
+
+
+def _score(key: str, value: float) -> str:
+    return f"{value:.2f} dB" if key == "psnr_y" else f"{key} {value:.4g}"
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"

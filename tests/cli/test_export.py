@@ -1,0 +1,145 @@
+"""``fourfold export``: every format gives what the network gives, says what it is, and nothing half-written stays."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+import torch
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from fourfold.cli import app
+from fourfold.errors import EngineError, FourfoldError
+from fourfold.networks import SRResNet, from_weights
+from fourfold.upscaling import export as export_module
+from fourfold.weights import WeightsConfig, load_weights, write_weights
+from tests.conftest import make_tensors
+
+
+@pytest.fixture
+def run(tiny_weights):
+    def invoke(*arguments):
+        result = CliRunner().invoke(app, ["export", *map(str, arguments)])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke
+
+
+def reference(path, lr):
+    with torch.inference_mode():
+        return from_weights(load_weights(path))(torch.from_numpy(lr)).numpy()
+
+
+@pytest.fixture
+def lr():
+    return np.random.default_rng(5).random((2, 3, 11, 18), dtype=np.float32)
+
+
+def test_onnx_equals_the_network(run, tiny_weights, tmp_path, lr):
+    path = tmp_path / "tiny é.onnx"
+    report = json.loads(run(tiny_weights, "-o", path, "--json").stdout)
+    assert report["format"] == "onnx" and report["max_difference"] < 1e-5
+    assert report["checked_with"].startswith("ONNX Runtime")
+    found = onnxruntime.InferenceSession(str(path)).run(["sr"], {"lr": lr})[0]
+    assert np.abs(found - reference(tiny_weights, lr)).max() < 1e-4
+
+
+def test_onnx_says_what_it_is(run, tiny_weights, tmp_path):
+    run(tiny_weights, "-o", tmp_path / "tiny.onnx")
+    model = onnx.load(tmp_path / "tiny.onnx")
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    assert about["name"] == "tiny" and about["scale"] == "4"
+    assert about["weights_sha256"] == load_weights(tiny_weights).sha256
+    dimensions = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert dimensions == ["batch", 3, "height", "width"]
+    assert len(model.graph.input) == len(model.graph.output) == 1
+
+
+def test_openvino_equals_the_network(run, tiny_weights, tmp_path, lr):
+    path = tmp_path / "tiny.xml"
+    output = run(tiny_weights, "-o", path).stdout
+    assert "tiny.bin" in output and "differs from Fourfold's engine by at most" in output
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert np.abs(compiled([lr])["sr"] - reference(tiny_weights, lr)).max() < 1e-4
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.bin", "tiny.xml"]
+
+
+def test_safetensors_have_the_plain_keys_of_the_torch_module(run, tiny_weights, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    run(tiny_weights, "-o", path)
+    tensors = load_file(path)
+    network = SRResNet(blocks=2, width=8)
+    missing = network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=False)
+    assert not missing.unexpected_keys
+    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
+    assert all(tensor.dtype == np.float32 for tensor in tensors.values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "parameters"),
+    [
+        ("srresnet", {"blocks": 1, "width": 8, "prelu": "channel", "scale": 2}),
+        ("srcnn", {"width": 8, "inner": 8}),
+        ("espcn", {"width": 8, "inner": 8}),
+        ("drcn", {"width": 8, "recursions": 2}),
+    ],
+)
+@pytest.mark.parametrize("ending", [".onnx", ".xml", ".safetensors"])
+def test_every_architecture(run, tmp_path, architecture, parameters, ending):
+    weights = write_weights(
+        tmp_path / "w.safetensors", WeightsConfig(architecture, parameters), make_tensors(architecture, parameters)
+    )
+    report = json.loads(run(weights, "-o", tmp_path / f"out{ending}", "--json").stdout)
+    assert report["max_difference"] < 1e-4
+
+
+def test_between_two_networks(run, tiny_weights, tmp_path):
+    parameters = {"blocks": 2, "width": 8}
+    other = write_weights(
+        tmp_path / "b.safetensors",
+        WeightsConfig("srresnet", parameters, name="b"),
+        make_tensors("srresnet", parameters, 3),
+    )
+    run(tiny_weights, "-o", tmp_path / "mixed.safetensors", "--fidelity", 0.5, "--faithful", other)
+    mixed = load_weights(tmp_path / "mixed.safetensors")
+    assert mixed.config.name == "tiny to b, fidelity 0.5"
+    ends = load_weights(tiny_weights).tensors, load_weights(other).tensors
+    assert np.allclose(mixed.tensors["head.weight"], (ends[0]["head.weight"] + ends[1]["head.weight"]) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "output", "message"),
+    [
+        ("TINY", "x.pth", "cannot export to .pth; the name must end in .onnx"),
+        ("TINY", "x", "a name without an ending"),
+        ("TINY", "missing/x.onnx", "there is no folder"),
+        ("TINY", "there.onnx", "exists; give --overwrite"),
+        ("TINY", "there.xml", "there.bin exists"),
+        ("nobody", "x.onnx", "no model 'nobody'"),
+    ],
+)
+def test_what_cannot_be_exported(run, tiny_weights, tmp_path, model, output, message):
+    for name in ("there.onnx", "there.bin"):
+        (tmp_path / name).write_bytes(b"precious")
+    with pytest.raises(FourfoldError, match=message):
+        run(tiny_weights if model == "TINY" else model, "-o", tmp_path / output)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["there.bin", "there.onnx"]
+    assert (tmp_path / "there.onnx").read_bytes() == b"precious"
+
+
+def test_a_file_that_differs_is_not_kept(run, tiny_weights, tmp_path, monkeypatch):
+    format, write, read = export_module.FORMATS[".onnx"]
+
+    def off_by_a_little(path, weights, lr):
+        found, reader = read(path, weights, lr)
+        return found + np.float32(0.01), reader
+
+    monkeypatch.setitem(export_module.FORMATS, ".onnx", (format, write, off_by_a_little))
+    with pytest.raises(EngineError, match=r"differs by 0\.01"):
+        run(tiny_weights, "-o", tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []

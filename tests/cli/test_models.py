@@ -1,0 +1,61 @@
+"""``fourfold models``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fourfold.weights import catalogue, read_config
+from tests.cli.running import Cli
+
+
+def test_a_weights_file(cli: Cli, tiny_weights: Path) -> None:
+    done = cli("models", tiny_weights)
+    assert done.code == 0
+    assert "11,576 parameters" in done.out and "blocks 2" in done.out
+    row = json.loads(cli("models", tiny_weights, "--json").out)
+    assert row["name"] == "tiny" and row["parameter_count"] == 11_576 and len(row["sha256"]) == 64
+
+
+def test_the_shipped_models(cli: Cli, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "srgan-vgg54.safetensors").write_bytes(tiny_weights.read_bytes())
+    (tmp_path / "srgan-vgg54.md").write_text("# card")
+    monkeypatch.setattr(catalogue, "SHIPPED", tmp_path)
+    done = cli("models")
+    assert done.code == 0 and "srgan-vgg54, srgan  (default)" in done.out
+    (row,) = json.loads(cli("models", "--json").out)
+    assert row["default"] is True and row["architecture"] == "srresnet"
+    done = cli("models", "srgan")
+    assert str(tmp_path / "srgan-vgg54.md") in done.out
+    done = cli("models", "srgann")
+    assert done.code == 2 and "did you mean 'srgan'" in done.err
+
+
+def test_nothing_shipped(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "SHIPPED", tmp_path)
+    done = cli("models")
+    assert done.code == 0 and "no weights are shipped" in done.err
+    assert json.loads(cli("models", "--json").out) == []
+
+
+def test_a_damaged_file(cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(tiny_weights.read_bytes()[:-10])
+    done = cli("models", path)
+    assert done.code == 1 and "damaged" in done.err
+
+
+def test_scores_are_shown() -> None:
+    from dataclasses import replace
+
+    from fourfold.cli.models import _scores
+
+    config = replace(read_config_of_nothing(), scores={"Set5": {"psnr_y": 31.987, "ssim_y": 0.89}, "note": "x"})
+    assert _scores(config) == "Set5 31.99 dB, Set5 ssim_y 0.89"
+
+
+def read_config_of_nothing() -> object:
+    from fourfold.weights import WeightsConfig
+
+    assert callable(read_config)
+    return WeightsConfig("srresnet")

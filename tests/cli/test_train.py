@@ -1,0 +1,99 @@
+"""``fourfold train``: options, plans, errors and what it says."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fourfold.cli.train import app
+from fourfold.errors import DataError, FourfoldError, RecipeError, TrainingError, UsageError
+from fourfold.imaging import Picture
+from tests.conftest import make_photo
+
+TINY = [
+    "--init", "none", "--device", "cpu",
+    "--set", "network.parameters.blocks=1", "--set", "network.parameters.width=4", "--set", "discriminator.width=8",
+    "--set", "data.crop_px=32", "--set", "data.batch=2", "--set", "run.precision=fp32", "--set", "run.updates=2",
+    "--set", "run.gradients_every=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for k in range(3):
+        Picture(make_photo(40, 48, seed=k)).save(folder / f"{k}.png")
+    (folder / "small").mkdir()
+    Picture(make_photo(8, 8)).save(folder / "small" / "small.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("valid")
+    Picture(make_photo(40, 48, seed=9)).save(folder / "v.png")
+    return folder
+
+
+def test_a_run_and_its_continuation(tmp_path: Path, data: Path, valid: Path) -> None:
+    runner, folder = CliRunner(), tmp_path / "run"
+    arguments = ["srgan-mse", "--data", str(data), "--valid", str(valid)]
+    arguments += ["--set", "run.validate_every=2", "--run", str(folder), *TINY]
+    first = runner.invoke(app, arguments)
+    assert first.exit_code == 0, first.output
+    assert first.stdout == ""
+    for words in ("3 pictures; left out: 1 too small", "of the generator's gradient", "PSNR", "D ", "updates/s"):
+        assert words in first.stderr
+    again = runner.invoke(app, [*arguments, "--resume", "--set", "run.updates=3"])
+    assert again.exit_code == 0, again.output
+    assert "going on after update 2" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["srresnet-mse", "srgan-vgg54"])
+def test_a_dry_run_is_a_plan_and_writes_nothing(
+    name: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    layer = ["--set", "loss.vgg_layer=12"]
+    done = CliRunner().invoke(app, [name, "--data", str(data), "--profile", "quick", "--dry-run", *TINY, *layer])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    assert plan["recipe"]["run"]["updates"] == 2
+    assert plan["recipe"]["profile"] == "quick"
+    assert plan["estimate"]["pictures"] == 3
+    assert plan["estimate"]["left_out"] == 1
+    assert plan["estimate"]["data_kept"] == "resident"
+    assert plan["estimate"]["run_s"] == pytest.approx(2 * plan["estimate"]["update_s"])
+    assert plan["estimate"]["update_bytes"] > 0
+    assert "2 updates in about" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["srgan-vgg45"], RecipeError, "did you mean 'srgan-vgg54'"),
+        (["srresnet-mse", "--resume"], UsageError, "--run"),
+        (["srresnet-mse", "--set", "run.update=3"], RecipeError, "did you mean 'updates'"),
+        (["srresnet-mse", "--device", "tpu"], UsageError, "tpu"),
+        (["srresnet-mse", "--run", "."], TrainingError, "not empty"),
+        (["srresnet-mse", "--run", "new", "--valid", "small", *TINY], DataError, "too small"),
+        (["srresnet-mse", "--profile", "fast"], RecipeError, "paper, quick, cpu"),
+    ],
+)
+def test_wrong_calls(
+    arguments: list[str], kind: type[FourfoldError], words: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    result = CliRunner().invoke(app, [*arguments, "--data", str(data)])
+    assert isinstance(result.exception, kind)
+    assert words in str(result.exception)
+
+
+def test_several_processes_need_a_run_folder(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(app, ["srresnet-mse", "--data", str(data)])
+    assert isinstance(result.exception, UsageError)
+    assert "--run" in str(result.exception)
