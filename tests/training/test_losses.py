@@ -10,13 +10,16 @@ from fourfold.networks import VGG19Features
 from fourfold.training.gradients import gradient_shares
 from fourfold.training.losses import (
     adversarial_loss,
+    consistency_loss,
     content_terms,
     discriminator_loss,
     pixel_loss,
     total_variation,
     vgg_loss,
 )
-from fourfold.training.recipe import LossSettings
+from fourfold.imaging import resize_array
+from fourfold.training.degradation import Degradation
+from fourfold.training.recipe import DataSettings, LossSettings
 
 
 def test_pixel_loss_counts_on_minus_one_to_one() -> None:
@@ -55,10 +58,26 @@ def test_vgg_loss_is_the_scaled_mean_square() -> None:
     assert sr.grad.abs().sum() > 0
 
 
+def test_consistency_compares_what_lr_shows_and_nothing_else() -> None:
+    shrink = Degradation(DataSettings(crop_px=32), 4, torch.device("cpu")).shrink
+    torch.manual_seed(0)
+    sr, hr = torch.rand(2, 3, 32, 32, requires_grad=True), torch.rand(2, 3, 32, 32)
+    loss = consistency_loss(sr, hr, shrink)
+    difference = 2 * (resize_array(sr.detach(), (8, 8)) - resize_array(hr, (8, 8)))
+    assert loss.item() == pytest.approx(float(difference.square().mean()), rel=1e-4)
+    loss.backward()
+    assert sr.grad is not None
+    assert sr.grad.abs().sum() > 0
+    # a shift of brightness counts in full, a pattern that shrinking removes next to nothing
+    assert consistency_loss(hr + 0.1, hr, shrink).item() == pytest.approx(0.04, rel=1e-4)
+    assert consistency_loss(hr + 0.1 * (-1.0) ** torch.arange(32), hr, shrink).item() < 1e-3
+
+
 def test_a_weight_of_zero_leaves_a_term_out() -> None:
     assert [t.name for t in content_terms(LossSettings(), None, None)] == ["pixel"]
-    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", total_variation=2e-8)
-    assert [t.name for t in content_terms(some, VGG19Features("12"), 1.0)] == ["vgg", "total_variation"]
+    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, total_variation=2e-8)
+    terms = content_terms(some, VGG19Features("12"), 1.0, lambda x: x)
+    assert [t.name for t in terms] == ["vgg", "consistency", "total_variation"]
 
 
 def _network() -> tuple[nn.Module, torch.Tensor]:

@@ -20,9 +20,16 @@ class Degradation:
 
     def __call__(self, hr: Tensor) -> Tensor:
         """Returns LR in 0..1 on the 8-bit grid, (N, 3, crop / scale, crop / scale), from HR in 0..1."""
-        with torch.autocast(hr.device.type, enabled=False):
-            lr = self._matrix @ hr @ self._matrix.t()
-        return quantise(lr).contiguous(memory_format=torch.channels_last)
+        return quantise(self.shrink(hr)).contiguous(memory_format=torch.channels_last)
+
+    def shrink(self, pictures: Tensor) -> Tensor:
+        """Returns pictures shrunk, neither clamped nor rounded: linear, with a gradient to them.
+
+        Args:
+            pictures: (N, 3, crop, crop), any range.
+        """
+        with torch.autocast(pictures.device.type, enabled=False):
+            return self._matrix @ pictures.float() @ self._matrix.t()
 
 
 def to_unit(crops: Tensor) -> Tensor:

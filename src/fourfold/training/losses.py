@@ -22,7 +22,7 @@ class Term:
     """A term of the generator's loss.
 
     Attributes:
-        name: in logs and messages: "pixel", "vgg", "total_variation", "adversarial".
+        name: in logs and messages: "pixel", "vgg", "consistency", "total_variation", "adversarial".
         weight: its factor in the sum.
         loss: the loss without its weight.
     """
@@ -32,13 +32,19 @@ class Term:
     loss: LossFunction
 
 
-def content_terms(settings: LossSettings, features: VGG19Features | None, content_scale: float | None) -> list[Term]:
+def content_terms(
+    settings: LossSettings,
+    features: VGG19Features | None,
+    content_scale: float | None,
+    shrink: Callable[[Tensor], Tensor] | None = None,
+) -> list[Term]:
     """Returns the configured terms that need no discriminator, in a fixed order.
 
     Args:
         settings: weights; a weight of 0 leaves a term out.
         features: VGG19, where its term is configured.
         content_scale: the factor on VGG's mean squared feature distance.
+        shrink: HR crops to LR crops, linear; where the consistency term is configured.
     """
     terms = []
     if settings.pixel:
@@ -46,6 +52,9 @@ def content_terms(settings: LossSettings, features: VGG19Features | None, conten
     if settings.vgg:
         assert features is not None and content_scale is not None
         terms.append(Term("vgg", settings.vgg, lambda sr, hr: vgg_loss(sr, hr, features, content_scale)))
+    if settings.consistency:
+        assert shrink is not None
+        terms.append(Term("consistency", settings.consistency, lambda sr, hr: consistency_loss(sr, hr, shrink)))
     if settings.total_variation:
         terms.append(Term("total_variation", settings.total_variation, lambda sr, _: total_variation(sr)))
     return terms
@@ -86,6 +95,21 @@ def vgg_loss(sr: Tensor, hr: Tensor, features: VGG19Features, scale: float) -> T
     with torch.no_grad():
         wanted = features(hr).float()
     return (features(sr).float() - wanted).square().mean() * scale
+
+
+def consistency_loss(sr: Tensor, hr: Tensor, shrink: Callable[[Tensor], Tensor]) -> Tensor:
+    """Returns the MSE on -1..1 between SR shrunk to LR's size and LR, before LR is rounded to 8 bits.
+
+    Not in the paper, whose content losses hardly see brightness and colour: this one sees nothing else but what LR
+    shows, and leaves the texture, which LR does not show, to the others. Shrinking is linear, so the difference is
+    shrunk once instead of both pictures.
+
+    Args:
+        sr: pictures in 0..1.
+        hr: pictures in 0..1.
+        shrink: HR crops to LR crops, linear, with a gradient.
+    """
+    return shrink((sr.float() - hr) * 2.0).square().mean()
 
 
 def total_variation(sr: Tensor) -> Tensor:

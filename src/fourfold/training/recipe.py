@@ -86,6 +86,7 @@ class LossSettings(_Settings):
         recursions: DRCN alone: the share of the loss that its recursions have, each supervised; the rest is the
             final picture's.
         adversarial: weight of -log D(G(lr)).
+        consistency: weight of the MSE on -1..1 between SR shrunk to LR's size and LR; not the paper's.
         total_variation: weight of the total variation of SR.
     """
 
@@ -99,6 +100,7 @@ class LossSettings(_Settings):
     vgg_scale: float | None = Field(None, gt=0)
     recursions: float = Field(0.0, ge=0, lt=1)
     adversarial: float = Field(0.0, ge=0)
+    consistency: float = Field(0.0, ge=0)
     total_variation: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")

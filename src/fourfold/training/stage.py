@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from fourfold.networks import Discriminator, VGG19Features, build
+from fourfold.training.degradation import Degradation
 from fourfold.training.discriminator_watch import DiscriminatorWatch
 from fourfold.training.gradients import gradient_shares
 from fourfold.training.losses import Term, adversarial_loss, content_terms, discriminator_loss
@@ -63,7 +64,8 @@ def make_stage(
         content_scale: the factor on its loss.
     """
     generator = generator or build(recipe.network.architecture, recipe.network.parameters)
-    terms = content_terms(recipe.loss, features, content_scale)
+    shrink = Degradation(recipe.data, recipe.scale, fabric.device).shrink
+    terms = content_terms(recipe.loss, features, content_scale, shrink)
     if recipe.loss.adversarial:
         discriminator = Discriminator(recipe.data.crop_px, recipe.discriminator.width)
         return AdversarialStage(recipe, fabric, generator, terms, discriminator)
