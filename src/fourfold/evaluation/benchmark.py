@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import CancelledError, DataError, EngineError, EvaluationError, FourfoldError
+from fourfold.evaluation.consistency import colour_drift, lr_psnr
 from fourfold.evaluation.methods import Method
 from fourfold.evaluation.metrics import psnr, ssim_daala, ssim_wang
 from fourfold.evaluation.niqe import PristineModel, niqe
@@ -27,7 +28,7 @@ Keeper = Callable[[BenchmarkSet, Entry, str, Pixels], None]
 
 BORDER_PX = 4
 #: The measures of every result, in the order of the tables.
-MEASURES = ("psnr_y", "ssim_wang", "ssim_daala", "niqe")
+MEASURES = ("psnr_y", "ssim_wang", "ssim_daala", "niqe", "lr_psnr", "colour_drift")
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _measure(
         sr = method.restore(pair, entry, of)
         seconds = time.perf_counter() - started if method.timed else None
         sr = _same_size(sr, pair, entry)
-        values = measure(sr, pair.hr, pristine=pristine, extra=extra)
+        values = measure(sr, pair.hr, pair.lr, pristine=pristine, extra=extra)
     except CancelledError:
         raise
     except FourfoldError as error:
@@ -207,7 +208,12 @@ def _same_size(sr: Pixels, pair: Pair, entry: Entry) -> Pixels:
 
 
 def measure(
-    sr: Pixels, hr: Pixels, *, pristine: PristineModel | None = None, extra: dict[str, Measure] | None = None
+    sr: Pixels,
+    hr: Pixels,
+    lr: Pixels,
+    *,
+    pristine: PristineModel | None = None,
+    extra: dict[str, Measure] | None = None,
 ) -> dict[str, float | None]:
     """Returns all measures of one picture, by the paper's conventions (Y, 4 px border).
 
@@ -219,6 +225,8 @@ def measure(
         "ssim_wang": ssim_wang(sr, hr, border_px=BORDER_PX),
         "ssim_daala": ssim_daala(sr, hr, border_px=BORDER_PX),
         "niqe": _niqe_or_none(sr, pristine),
+        "lr_psnr": lr_psnr(sr, lr),
+        "colour_drift": colour_drift(sr, lr),
     }
     return values | {name: function(sr, hr) for name, function in (extra or {}).items()}
 

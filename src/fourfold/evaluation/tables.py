@@ -16,6 +16,8 @@ MEASURES: dict[str, tuple[str, int, bool]] = {
     "ssim_daala": ("SSIM daala", 4, True),
     "ssim_wang": ("SSIM Wang", 4, True),
     "niqe": ("NIQE", 2, False),
+    "lr_psnr": ("LR PSNR", 2, True),
+    "colour_drift": ("drift", 2, False),
     "vgg54": ("VGG54", 3, False),
     "lpips": ("LPIPS", 3, False),
 }
