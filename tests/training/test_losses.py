@@ -6,7 +6,9 @@ from torch import nn
 from torch.nn import functional
 
 from fourfold.errors import TrainingError
+from fourfold.imaging import resize_array
 from fourfold.networks import VGG19Features
+from fourfold.training.degradation import Degradation
 from fourfold.training.gradients import gradient_shares
 from fourfold.training.losses import (
     adversarial_loss,
@@ -17,8 +19,6 @@ from fourfold.training.losses import (
     total_variation,
     vgg_loss,
 )
-from fourfold.imaging import resize_array
-from fourfold.training.degradation import Degradation
 from fourfold.training.recipe import DataSettings, LossSettings
 
 
