@@ -11,6 +11,7 @@ from PIL import Image
 
 from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import encode_picture, find_pictures, open_picture, read_picture, read_rgb, write_picture
+from fourfold.imaging.apng import frames_of
 from fourfold.imaging.picture import Metadata, Picture
 from tests.conftest import make_photo
 from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header
@@ -137,6 +138,20 @@ def test_only_the_first_frame_is_read_and_said() -> None:
     assert found.metadata.notes == ["only the first of 3 frames"]
     opened = open_picture(file, all_frames=True)
     assert (opened.frames, opened.height, opened.delays_ms, opened.loop) == (3, 16, [70, 70, 70], 0)
+
+
+def test_an_animated_png_is_a_still_picture_and_said(tmp_path: Path) -> None:
+    frames = animation()
+    file = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=70)
+    note = "only the first of 3 frames; animated PNG is read as a still picture"
+    (path := tmp_path / "moving.png").write_bytes(file)
+    for source in (file, path):
+        found = read_picture(source)
+        assert found.pixels.shape == (16, 24, 3)
+        assert found.metadata.notes == [note]
+    assert read_picture(encoded(frames[0], "PNG")).metadata.notes == []
+    for end in range(8, 60):  # cut short anywhere: never an error of its own
+        assert frames_of(file[:end]) in (1, 3)
 
 
 def test_pages_of_different_size_leave_the_first() -> None:

@@ -15,6 +15,7 @@ from fourfold.training.losses import (
     consistency_loss,
     content_terms,
     discriminator_loss,
+    lattice_loss,
     pixel_loss,
     total_variation,
     vgg_loss,
@@ -73,11 +74,36 @@ def test_consistency_compares_what_lr_shows_and_nothing_else() -> None:
     assert consistency_loss(hr + 0.1 * (-1.0) ** torch.arange(32), hr, shrink).item() < 1e-3
 
 
+def test_lattice_sees_grids_and_hardly_anything_else() -> None:
+    torch.manual_seed(0)
+    hr = torch.rand(2, 3, 48, 48)
+    grid = torch.zeros(1, 1, 48, 48)
+    grid[..., ::4, 1::4] = 0.1  # one place in every cell
+    noise = (0.1 / 4) * torch.randn(2, 3, 48, 48)  # of the same energy
+    seen = lattice_loss(hr + grid, hr, 4)
+    assert seen.item() == pytest.approx(0.2**2 / 16, rel=1e-3)
+    assert lattice_loss(hr + noise, hr, 4) < 0.05 * seen
+    assert lattice_loss(hr + grid.roll((2, 1), (2, 3)), hr, 4).item() == pytest.approx(seen.item())
+
+
+def test_a_shifted_vgg_loss_sees_both_pictures_from_the_same_place() -> None:
+    torch.manual_seed(0)
+    features = VGG19Features("22", "torchvision")
+    hr = torch.rand(1, 3, 32, 32)
+    assert vgg_loss(hr.clone(), hr, features, 1.0, 16).item() == 0
+    sr = torch.rand(1, 3, 32, 32, requires_grad=True)
+    seen = {round(vgg_loss(sr, hr, features, 1.0, 4).item(), 9) for _ in range(12)}
+    assert len(seen) > 1
+    vgg_loss(sr, hr, features, 1.0, 16).backward()
+    assert sr.grad is not None
+    assert int((sr.grad.abs().sum(dim=1) > 0).any(dim=1).sum()) <= 16  # columns that VGG19 looked at
+
+
 def test_a_weight_of_zero_leaves_a_term_out() -> None:
     assert [t.name for t in content_terms(LossSettings(), None, None)] == ["pixel"]
-    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, total_variation=2e-8)
+    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, lattice=30, total_variation=2e-8)
     terms = content_terms(some, VGG19Features("12"), 1.0, lambda x: x)
-    assert [t.name for t in terms] == ["vgg", "consistency", "total_variation"]
+    assert [t.name for t in terms] == ["vgg", "consistency", "lattice", "total_variation"]
 
 
 def _network() -> tuple[nn.Module, torch.Tensor]:

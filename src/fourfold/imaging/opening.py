@@ -19,6 +19,7 @@ import pyvips
 
 from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import exif as exif_blocks
+from fourfold.imaging.apng import frames_of
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, recognise
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.tiff_tags import read_tags
@@ -96,7 +97,7 @@ def open_picture(
         format, load = _loader(source)
         with _remarks() as remarks:
             header = load(access="sequential")
-            frames, notes = _choose_frames(header, format, load, all_frames)
+            frames, notes = _choose_frames(source, header, format, load, all_frames)
             _check_size(header, frames, max_pixels)
             blocks = _tiff_tags(source) if format.name == "tiff" else (None, None)
             opened = _assemble(header, format, load, frames, notes, sequential, blocks)
@@ -157,12 +158,15 @@ def _load_file(path: str | Path, format: Format, options: dict[str, Any]) -> Any
     return getattr(pyvips.Image, f"{format.loader}load_source")(stream, fail_on="error", **options)
 
 
-def _choose_frames(header: Any, format: Format, load: Any, all_frames: bool) -> tuple[int, list[str]]:
-    count = int(_get(header, "n-pages", 1))
+def _choose_frames(
+    source: str | Path | bytes, header: Any, format: Format, load: Any, all_frames: bool
+) -> tuple[int, list[str]]:
+    count = frames_of(source) if format.name == "png" else int(_get(header, "n-pages", 1))
     if count <= 1:
         return 1, []
     if not format.frames:
-        return 1, [f"only the first of {count} pictures in the file"]
+        things = "frames; animated PNG is read as a still picture" if format.name == "png" else "pictures in the file"
+        return 1, [f"only the first of {count} {things}"]
     if not all_frames:
         return 1, [f"only the first of {count} {'pages' if format.name == 'tiff' else 'frames'}"]
     if format.name == "tiff":

@@ -22,7 +22,8 @@ class Term:
     """A term of the generator's loss.
 
     Attributes:
-        name: in logs and messages: "pixel", "vgg", "consistency", "total_variation", "adversarial".
+        name: in logs and messages: "pixel", "vgg", "consistency", "lattice",
+            "total_variation", "adversarial".
         weight: its factor in the sum.
         loss: the loss without its weight.
     """
@@ -37,6 +38,7 @@ def content_terms(
     features: VGG19Features | None,
     content_scale: float | None,
     shrink: Callable[[Tensor], Tensor] | None = None,
+    scale: int = 4,
 ) -> list[Term]:
     """Returns the configured terms that need no discriminator, in a fixed order.
 
@@ -45,16 +47,20 @@ def content_terms(
         features: VGG19, where its term is configured.
         content_scale: the factor on VGG's mean squared feature distance.
         shrink: HR crops to LR crops, linear; where the consistency term is configured.
+        scale: of the network.
     """
     terms = []
     if settings.pixel:
         terms.append(Term("pixel", settings.pixel, lambda sr, hr: pixel_loss(sr, hr, settings)))
     if settings.vgg:
         assert features is not None and content_scale is not None
-        terms.append(Term("vgg", settings.vgg, lambda sr, hr: vgg_loss(sr, hr, features, content_scale)))
+        shift_px = settings.vgg_shift_px
+        terms.append(Term("vgg", settings.vgg, lambda sr, hr: vgg_loss(sr, hr, features, content_scale, shift_px)))
     if settings.consistency:
         assert shrink is not None
         terms.append(Term("consistency", settings.consistency, lambda sr, hr: consistency_loss(sr, hr, shrink)))
+    if settings.lattice:
+        terms.append(Term("lattice", settings.lattice, lambda sr, hr: lattice_loss(sr, hr, scale)))
     if settings.total_variation:
         terms.append(Term("total_variation", settings.total_variation, lambda sr, _: total_variation(sr)))
     return terms
@@ -80,8 +86,13 @@ def pixel_loss(sr: Tensor, hr: Tensor, settings: LossSettings) -> Tensor:
     return (difference.square() + 1e-6).sqrt().mean()
 
 
-def vgg_loss(sr: Tensor, hr: Tensor, features: VGG19Features, scale: float) -> Tensor:
+def vgg_loss(sr: Tensor, hr: Tensor, features: VGG19Features, scale: float, shift_px: int = 0) -> Tensor:
     """Returns the scaled mean squared distance of VGG19's feature maps (Ledig et al. 2017, eq. 5).
+
+    VGG19's max-pools divide a picture into cells, and their gradient prefers some places in a cell to others. The
+    generator's pixel shuffle has cells of its own. On crops that always begin with a whole cell of both, the
+    preference falls on the same pixels each time and is learned, as a grid. ``shift_px`` lets VGG19's cells fall
+    anywhere: each update, it looks at both pictures from another row and column on.
 
     HR goes through the network by itself, without a graph: in one pass with SR, the backward would be computed for
     the HR half, too, only to be thrown away.
@@ -91,10 +102,22 @@ def vgg_loss(sr: Tensor, hr: Tensor, features: VGG19Features, scale: float) -> T
         hr: pictures in 0..1.
         features: VGG19 up to phi_i,j.
         scale: the calibrated factor; the paper's is 1/12.75 squared, for the weights it had.
+        shift_px: VGG19 begins up to this many rows and columns inside the pictures; 0 leaves them whole.
     """
+    if shift_px:
+        sr, hr = _shifted(sr, hr, shift_px)
     with torch.no_grad():
         wanted = features(hr).float()
     return (features(sr).float() - wanted).square().mean() * scale
+
+
+def _shifted(sr: Tensor, hr: Tensor, shift_px: int) -> tuple[Tensor, Tensor]:
+    """Returns both pictures from a random row and column on, all of a size: by indices, which a CUDA graph can hold."""
+    height, width = sr.shape[2] - shift_px, sr.shape[3] - shift_px
+    offsets = torch.randint(shift_px + 1, (2, 1), device=sr.device)
+    rows = torch.arange(height, device=sr.device) + offsets[0]
+    columns = torch.arange(width, device=sr.device) + offsets[1]
+    return tuple(x.index_select(2, rows).index_select(3, columns) for x in (sr, hr))  # type: ignore[return-value]
 
 
 def consistency_loss(sr: Tensor, hr: Tensor, shrink: Callable[[Tensor], Tensor]) -> Tensor:
@@ -110,6 +133,24 @@ def consistency_loss(sr: Tensor, hr: Tensor, shrink: Callable[[Tensor], Tensor])
         shrink: HR crops to LR crops, linear, with a gradient.
     """
     return shrink((sr.float() - hr) * 2.0).square().mean()
+
+
+def lattice_loss(sr: Tensor, hr: Tensor, scale: int, window: int = 6) -> Tensor:
+    """Returns the MSE on -1..1 of SR's and HR's local means at each place in the cell of an LR pixel.
+
+    Not in the paper. An LR pixel is a cell of ``scale`` x ``scale`` pixels, made by a pixel shuffle from as many
+    channels; a difference between those channels that does not come from the picture is a grid. VGG19 takes a grid
+    for texture and rewards it, and the pixels' own errors hardly show it. Averaged over a window at each place in the
+    cell separately, real texture, which knows nothing of cells, cancels out, and the grid remains.
+
+    Args:
+        sr: pictures in 0..1.
+        hr: pictures in 0..1.
+        scale: side of a cell.
+        window: cells on a side that are averaged.
+    """
+    places = functional.pixel_unshuffle((sr.float() - hr) * 2.0, scale)
+    return functional.avg_pool2d(places, window, max(window // 2, 1)).square().mean()
 
 
 def total_variation(sr: Tensor) -> Tensor:

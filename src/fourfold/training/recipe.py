@@ -83,10 +83,12 @@ class LossSettings(_Settings):
         vgg_normalisation: which weights they are: "torchvision" (downloaded) or "oxford" (the authors' own).
         vgg_ratio: what the calibration aims at: the VGG loss of bicubic crops, in multiples of their pixel MSE.
         vgg_scale: a factor given by hand instead of the calibrated one; the paper's is 0.006151 (1/12.75 squared).
+        vgg_shift_px: VGG19 looks at the crops from a random row and column up to this one on; 0 is the paper's.
         recursions: DRCN alone: the share of the loss that its recursions have, each supervised; the rest is the
             final picture's.
         adversarial: weight of -log D(G(lr)).
         consistency: weight of the MSE on -1..1 between SR shrunk to LR's size and LR; not the paper's.
+        lattice: weight of the MSE of local means at each place in an LR pixel's cell, against grids; not the paper's.
         total_variation: weight of the total variation of SR.
     """
 
@@ -98,9 +100,11 @@ class LossSettings(_Settings):
     vgg_normalisation: Literal["torchvision", "oxford"] = "torchvision"
     vgg_ratio: float = Field(6.9, gt=0)
     vgg_scale: float | None = Field(None, gt=0)
+    vgg_shift_px: int = Field(0, ge=0, le=16)
     recursions: float = Field(0.0, ge=0, lt=1)
     adversarial: float = Field(0.0, ge=0)
     consistency: float = Field(0.0, ge=0)
+    lattice: float = Field(0.0, ge=0)
     total_variation: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")

@@ -65,7 +65,7 @@ def make_stage(
     """
     generator = generator or build(recipe.network.architecture, recipe.network.parameters)
     shrink = Degradation(recipe.data, recipe.scale, fabric.device).shrink
-    terms = content_terms(recipe.loss, features, content_scale, shrink)
+    terms = content_terms(recipe.loss, features, content_scale, shrink, recipe.scale)
     if recipe.loss.adversarial:
         discriminator = Discriminator(recipe.data.crop_px, recipe.discriminator.width)
         return AdversarialStage(recipe, fabric, generator, terms, discriminator)
