@@ -13,6 +13,7 @@ from fourfold.cli import app
 from fourfold.errors import FourfoldError
 from fourfold.evaluation import psnr, samples
 from fourfold.imaging import Picture, imresize, read_rgb, write_picture
+from fourfold.weights import default_name
 from tests.conftest import make_photo
 
 
@@ -55,6 +56,18 @@ def test_the_numbers_are_those_of_the_pictures(run, own):
     assert report["methods"]["original"]["psnr_y_db"] is None
     assert (report["size"], report["lr_size"]) == ([208, 148], [52, 37])
     assert report["sheet"] == "sheet.png" and report["engine"] == "openvino"
+
+
+def test_several_networks_stand_side_by_side(run, own, tmp_path, tiny_weights):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(tiny_weights.read_bytes())
+    report = json.loads(run("-n", other, "--picture", own, "-o", "sheet.png", "--json").stdout)
+    assert list(report["methods"]) == ["nearest", "bicubic", "tiny", "tiny #2", "original"]
+    result = CliRunner().invoke(app, ["demo", "--picture", str(own), "-o", "both.png", "--json"])
+    report = json.loads(result.stdout)
+    assert report["models"][0] == "srresnet-mse"
+    assert report["models"][-1] == default_name()
+    assert list(report["methods"]) == ["nearest", "bicubic", *report["models"], "original"]
 
 
 def test_the_panels_show_the_restored_pictures(run, own, tmp_path):

@@ -26,7 +26,12 @@ def demo(
         DEFAULT_OUTPUT
     ),
     model: Annotated[
-        str | None, typer.Option("-n", "--model", help="A shipped name (see `fourfold models`) or a weights file.")
+        list[str] | None,
+        typer.Option(
+            "-n",
+            "--model",
+            help="A shipped name (`fourfold models`) or a weights file; may be given several times.",
+        ),
     ] = None,
     sample: Annotated[
         str | None, typer.Option(help="Which photograph: chelsea, astronaut, coffee, rocket or hopper.")
@@ -40,7 +45,7 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sheet if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Path, scores and seconds as JSON.")] = False,
 ) -> None:
-    """Shrink a real photograph four times, restore it by nearest, bicubic and the network, and compare.
+    """Shrink a real photograph four times, restore it by nearest, bicubic and the networks, and compare.
 
     The photograph comes from an installed package, such as scikit-image. The sheet shows all of them with a magnified
     detail, and PSNR (dB) and SSIM in brackets, as in figure 2 of the paper.
@@ -54,10 +59,10 @@ def demo(
     overwrite = overwrite or output == DEFAULT_OUTPUT  # the demo's own file may be replaced
     refuse_existing(output, overwrite)
     hr, credit, chosen = _photograph(sample, picture)
-    upscaler = load(model, engine=engine, precision=precision)
-    comparison = compare(hr, upscaler)
+    upscalers = [load(name, engine=engine, precision=precision) for name in model or _both_ends()]
+    comparison = compare(hr, upscalers)
     square = _detail(detail, comparison, chosen)
-    scale, (height, width) = upscaler.scale, comparison.hr.shape[:2]
+    scale, (height, width) = upscalers[0].scale, comparison.hr.shape[:2]
     sheet = draw_sheet(
         comparison,
         square,
@@ -71,8 +76,16 @@ def demo(
     if output == DEFAULT_OUTPUT:
         _make_folder(output.parent)
     write_picture(Picture(sheet), output, overwrite=overwrite)
-    report = _report(output, credit, comparison, square, upscaler, time.perf_counter() - start)
+    report = _report(output, credit, comparison, square, upscalers, time.perf_counter() - start)
     typer.echo(json.dumps(report, indent=2) if as_json else _text(report))
+
+
+def _both_ends() -> list[str]:
+    """Returns the faithful network and the default one, which may be the same."""
+    from fourfold.upscaling.upscaler import FAITHFUL
+    from fourfold.weights import default_name
+
+    return list(dict.fromkeys([FAITHFUL, default_name()]))
 
 
 def _make_folder(folder: Path) -> None:
@@ -123,7 +136,12 @@ def _detail(text: str | None, comparison: "Comparison", sample: "Sample | None")
 
 
 def _report(
-    output: Path, credit: str, comparison: "Comparison", detail: "Square", upscaler: "Upscaler", elapsed_s: float
+    output: Path,
+    credit: str,
+    comparison: "Comparison",
+    detail: "Square",
+    upscalers: "list[Upscaler]",
+    elapsed_s: float,
 ) -> dict[str, Any]:
     height, width = comparison.hr.shape[:2]
     return {
@@ -132,9 +150,9 @@ def _report(
         "size": [width, height],
         "lr_size": [comparison.lr.shape[1], comparison.lr.shape[0]],
         "detail": list(detail),
-        "model": upscaler.name,
-        "engine": upscaler.engine,
-        "precision": upscaler.precision,
+        "models": [upscaler.name for upscaler in upscalers],
+        "engine": upscalers[0].engine,
+        "precision": upscalers[0].precision,
         "methods": {
             restored.method: {
                 "psnr_y_db": None if math.isinf(restored.psnr_db) else round(restored.psnr_db, 4),

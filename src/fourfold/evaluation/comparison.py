@@ -1,6 +1,7 @@
 """One picture, shrunk four times and restored in several ways, each scored against the original."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,26 +49,33 @@ class Comparison:
     restored: tuple[Restored, ...]
 
 
-def compare(hr: Pixels, upscaler: Upscaler) -> Comparison:
-    """Returns the picture shrunk by the exact bicubic and restored by nearest, bicubic and the network.
+def compare(hr: Pixels, upscalers: Sequence[Upscaler]) -> Comparison:
+    """Returns the picture shrunk by the exact bicubic and restored by nearest, bicubic and the networks.
 
     Args:
         hr: (H, W, 3) uint8; cut to a multiple of the scale, and to 1024 pixels about its middle.
-        upscaler: the network.
+        upscalers: the networks, in the order of the columns; all of one scale.
 
     Raises:
-        EvaluationError: for a picture of less than 64 pixels on a side.
+        EvaluationError: for a picture of less than 64 pixels on a side, or networks of different scales.
     """
-    hr = cut(hr, upscaler.scale)
-    lr = imresize(hr, 1.0 / upscaler.scale)
-    upscaler(lr[:16, :16])  # what the engine prepares on its first call is not the network's time
+    scale = upscalers[0].scale
+    if any(upscaler.scale != scale for upscaler in upscalers):
+        raise EvaluationError("the networks enlarge by different factors; compare them one at a time")
+    hr = cut(hr, scale)
+    lr = imresize(hr, 1.0 / scale)
+    methods: dict[str, Callable[[Pixels], Pixels]] = {
+        "nearest": lambda lr: imresize(lr, scale, kernel="nearest"),
+        "bicubic": lambda lr: imresize(lr, scale),
+    }
+    for upscaler in upscalers:
+        same = sum(label.split(" #")[0] == upscaler.name for label in methods)
+        methods[f"{upscaler.name} #{same + 1}" if same else upscaler.name] = upscaler
     restored = []
-    for method in ("nearest", "bicubic", upscaler.name):
+    for method, restore in methods.items():
+        restore(lr[:16, :16])  # what an engine prepares on its first call is not the network's time
         start = time.perf_counter()
-        if method == upscaler.name:
-            sr = upscaler(lr)
-        else:
-            sr = imresize(lr, upscaler.scale, kernel="nearest" if method == "nearest" else "bicubic")
+        sr = restore(lr)
         restored.append(_scored(method, sr, hr, time.perf_counter() - start))
     return Comparison(hr, lr, (*restored, _scored("original", hr, hr, 0.0)))
 
