@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from fourfold.networks.discriminator import Discriminator
+from fourfold.networks.patch_discriminator import PatchDiscriminator
 from fourfold.networks.drcn import DRCN
 from fourfold.networks.espcn import ESPCN
 from fourfold.networks.luma import LumaNetwork, luma
@@ -47,6 +48,7 @@ __all__ = [
     "ESPCN",
     "SRCNN",
     "Discriminator",
+    "PatchDiscriminator",
     "LumaNetwork",
     "SRResNet",
     "VGG19Features",

@@ -123,8 +123,14 @@ class LossSettings(_Settings):
 
 
 class DiscriminatorSettings(_Settings):
-    """The discriminator (Ledig et al. 2017, figure 4); ``width`` is the number of maps of its first convolution."""
+    """The discriminator.
 
+    Attributes:
+        kind: "crop" is the paper's (Ledig et al. 2017, figure 4), one verdict per crop; "patch" gives one per place.
+        width: maps of its first convolution.
+    """
+
+    kind: Literal["crop", "patch"] = "crop"
     width: int = Field(64, ge=8, le=1024, multiple_of=8)
 
 
@@ -205,7 +211,7 @@ class Recipe(_Settings):
 
     @model_validator(mode="after")
     def _fitting_together(self) -> "Recipe":
-        if self.loss.adversarial and self.data.crop_px % 16:
+        if self.loss.adversarial and self.discriminator.kind == "crop" and self.data.crop_px % 16:
             raise ValueError(f"data.crop_px is {self.data.crop_px}; the discriminator needs a multiple of 16")
         if self.run.best_by == "content" and not self.loss.vgg:
             raise ValueError("run.best_by is 'content', which needs loss.vgg; take 'psnr' or 'newest'")

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from fourfold.networks import Discriminator, VGG19Features, build
+from fourfold.networks import Discriminator, PatchDiscriminator, VGG19Features, build
 from fourfold.training.degradation import Degradation
 from fourfold.training.discriminator_watch import DiscriminatorWatch
 from fourfold.training.gradients import gradient_shares
@@ -67,13 +67,19 @@ def make_stage(
     shrink = Degradation(recipe.data, recipe.scale, fabric.device).shrink
     terms = content_terms(recipe.loss, features, content_scale, shrink, recipe.scale)
     if recipe.loss.adversarial:
-        discriminator = Discriminator(recipe.data.crop_px, recipe.discriminator.width)
-        return AdversarialStage(recipe, fabric, generator, terms, discriminator)
+        return AdversarialStage(recipe, fabric, generator, terms, make_discriminator(recipe))
     if recipe.loss.recursions:
         from fourfold.training.recursive import RecursiveStage  # it builds on this module
 
         return RecursiveStage(recipe, fabric, generator, terms)
     return ContentStage(recipe, fabric, generator, terms)
+
+
+def make_discriminator(recipe: Recipe) -> nn.Module:
+    """Returns a new discriminator of the recipe's kind."""
+    if recipe.discriminator.kind == "patch":
+        return PatchDiscriminator(recipe.discriminator.width)
+    return Discriminator(recipe.data.crop_px, recipe.discriminator.width)
 
 
 class ContentStage:
@@ -141,7 +147,7 @@ class AdversarialStage(ContentStage):
     """
 
     def __init__(
-        self, recipe: Recipe, fabric: Fabric, generator: nn.Module, terms: Sequence[Term], discriminator: Discriminator
+        self, recipe: Recipe, fabric: Fabric, generator: nn.Module, terms: Sequence[Term], discriminator: nn.Module
     ) -> None:
         super().__init__(recipe, fabric, generator, terms)
         self._adopt("discriminator", discriminator)
