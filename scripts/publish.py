@@ -3,7 +3,8 @@
     python scripts/publish.py runs/srresnet-mse-001/best.safetensors srresnet-mse --data DIR --notes notes.toml
 
 ``notes.toml`` holds what no program can know: ``what``, ``limits``, ``data``, ``data_licence``, ``licence`` and,
-if the header is not enough, ``device``. ``--data`` is the folder that holds ``bench/`` and ``valid/``.
+if the header is not enough, ``device``. ``--data`` is the folder that holds ``bench/`` and ``valid/``. With
+``--niqe FILE``, the parameters of pristine pictures, NIQE is among the scores.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import fourfold
-from fourfold.evaluation.metrics import psnr, ssim_daala, ssim_wang
+from fourfold.evaluation.benchmark import measure
+from fourfold.evaluation.niqe import PristineModel, load_pristine
 from fourfold.imaging import find_pictures, imresize, read_rgb
 from fourfold.weights import read_weights, render_card, write_atomically, write_weights
 from fourfold.weights.catalogue import SHIPPED
@@ -23,16 +25,17 @@ from fourfold.weights.catalogue import SHIPPED
 SETS = {"valid": "valid", "Set5": "bench/Set5", "Set14": "bench/Set14", "BSD100": "bench/BSD100"}
 
 
-def score(weights: Path, folder: Path) -> dict[str, float]:
+def score(weights: Path, folder: Path, pristine: PristineModel | None) -> dict[str, float]:
+    """Returns the means over a folder of originals, of the measures that every picture has."""
     upscaler = fourfold.load(weights, precision="fp32")
     rows = []
     for path in find_pictures(folder):
         hr = read_rgb(path)
         hr = hr[: hr.shape[0] // upscaler.scale * upscaler.scale, : hr.shape[1] // upscaler.scale * upscaler.scale]
-        sr = upscaler(imresize(hr, 1 / upscaler.scale))
-        rows.append((psnr(sr, hr), ssim_daala(sr, hr), ssim_wang(sr, hr)))
-    means = np.mean(np.array(rows), axis=0)
-    return {name: round(float(v), 5) for name, v in zip(("psnr_y", "ssim_daala", "ssim_wang"), means, strict=True)}
+        lr = imresize(hr, 1 / upscaler.scale)
+        rows.append(measure(upscaler(lr), hr, lr, pristine=pristine))
+    whole = {name: [value for row in rows if (value := row[name]) is not None] for name in rows[0]}
+    return {name: round(float(np.mean(v)), 5) for name, v in whole.items() if len(v) == len(rows)}
 
 
 def main() -> None:
@@ -40,17 +43,19 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--niqe", type=Path, help="NIQE's parameters (.npz)")
     parser.add_argument("--notes", type=Path, required=True)
     options = parser.parse_args()
     notes = tomllib.loads(options.notes.read_text(encoding="utf-8"))
     trained = read_weights(options.weights)
     told = {key: notes[key] for key in ("data", "data_licence", "licence", "device") if key in notes}
     config = dataclasses.replace(trained.config, name=options.name, **told)
+    pristine = load_pristine(options.niqe) if options.niqe else None
     SHIPPED.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         # what is scored is what is shipped: the float16 file, not the float32 one that it came from
         half = write_weights(Path(scratch) / "half.safetensors", config, trained.tensors, half=True)
-        scores = {name: score(half, options.data / folder) for name, folder in SETS.items()}
+        scores = {name: score(half, options.data / folder, pristine) for name, folder in SETS.items()}
     for name, values in scores.items():
         print(name, values)
     target = SHIPPED / f"{options.name}.safetensors"

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from fourfold.networks.discriminator import Discriminator
-from fourfold.networks.patch_discriminator import PatchDiscriminator
 from fourfold.networks.drcn import DRCN
 from fourfold.networks.espcn import ESPCN
 from fourfold.networks.luma import LumaNetwork, luma
+from fourfold.networks.patch_discriminator import PatchDiscriminator
 from fourfold.networks.srcnn import SRCNN
 from fourfold.networks.srresnet import SRResNet
 from fourfold.networks.vgg19 import VGG19Features
@@ -48,8 +48,8 @@ __all__ = [
     "ESPCN",
     "SRCNN",
     "Discriminator",
-    "PatchDiscriminator",
     "LumaNetwork",
+    "PatchDiscriminator",
     "SRResNet",
     "VGG19Features",
     "build",

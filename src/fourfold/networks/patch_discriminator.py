@@ -10,7 +10,7 @@ RECEPTIVE_FIELD_PX = 28
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells real from restored at every fourth pixel, from the 28x28 pixels around it (Isola et al. 2017, section 3.2.2).
+    """Tells real from restored at every fourth pixel, from the 28x28 pixels around it (Isola et al. 2017, 3.2.2).
 
     ::
 

@@ -23,7 +23,7 @@ _CARD = """# {name}
 ## Scores
 
 Y channel (BT.601), 4 px border cut, 4x, LR by MATLAB-exact bicubic. `SSIM (daala)` is the SSIM of the paper's
-tables, `SSIM (Wang)` the one of most later papers; the two differ and may not be mixed.
+tables, `SSIM (Wang)` the one of most later papers; the two differ and may not be mixed.{meanings}
 
 {scores}
 
@@ -44,6 +44,10 @@ Licences of the pictures: {data_licence}.
 
 {limits}
 """
+
+_MEANINGS = """ NIQE is lower where a
+picture is more like a photograph. `back to LR` is the PSNR of the result, shrunk again, against the picture it was made
+from; `colour drift` the distance between their mean colours."""
 
 _CAUTION = (
     "Some of the training pictures are licensed for non-commercial research; whether that binds weights trained on "
@@ -80,6 +84,7 @@ def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
         version=config.fourfold_version,
         sha256=weights.sha256,
         scores=_score_table(config.scores),
+        meanings=_MEANINGS if any("lr_psnr" in values for values in config.scores.values()) else "",
         data=config.data,
         data_licence=config.data_licence,
         licence=config.licence,
@@ -87,12 +92,23 @@ def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
     )
 
 
+#: score -> (heading, digits), in the order of the table.
+_SCORES = {
+    "psnr_y": ("PSNR (dB)", 2),
+    "ssim_daala": ("SSIM (daala)", 4),
+    "ssim_wang": ("SSIM (Wang)", 4),
+    "niqe": ("NIQE", 2),
+    "lr_psnr": ("back to LR (dB)", 1),
+    "colour_drift": ("colour drift (255ths)", 2),
+}
+
+
 def _score_table(scores: dict[str, dict[str, float]]) -> str:
-    rows = ["| set | PSNR (dB) | SSIM (daala) | SSIM (Wang) |", "|---|---|---|---|"]
+    shown = [name for name in _SCORES if any(name in values for values in scores.values())]
+    rows = [f"| set | {' | '.join(_SCORES[name][0] for name in shown)} |", "|---" * (len(shown) + 1) + "|"]
     order = ("Set5", "Set14", "BSD100")
     for name in [*(n for n in order if n in scores), *(n for n in scores if n not in order)]:
         values = scores[name]
-        cells = [f"{values['psnr_y']:.2f}"]
-        cells += [f"{values[key]:.4f}" if key in values else "" for key in ("ssim_daala", "ssim_wang")]
+        cells = [f"{values[key]:.{_SCORES[key][1]}f}" if key in values else "" for key in shown]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
