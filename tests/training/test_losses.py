@@ -81,7 +81,8 @@ def test_lattice_sees_grids_and_hardly_anything_else() -> None:
     grid[..., ::4, 1::4] = 0.1  # one place in every cell
     noise = (0.1 / 4) * torch.randn(2, 3, 48, 48)  # of the same energy
     seen = lattice_loss(hr + grid, hr, 4)
-    assert seen.item() == pytest.approx(0.2**2 / 16, rel=1e-3)
+    assert seen.item() == pytest.approx(0.2**2 / 16 * 15 / 16, rel=1e-3)
+    assert lattice_loss(hr + 0.1, hr, 4) < 1e-9
     assert lattice_loss(hr + noise, hr, 4) < 0.05 * seen
     assert lattice_loss(hr + grid.roll((2, 1), (2, 3)), hr, 4).item() == pytest.approx(seen.item())
 

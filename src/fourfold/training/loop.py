@@ -167,8 +167,9 @@ class Trainer:
     def _set_learning_rates(self) -> None:
         rate = self.recipe.optimiser.learning_rate
         rate *= learning_rate_factor(self.recipe.schedule, self.progress.update, self.recipe.run.updates)
-        for optimiser in self.stage.optimisers.values():
-            set_learning_rate(optimiser, rate)
+        for name, optimiser in self.stage.optimisers.items():
+            ahead = self.recipe.discriminator.learning_rate_factor if name == "discriminator" else 1.0
+            set_learning_rate(optimiser, rate * ahead)
 
     def _log(self, means: dict[str, float], speed: float) -> None:
         rates = {

@@ -136,7 +136,7 @@ def consistency_loss(sr: Tensor, hr: Tensor, shrink: Callable[[Tensor], Tensor])
 
 
 def lattice_loss(sr: Tensor, hr: Tensor, scale: int, window: int = 6) -> Tensor:
-    """Returns the MSE on -1..1 of SR's and HR's local means at each place in the cell of an LR pixel.
+    """Returns the MSE on -1..1 of SR's and HR's local means at each place in an LR pixel's cell.
 
     Not in the paper. An LR pixel is a cell of ``scale`` x ``scale`` pixels, made by a pixel shuffle from as many
     channels; a difference between those channels that does not come from the picture is a grid. VGG19 takes a grid
@@ -149,7 +149,8 @@ def lattice_loss(sr: Tensor, hr: Tensor, scale: int, window: int = 6) -> Tensor:
         scale: side of a cell.
         window: cells on a side that are averaged.
     """
-    places = functional.pixel_unshuffle((sr.float() - hr) * 2.0, scale)
+    places = functional.pixel_unshuffle((sr.float() - hr) * 2.0, scale).unflatten(1, (-1, scale**2))
+    places = (places - places.mean(dim=2, keepdim=True)).flatten(1, 2)  # what all places share is no grid
     return functional.avg_pool2d(places, window, max(window // 2, 1)).square().mean()
 
 

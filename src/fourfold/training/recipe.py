@@ -128,10 +128,12 @@ class DiscriminatorSettings(_Settings):
     Attributes:
         kind: "crop" is the paper's (Ledig et al. 2017, figure 4), one verdict per crop; "patch" gives one per place.
         width: maps of its first convolution.
+        learning_rate_factor: its learning rate, in multiples of the generator's; 1 is the paper's.
     """
 
     kind: Literal["crop", "patch"] = "crop"
     width: int = Field(64, ge=8, le=1024, multiple_of=8)
+    learning_rate_factor: float = Field(1.0, gt=0)
 
 
 class OptimiserSettings(_Settings):
