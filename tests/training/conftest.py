@@ -31,9 +31,14 @@ TINY = (
 )
 
 
+def has_vgg(name: str) -> bool:
+    """Returns whether a shipped recipe has a VGG term."""
+    return load_recipe(name).loss.vgg > 0
+
+
 def tiny_settings(name: str, *settings: str) -> list[str]:
     """Returns ``--set`` values that make a shipped recipe tiny."""
-    vgg = ("loss.vgg_layer=22", "loss.vgg_normalisation=oxford") if "vgg" in name else ()
+    vgg = ("loss.vgg_layer=22", "loss.vgg_normalisation=oxford") if has_vgg(name) else ()
     return [*TINY, *vgg, *settings]
 
 

@@ -15,7 +15,7 @@ from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder, next_run_folder
 from fourfold.training.stage import ContentStage
 from fourfold.weights import read_weights
-from tests.training.conftest import tiny_recipe, tiny_settings
+from tests.training.conftest import has_vgg, tiny_recipe, tiny_settings
 
 
 def train(recipe: Recipe, pictures: Path, folder: Path, **values: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -69,14 +69,19 @@ def test_a_run_explains_itself(tmp_path: Path, pictures: Path, valid: Path, vgg:
 
 @pytest.mark.parametrize(
     ("name", "bank", "precision"),
-    [("srresnet-mse", "streamed", "fp32"), ("srgan-mse", "resident", "bf16"), ("srgan-vgg22", "resident", "fp32")],
+    [
+        ("srresnet-mse", "streamed", "fp32"),
+        ("srgan-mse", "resident", "bf16"),
+        ("srgan-vgg22", "resident", "fp32"),
+        ("srgan-plus", "resident", "fp32"),
+    ],
 )
 def test_resuming_is_exact(
     name: str, bank: str, precision: str, tmp_path: Path, pictures: Path, valid: Path, vgg: Path
 ) -> None:
     settings = [f"data.bank={bank}", f"run.precision={precision}", "schedule.kind=step", "schedule.milestones=[5]"]
     recipe = tiny_recipe(name, *settings)
-    files = {"valid": valid, **({"vgg": vgg} if "vgg" in name else {})}
+    files = {"valid": valid, **({"vgg": vgg} if has_vgg(name) else {})}
     train(recipe, pictures, tmp_path / "whole", **files)
     # the same run, its end lost after update 4
     train(recipe, pictures, tmp_path / "parts", **files)
@@ -92,6 +97,13 @@ def test_resuming_is_exact(
         assert same(whole[key], parts[key]), key
     ours, theirs = (read_weights(tmp_path / run / "latest.safetensors") for run in ("whole", "parts"))
     assert all((ours.tensors[k] == theirs.tensors[k]).all() for k in ours.tensors)
+
+
+def test_the_discriminator_may_learn_faster(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe("srgan-mse", "discriminator.learning_rate_factor=5", "discriminator.kind=patch")
+    progress = [values for kind, values in train(recipe, pictures, tmp_path) if kind == "progress"]
+    for values in progress:
+        assert values["learning_rate_discriminator"] == pytest.approx(5 * values["learning_rate"])
 
 
 def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path, pictures: Path) -> None:
@@ -159,7 +171,7 @@ def test_a_term_without_gradient_stops_the_run(
 ) -> None:
     from fourfold.training import losses
 
-    monkeypatch.setattr(losses, "vgg_loss", lambda sr, hr, features, scale: torch.tensor([0.3]).sum())
+    monkeypatch.setattr(losses, "vgg_loss", lambda sr, hr, features, scale, shift_px: torch.tensor([0.3]).sum())
     recipe = tiny_recipe("srgan-vgg22", "loss.vgg_scale=1.0")
     with pytest.raises(TrainingError, match="update 1: the loss term 'vgg'"):
         train(recipe, pictures, tmp_path, vgg=vgg)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fourfold.networks import load_vgg19
+from fourfold.networks import PatchDiscriminator, load_vgg19
 from fourfold.training.processes import make_fabric
 from fourfold.training.stage import AdversarialStage, ContentStage, can_capture, make_optimiser, make_stage
 from tests.training.conftest import tiny_recipe
@@ -45,6 +45,15 @@ def test_every_variant_moves_its_networks_and_reports_its_terms(name: str, vgg: 
     assert set(shares) == wanted
     assert all(share > 0 for share in shares.values())
     assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_every_term_of_the_plus_recipe_moves_the_generator(vgg: Path) -> None:
+    stage = stage_of("srgan-plus", vgg)
+    values = stage.step(*batch(), measure=True)
+    shares = {k.removeprefix("gradient_share_"): float(v) for k, v in values.items() if k.startswith("gradient")}
+    assert set(shares) == {"pixel", "vgg", "consistency", "lattice", "adversarial"}
+    assert all(share > 0 for share in shares.values())
+    assert isinstance(stage.networks["discriminator"], PatchDiscriminator)
 
 
 def test_the_generators_step_leaves_the_discriminator_untouched(vgg: Path) -> None:

@@ -12,7 +12,11 @@ FAITHFUL = "srresnet-mse"
 
 #: shipped name -> (title, what it does), in the words of the page
 WORDS = {
-    "srgan-vgg54": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
+    "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
+    "srgan-vgg54": (
+        "Photo-realistic, the paper's",
+        "SRGAN as it was published. Fine detail is invented.",
+    ),
     "srgan-vgg22": ("Photo-realistic, gentle", "Texture with a lighter hand than the full photo-realistic model."),
     "srgan-mse": ("Sharpened", "Adversarial training on pixels alone: crisp, with little texture."),
     "srresnet-mse": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),

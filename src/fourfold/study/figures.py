@@ -33,6 +33,7 @@ LABELS = {
     "srgan-mse": "SRGAN-MSE",
     "srgan-vgg22": "SRGAN-VGG22",
     "srgan-vgg54": "SRGAN",
+    "srgan-plus": "SRGAN-plus",
     "hr": "original",
 }
 

@@ -215,6 +215,10 @@ class Recipe(_Settings):
     def _fitting_together(self) -> "Recipe":
         if self.loss.adversarial and self.discriminator.kind == "crop" and self.data.crop_px % 16:
             raise ValueError(f"data.crop_px is {self.data.crop_px}; the discriminator needs a multiple of 16")
+        if self.loss.vgg_shift_px > self.data.crop_px - 16:
+            raise ValueError(
+                f"loss.vgg_shift_px is {self.loss.vgg_shift_px} in crops of {self.data.crop_px} px; VGG19 needs 16"
+            )
         if self.run.best_by == "content" and not self.loss.vgg:
             raise ValueError("run.best_by is 'content', which needs loss.vgg; take 'psnr' or 'newest'")
         if self.loss.recursions and (self.network.architecture != "drcn" or self.loss.adversarial):
