@@ -3,7 +3,7 @@
     python scripts/publish.py runs/srresnet-mse-001/best.safetensors srresnet-mse --data DIR --notes notes.toml
 
 ``notes.toml`` holds what no program can know: ``what``, ``limits``, ``data``, ``data_licence``, ``licence`` and,
-if the header is not enough, ``device``. ``--data`` is the folder that holds ``bench/`` and ``valid/``. With
+if the header is not enough, ``device`` and ``init``. ``--data`` is the folder that holds ``bench/`` and ``valid/``. With
 ``--niqe FILE``, the parameters of pristine pictures, NIQE is among the scores.
 """
 
@@ -49,7 +49,8 @@ def main() -> None:
     notes = tomllib.loads(options.notes.read_text(encoding="utf-8"))
     trained = read_weights(options.weights)
     told = {key: notes[key] for key in ("data", "data_licence", "licence", "device") if key in notes}
-    config = dataclasses.replace(trained.config, name=options.name, **told)
+    recipe = trained.config.recipe | ({"init": notes["init"]} if "init" in notes else {})
+    config = dataclasses.replace(trained.config, name=options.name, recipe=recipe, **told)
     pristine = load_pristine(options.niqe) if options.niqe else None
     SHIPPED.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -138,6 +138,8 @@ def test_init_starts_from_a_weights_file(tmp_path: Path, pictures: Path) -> None
     first = tmp_path / "first/latest.safetensors"
     recipe = tiny_recipe("srgan-mse", "optimiser.learning_rate=1e-12", "run.updates=1")
     train(recipe.model_copy(update={"init": str(first)}), pictures, tmp_path / "second")
+    # the weights file travels, and says nothing of this machine's folders
+    assert read_weights(tmp_path / "second/latest.safetensors").config.recipe["init"] == first.name
     before, after = (read_weights(p).tensors for p in (first, tmp_path / "second/latest.safetensors"))
     assert all(abs(before[k] - after[k]).max() < 1e-6 for k in before if ".running_" not in k)
     deeper = tiny_recipe("srgan-mse", "network.parameters.blocks=2").model_copy(update={"init": str(first)})

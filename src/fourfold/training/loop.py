@@ -236,7 +236,7 @@ class Trainer:
             architecture=recipe.network.architecture,
             parameters=recipe.network.parameters,
             name=recipe.name,
-            recipe=recipe.model_dump(mode="json"),
+            recipe=recipe.portable(),
             updates=self.progress.update,
             scores=scores,
             **self.about,

@@ -230,6 +230,11 @@ class Recipe(_Settings):
         """The network's factor."""
         return int(self.network.parameters["scale"])
 
+    def portable(self) -> dict[str, Any]:
+        """Returns the recipe as plain values for a file that travels: of a path, its last part only."""
+        values = self.model_dump(mode="json")
+        return values | {"init": Path(self.init).name if self.init else None}
+
 
 def recipe_names() -> list[str]:
     """Returns the names of the shipped recipes, sorted."""
