@@ -3,8 +3,8 @@
     python scripts/publish.py runs/srresnet-mse-001/best.safetensors srresnet-mse --data DIR --notes notes.toml
 
 ``notes.toml`` holds what no program can know: ``what``, ``limits``, ``data``, ``data_licence``, ``licence`` and,
-if the header is not enough, ``device`` and ``init``. ``--data`` is the folder that holds ``bench/`` and ``valid/``. With
-``--niqe FILE``, the parameters of pristine pictures, NIQE is among the scores.
+if the header is not enough, ``device`` and ``init``. ``--data`` is the folder that holds ``bench/`` and ``valid/``.
+With ``--niqe FILE``, the parameters of pristine pictures, NIQE is among the scores.
 """
 
 import argparse

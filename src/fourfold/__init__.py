@@ -7,7 +7,7 @@
     sr = fourfold.upscale("cat.jpg")          # a fourfold.Picture
     sr.save("cat_x4.png")
 
-    upscaler = fourfold.load("srgan")         # once, for many pictures
+    upscaler = fourfold.load("srgan-plus")    # once, for many pictures
     sr = upscaler(array)                      # (H, W, 3) -> (4H, 4W, 3), same dtype
 """
 

@@ -258,7 +258,7 @@ def load(
     """Returns an upscaler, ready to be called with pictures.
 
     Args:
-        model: a shipped name such as "srgan", or a weights file; None for the best shipped one.
+        model: a shipped name such as "srgan-plus", or a weights file; None for the best shipped one.
         engine: "auto", "openvino" (CPU) or "torch" (CUDA, MPS, CPU).
         precision: "auto", "fp32" or "bf16".
         fidelity: 0 (``model`` itself) to 1 (the faithful network); None is ``model`` itself.
