@@ -62,7 +62,8 @@ def main() -> None:
     """Runs the command line: 0 all done, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C."""
     if os.name == "posix":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `fourfold models | head` ends quietly
-    # OpenVINO's converter for other formats takes as long to import as OpenVINO itself, and nothing here uses it
+    # OpenVINO's converter for other formats takes as long to import as OpenVINO itself, and nothing here uses it;
+    # None makes importing it fail at once, and OpenVINO goes on without
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     try:
         app()

@@ -82,8 +82,7 @@ def demo(
 
 def _both_ends() -> list[str]:
     """Returns the faithful network and the default one, which may be the same."""
-    from fourfold.upscaling.upscaler import FAITHFUL
-    from fourfold.weights import default_name
+    from fourfold.weights import FAITHFUL, default_name
 
     return list(dict.fromkeys([FAITHFUL, default_name()]))
 

@@ -25,20 +25,20 @@ def psnr(
     Tries every channel, range, rounding, border and kind of SSIM on the two pictures, and, if none fits, what
     interpolation from LR pictures of other downscaling kernels would give, and names what fits.
     """
-    from fourfold.evaluation.explain import explain
+    from fourfold.evaluation.explain import Quantity, explain
     from fourfold.evaluation.sets import read_pixels
 
     if quantity not in ("auto", "psnr", "ssim"):
         raise UsageError(f"--quantity {quantity}: it can be auto, psnr or ssim")
     wanted = _number(expected)
-    chosen = "psnr" if quantity == "psnr" else "ssim" if quantity == "ssim" else None
+    chosen: Quantity | None = "psnr" if quantity == "psnr" else "ssim" if quantity == "ssim" else None
     first, second = read_pixels(sr)[0], read_pixels(hr)[0]
     apart = max(abs(a - b) for a, b in zip(first.shape[:2], second.shape[:2], strict=True))
     if 0 < apart < 8:
         height, width = (min(a, b) for a, b in zip(first.shape[:2], second.shape[:2], strict=True))
         typer.echo(f"note: sizes differ by a few pixels; both are cropped to {width}x{height}", err=True)
         first, second = first[:height, :width], second[:height, :width]
-    found = explain(first, second, wanted, quantity=chosen, tolerance=tolerance or _half_digit(expected))  # type: ignore[arg-type]
+    found = explain(first, second, wanted, quantity=chosen, tolerance=tolerance or _half_digit(expected))
     digits = 3 if found.ours.kind.startswith("PSNR") else 5
     typer.echo(f"the paper's convention gives {found.ours.value:.{digits}f}: {found.ours.words}")
     if not found.matches:

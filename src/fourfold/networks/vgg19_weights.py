@@ -86,7 +86,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], Normalisation | None]:
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118, it is no mapping
                 return tensors, _named(opened.metadata() or {})
         return torch.load(file, map_location="cpu", weights_only=True), None
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:

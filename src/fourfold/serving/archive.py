@@ -31,6 +31,7 @@ def zip_stream(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
     Pictures are compressed already, so they are stored as they are.
     """
     outlet = _Outlet()
+    # zipfile needs no more of a file than to write and flush; its type asks for all of it
     with zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:  # type: ignore[call-overload]
         for name, path in files:
             try:

@@ -5,10 +5,7 @@ from functools import lru_cache
 from fourfold.errors import UsageError
 from fourfold.serving.schemas import ModelView
 from fourfold.serving.settings import Settings
-from fourfold.weights import ALIASES, WeightsConfig, default_name, locate, read_config, shipped_names
-
-#: The network that a fidelity leans towards.
-FAITHFUL = "srresnet-mse"
+from fourfold.weights import ALIASES, FAITHFUL, WeightsConfig, default_name, locate, read_config, shipped_names
 
 #: shipped name -> (title, what it does), in the words of the page
 WORDS = {

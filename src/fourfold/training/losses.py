@@ -117,7 +117,10 @@ def _shifted(sr: Tensor, hr: Tensor, shift_px: int) -> tuple[Tensor, Tensor]:
     offsets = torch.randint(shift_px + 1, (2, 1), device=sr.device)
     rows = torch.arange(height, device=sr.device) + offsets[0]
     columns = torch.arange(width, device=sr.device) + offsets[1]
-    return tuple(x.index_select(2, rows).index_select(3, columns) for x in (sr, hr))  # type: ignore[return-value]
+    return (
+        sr.index_select(2, rows).index_select(3, columns),
+        hr.index_select(2, rows).index_select(3, columns),
+    )
 
 
 def consistency_loss(sr: Tensor, hr: Tensor, shrink: Callable[[Tensor], Tensor]) -> Tensor:

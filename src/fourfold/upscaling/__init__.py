@@ -6,7 +6,6 @@ from fourfold.upscaling.graph import Graph
 from fourfold.upscaling.interpolation import interpolate
 from fourfold.upscaling.upscaler import (
     DEFAULT_MAX_MEMORY,
-    FAITHFUL,
     ArraySource,
     RowSource,
     Upscaler,
@@ -18,7 +17,6 @@ from fourfold.upscaling.upscaler import (
 __all__ = [
     "DEFAULT_MAX_MEMORY",
     "ENGINES",
-    "FAITHFUL",
     "PRECISIONS",
     "ArraySource",
     "Engine",

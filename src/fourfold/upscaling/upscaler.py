@@ -16,15 +16,12 @@ from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Graph
 from fourfold.upscaling.interpolation import interpolate
 from fourfold.upscaling.tiles import Grid, Span, are_shipped, plan, sufficient_halo_px
-from fourfold.weights import WeightsFile, default_name, load_weights
+from fourfold.weights import FAITHFUL, WeightsFile, default_name, load_weights
 
 Progress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
 
 DEFAULT_MAX_MEMORY = 1 << 30
-
-#: The faithful end of the fidelity dial when none is named.
-FAITHFUL = "srresnet-mse"
 
 #: BT.601 luma in full range, for what a colour network makes of a grey picture.
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)

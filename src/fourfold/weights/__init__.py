@@ -3,6 +3,7 @@
 from fourfold.weights.cards import render_card
 from fourfold.weights.catalogue import (
     ALIASES,
+    FAITHFUL,
     Model,
     default_name,
     load_weights,
@@ -23,6 +24,7 @@ from fourfold.weights.schema import expected_shapes, resolve_parameters
 
 __all__ = [
     "ALIASES",
+    "FAITHFUL",
     "Model",
     "WeightsConfig",
     "WeightsFile",

@@ -12,8 +12,11 @@ SHIPPED = Path(__file__).parent / "shipped"
 #: Other names of shipped models. The paper calls its VGG54 variant simply SRGAN.
 ALIASES = {"srgan": "srgan-vgg54", "srresnet": "srresnet-mse"}
 
+#: The faithful network: the far end of the fidelity dial when none is named.
+FAITHFUL = "srresnet-mse"
+
 #: Tried in this order when no model is named: the photo-realistic network that looks best, else the faithful one.
-DEFAULT_ORDER = ("srgan-plus", "srgan-vgg54", "srresnet-mse")
+DEFAULT_ORDER = ("srgan-plus", "srgan-vgg54", FAITHFUL)
 
 
 @dataclass(frozen=True)
