@@ -98,6 +98,24 @@ def test_batch_norm_counts_one_forward_per_update(vgg: Path) -> None:
     assert int(stage.networks["generator"].state_dict()["body.0.bn1.num_batches_tracked"]) == 3
 
 
+def test_frozen_statistics_stay_while_all_weights_learn(vgg: Path) -> None:
+    stage = stage_of("srgan-mse", vgg, "network.frozen_statistics=true")
+    before = snapshot(stage, "generator")
+    stage.step(*batch())
+    after = snapshot(stage, "generator")
+    statistics = {key for key in before if "running" in key or "num_batches" in key}
+    assert statistics
+    for key, value in after.items():
+        assert torch.equal(value, before[key]) == (key in statistics), key
+
+
+def test_frozen_statistics_train_the_network_that_is_used(vgg: Path) -> None:
+    stage = stage_of("srgan-mse", vgg, "network.frozen_statistics=true")
+    lr, _ = batch()
+    trained = stage.networks["generator"](lr)
+    torch.testing.assert_close(trained, stage.networks["generator"].eval()(lr))
+
+
 def test_measuring_does_not_change_the_update(vgg: Path) -> None:
     plain, measured = stage_of("srgan-vgg22", vgg), stage_of("srgan-vgg22", vgg)
     for seed in range(2):

@@ -24,10 +24,19 @@ class _Settings(BaseModel):
 
 
 class NetworkSettings(_Settings):
-    """The generator: an architecture of the weights format and its parameters."""
+    """The generator: an architecture of the weights format and its parameters.
+
+    Attributes:
+        architecture: of the weights format.
+        parameters: the architecture's own.
+        frozen_statistics: batch norm keeps the initial weights' running statistics, as at use, instead of taking each
+            batch's; not the paper's. The network then learns as one of plain convolutions, and its weights mix well
+            with those that it began from.
+    """
 
     architecture: str = "srresnet"
     parameters: dict[str, Any] = Field(default_factory=dict)
+    frozen_statistics: bool = False
 
     @model_validator(mode="after")
     def _resolve(self) -> "NetworkSettings":

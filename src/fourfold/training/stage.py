@@ -98,6 +98,8 @@ class ContentStage:
         self._distributed: Networks = {}
         self._recipe, self._fabric, self._terms = recipe, fabric, terms
         self._adopt("generator", generator)
+        if recipe.network.frozen_statistics:
+            freeze_statistics(self.networks["generator"])
 
     def _adopt(self, name: str, network: nn.Module) -> None:
         network = synchronise_batch_norm(network, self._fabric)
@@ -192,6 +194,13 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         yield network
     finally:
         network.requires_grad_(True)
+
+
+def freeze_statistics(network: nn.Module) -> None:
+    """Lets batch norm use its running statistics, and leave them as they are, while the rest trains."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def can_capture(recipe: Recipe, fabric: Fabric) -> bool:
