@@ -145,7 +145,7 @@ def test_init_starts_from_a_weights_file(tmp_path: Path, pictures: Path) -> None
     deeper = tiny_recipe("srgan-mse", "network.parameters.blocks=2").model_copy(update={"init": str(first)})
     with pytest.raises(TrainingError, match=r"network\.parameters"):
         train(deeper, pictures, tmp_path / "third")
-    with pytest.raises(TrainingError, match="frozen_statistics.*--init"):
+    with pytest.raises(TrainingError, match=r"frozen_statistics.*--init"):
         train(tiny_recipe("srresnet-mse", "network.frozen_statistics=true"), pictures, tmp_path / "fourth")
 
 

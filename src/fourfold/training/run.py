@@ -165,7 +165,9 @@ def _batches(recipe: Recipe, bank: Bank, fabric: Fabric) -> Batches:
 def _initial(recipe: Recipe) -> torch.nn.Module | None:
     if recipe.init is None:
         if recipe.network.frozen_statistics:
-            raise TrainingError("network.frozen_statistics keeps the statistics of initial weights: name them with --init")
+            raise TrainingError(
+                "network.frozen_statistics keeps the statistics of initial weights: name them with --init"
+            )
         return None
     weights = load_weights(recipe.init)
     same = weights.config.architecture == recipe.network.architecture

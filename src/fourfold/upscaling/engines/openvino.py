@@ -71,12 +71,13 @@ def build(graph: Graph) -> "ov.Model":
     """Returns the graph as an OpenVINO model: input (?, C, ?, ?), named "lr", output named "sr"."""
     built: list[Any] = []
     for node in graph.nodes:
-        built.append(_operation(node, built))
+        built.append(operation(node, built))
     built[-1].output(0).set_names({"sr"})
     return ov.Model([ops.result(built[-1])], [built[0]], "fourfold")
 
 
-def _operation(node: Node, built: list[Any]) -> Any:
+def operation(node: Node, built: list[Any]) -> Any:
+    """Returns a node as OpenVINO's operation, reading the operations of the nodes before it."""
     match node:
         case Input():
             parameter = ops.parameter([-1, node.channels, -1, -1], np.float32, name="lr")
