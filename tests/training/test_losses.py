@@ -12,6 +12,7 @@ from fourfold.training.degradation import Degradation
 from fourfold.training.gradients import gradient_shares
 from fourfold.training.losses import (
     adversarial_loss,
+    colour_loss,
     consistency_loss,
     content_terms,
     discriminator_loss,
@@ -74,6 +75,17 @@ def test_consistency_compares_what_lr_shows_and_nothing_else() -> None:
     assert consistency_loss(hr + 0.1 * (-1.0) ** torch.arange(32), hr, shrink).item() < 1e-3
 
 
+def test_colour_sees_a_shift_and_no_texture() -> None:
+    torch.manual_seed(0)
+    sr, hr = torch.rand(2, 3, 16, 16, requires_grad=True), torch.rand(2, 3, 16, 16)
+    shift = torch.tensor([0.1, 0.0, -0.2]).view(1, 3, 1, 1)
+    assert colour_loss(hr + shift, hr).item() == pytest.approx(4 * (0.01 + 0.04) / 3, rel=1e-4)
+    assert colour_loss(hr + 0.1 * (-1.0) ** torch.arange(16), hr).item() < 1e-9
+    colour_loss(sr, hr).backward()
+    assert sr.grad is not None
+    assert sr.grad.abs().sum() > 0
+
+
 def test_lattice_sees_grids_and_hardly_anything_else() -> None:
     torch.manual_seed(0)
     hr = torch.rand(2, 3, 48, 48)
@@ -102,9 +114,9 @@ def test_a_shifted_vgg_loss_sees_both_pictures_from_the_same_place() -> None:
 
 def test_a_weight_of_zero_leaves_a_term_out() -> None:
     assert [t.name for t in content_terms(LossSettings(), None, None)] == ["pixel"]
-    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, lattice=30, total_variation=2e-8)
+    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, colour=5, lattice=30, total_variation=2e-8)
     terms = content_terms(some, VGG19Features("12"), 1.0, lambda x: x)
-    assert [t.name for t in terms] == ["vgg", "consistency", "lattice", "total_variation"]
+    assert [t.name for t in terms] == ["vgg", "consistency", "colour", "lattice", "total_variation"]
 
 
 def _network() -> tuple[nn.Module, torch.Tensor]:

@@ -81,6 +81,7 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
         (["loss.vgg_shift_px=16", "data.crop_px=24"], "VGG19 needs 16"),
         (["loss.lattice=-1"], "lattice"),
         (["loss.consistency=-1"], "consistency"),
+        (["loss.colour=-1"], "colour"),
         (["network.parameters.blocks=-3"], "blocks"),
         (["network.parameters.colour=1"], "colour"),
         (["run.updates.more=1"], "not a table"),

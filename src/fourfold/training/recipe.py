@@ -97,6 +97,7 @@ class LossSettings(_Settings):
             final picture's.
         adversarial: weight of -log D(G(lr)).
         consistency: weight of the MSE on -1..1 between SR shrunk to LR's size and LR; not the paper's.
+        colour: weight of the MSE on -1..1 of the crops' mean colours; not the paper's.
         lattice: weight of the MSE of local means at each place in an LR pixel's cell, against grids; not the paper's.
         total_variation: weight of the total variation of SR.
     """
@@ -113,6 +114,7 @@ class LossSettings(_Settings):
     recursions: float = Field(0.0, ge=0, lt=1)
     adversarial: float = Field(0.0, ge=0)
     consistency: float = Field(0.0, ge=0)
+    colour: float = Field(0.0, ge=0)
     lattice: float = Field(0.0, ge=0)
     total_variation: float = Field(0.0, ge=0)
 
