@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import fourfold
+from fourfold.durable import write_atomically
 from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import PristineModel, load_pristine
 from fourfold.imaging import find_pictures, imresize, read_rgb
-from fourfold.weights import read_weights, render_card, write_atomically, write_weights
+from fourfold.weights import read_weights, render_card, write_weights
 from fourfold.weights.catalogue import SHIPPED
 
 SETS = {"valid": "valid", "Set5": "bench/Set5", "Set14": "bench/Set14", "BSD100": "bench/BSD100"}

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from fourfold.durable import write_atomically
 from fourfold.errors import EvaluationError
 from fourfold.evaluation.benchmark import Benchmark, difference_to_paper
 from fourfold.evaluation.paper import published
@@ -68,11 +69,8 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         EvaluationError: if it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_atomically(path, text.encode())
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise EvaluationError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path

@@ -3,9 +3,10 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from fourfold.durable import sync_folder
 from fourfold.errors import OutputExistsError, PictureError
 
 #: What the unfinished files are called; hidden, and short, so that a long name stays within the file system's limit.
@@ -122,17 +123,7 @@ def _install(temporary: Path, path: Path, overwrite: bool) -> None:
             temporary.replace(path)
         else:
             temporary.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the rename itself durable, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_folder(path.parent)
 
 
 #: What to do about the failures that people meet.

@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fourfold.durable import write_atomically
 from fourfold.errors import WeightsError
 from fourfold.networks.vgg19 import Normalisation, VGG19Features, torchvision_indices
-from fourfold.weights import write_atomically
 
 #: torchvision's VGG19. The eight digits in its name are the start of its sha256: the checksum its publishers give.
 URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"

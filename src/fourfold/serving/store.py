@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from fourfold.durable import write_atomically
 from fourfold.errors import UsageError
 from fourfold.serving.jobs import Job, State
-from fourfold.weights import write_atomically
 
 log = logging.getLogger("fourfold.serving")
 

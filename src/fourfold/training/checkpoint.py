@@ -5,14 +5,13 @@ state. It is read with ``weights_only=True``: tensors and plain values, no code.
 """
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fourfold.durable import write_atomically
 from fourfold.errors import CheckpointError, TrainingError
-from fourfold.weights import write_atomically
 
 FORMAT_VERSION = 1
 
@@ -46,7 +45,6 @@ def save_checkpoint(folder: Path, update: int, state: dict[str, Any], *, keep: i
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
-        _sync_folder(folder)
     except OSError as error:
         raise TrainingError(
             f"cannot write checkpoint {path} ({error.strerror or error}); the last good one is kept. "
@@ -100,14 +98,3 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _sync_folder(folder: Path) -> None:
-    """Brings the rename itself to the disk, so that it outlasts a power cut; not every system lets one."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

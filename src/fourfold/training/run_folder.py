@@ -21,11 +21,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fourfold.durable import write_atomically
 from fourfold.errors import PictureError, TrainingError
 from fourfold.imaging import Picture, write_picture
 from fourfold.training.pictures import BankReport
 from fourfold.training.recipe import Recipe, parse_recipe
-from fourfold.weights import write_atomically
 
 _README = """# {name}
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fourfold.durable import write_atomically
 from fourfold.errors import DataError
 from fourfold.training.bank import Planes
 from fourfold.training.pictures import BankReport, Pixels, TrainingPicture
 from fourfold.training.sampler import Crops
-from fourfold.weights import write_atomically
 
 Decoder = Callable[[], Iterable[tuple[TrainingPicture, Pixels, Pixels | None]]]
 

@@ -17,7 +17,6 @@ from fourfold.weights.format import (
     hash_file,
     read_config,
     read_weights,
-    write_atomically,
     write_weights,
 )
 from fourfold.weights.schema import expected_shapes, resolve_parameters
@@ -39,6 +38,5 @@ __all__ = [
     "render_card",
     "resolve_parameters",
     "shipped_names",
-    "write_atomically",
     "write_weights",
 ]

@@ -6,9 +6,7 @@ loads with no other flag, never runs code, and is checked tensor by tensor again
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fourfold.durable import write_atomically
 from fourfold.errors import WeightsError
 from fourfold.version import __version__
 from fourfold.weights.schema import expected_shapes, resolve_parameters
@@ -151,21 +150,6 @@ def write_weights(
 def _stored(name: str, tensor: NDArray[Any], half: bool) -> NDArray[Any]:
     keep = not half or ".running_" in name
     return np.ascontiguousarray(tensor, dtype=np.float32 if keep else np.float16)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes bytes so that the file is either the old one or the whole new one, whatever happens."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".fourfold.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def hash_file(path: str | Path) -> str:
