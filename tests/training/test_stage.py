@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from fourfold.networks import PatchDiscriminator, load_vgg19
+from fourfold.training.graph import GraphedStage
 from fourfold.training.processes import make_fabric
 from fourfold.training.stage import AdversarialStage, ContentStage, can_capture, make_optimiser, make_stage
 from tests.training.conftest import tiny_recipe
@@ -161,12 +162,26 @@ def test_no_graph_on_the_cpu() -> None:
     assert not can_capture(tiny_recipe(), make_fabric("cpu", "fp32"))
 
 
+def test_where_no_graph_can_be_captured_plain_updates_go_on(vgg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: GraphedStage, _lr: Tensor, _hr: Tensor) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+    monkeypatch.setattr(GraphedStage, "_capture", refuse)
+    monkeypatch.setattr("fourfold.training.graph.WARM_UPDATES", 0)  # the warm ones need CUDA's streams
+    plain, graphed = stage_of("srgan-mse", vgg), GraphedStage(stage_of("srgan-mse", vgg))
+    for seed in range(2):
+        torch.testing.assert_close(graphed.step(*batch(seed)), plain.step(*batch(seed)))
+    means = {"real_accuracy": 0.6, "fake_accuracy": 0.6}
+    (remark,) = graphed.remarks(2, means)
+    assert "without a CUDA graph" in remark
+    assert "not permitted when stream is capturing" in remark
+    assert graphed.remarks(3, means) == []
+
+
 @pytest.mark.gpu
 def test_graphed_updates_equal_plain_ones(vgg: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    from fourfold.training.graph import GraphedStage
-
     recipe, fabric = tiny_recipe("srgan-mse"), make_fabric("cuda", "fp32")
     results = []
     for graphed in (False, True):

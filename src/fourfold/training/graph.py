@@ -3,6 +3,8 @@
 SRResNet on 24x24 crops is hundreds of small kernels, and launching them one by one takes longer than running them.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,8 @@ class GraphedStage:
 
     Forward, backward, both optimisers' steps and the zeroing of gradients are inside the graph; learning rates and
     Adam's step counts lie on the device, so that the schedule still works. Updates that measure gradient shares run
-    the plain way. The batch's shape must not change.
+    the plain way. The batch's shape must not change. Where a driver or a layer cannot be captured, the run goes on
+    with plain updates and says so: recording computes nothing, so no update is lost or made twice.
 
     Args:
         stage: with optimisers made ``capturable``; on a CUDA device, in one process.
@@ -26,23 +29,39 @@ class GraphedStage:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.networks, self.optimisers = stage.networks, stage.optimisers
-        self.remarks = stage.remarks
         self._warm = 0
+        self._refused: str | None = None
+        self._told = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, Tensor] | None = None
         self._outputs: dict[str, Tensor] = {}
 
     def step(self, lr: Tensor, hr: Tensor, *, measure: bool = False) -> dict[str, Tensor]:
         """Makes one update; see :class:`fourfold.training.stage.Stage`."""
+        if self._refused is not None:
+            return self._stage.step(lr, hr, measure=measure)
         if measure or self._warm < WARM_UPDATES:
             return self._plain_step(lr, hr, measure)
         if self._graph is None:
-            self._capture(lr, hr)
+            try:
+                self._capture(lr, hr)
+            except RuntimeError as error:  # torch names no kind of its own for what cannot be captured
+                self._graph, self._inputs, self._outputs = None, None, {}
+                self._refused = str(error).partition("\n")[0]
+                return self._stage.step(lr, hr)
         assert self._graph is not None and self._inputs is not None
         self._inputs[0].copy_(lr)
         self._inputs[1].copy_(hr)
         self._graph.replay()
         return {name: value.clone() for name, value in self._outputs.items()}
+
+    def remarks(self, update: int, means: Mapping[str, float]) -> list[str]:
+        """Returns the stage's remarks, and once, why updates are not replayed as a graph."""
+        found = self._stage.remarks(update, means)
+        if self._refused is not None and not self._told:
+            self._told = True
+            found = [*found, f"updates run without a CUDA graph, slower: it cannot be captured ({self._refused})"]
+        return found
 
     def _plain_step(self, lr: Tensor, hr: Tensor, measure: bool) -> dict[str, Tensor]:
         # on a side stream, as the capture will be: autograd remembers the stream of a parameter's first gradient
