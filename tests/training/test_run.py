@@ -81,6 +81,9 @@ def test_resuming_is_exact(
 ) -> None:
     settings = [f"data.bank={bank}", f"run.precision={precision}", "schedule.kind=step", "schedule.milestones=[5]"]
     recipe = tiny_recipe(name, *settings)
+    if recipe.network.frozen_statistics:
+        train(tiny_recipe(), pictures, tmp_path / "first")
+        recipe = recipe.model_copy(update={"init": str(tmp_path / "first/latest.safetensors")})
     files = {"valid": valid, **({"vgg": vgg} if has_vgg(name) else {})}
     train(recipe, pictures, tmp_path / "whole", **files)
     # the same run, its end lost after update 4
