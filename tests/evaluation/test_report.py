@@ -256,3 +256,17 @@ def test_the_page_in_a_browser(found: Benchmark, data: Path, tmp_path: Path, wid
         assert page.locator("details").first.locator("tbody td").first.inner_text().startswith("0.")
         browser.close()
     assert not said and all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def test_many_croppings_are_told_in_one_line(tmp_path: Path) -> None:
+    for k in range(7):
+        save(tmp_path / "Odd" / f"{k}.png", make_photo(41, 42, seed=k))
+    save(tmp_path / "Whole" / "0.png", make_photo(40, 43, seed=9))
+    record = tmp_path / "r.json"
+    result = CliRunner().invoke(app, ["--data", str(tmp_path), "--methods", "nearest", "--json", str(record)])
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if "cropped" in line] == [
+        "note: Odd: 0.png cropped from 42x41 to 40x40, and 6 more pictures to multiples of 4",
+        "note: Whole: 0.png cropped from 43x40 to 40x40",
+    ]
+    assert len(json.loads(record.read_text())["context"]["notes"]) == 8

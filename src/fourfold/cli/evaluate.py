@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
+#: more croppings than this in one set are told in one line
+_CROPPINGS_TOLD = 5
+
 
 @app.command()
 def evaluate(
@@ -121,7 +124,7 @@ def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, ga
         typer.echo(json.dumps(record, indent=1, allow_nan=False))
     else:
         _print(found)
-    for note in found.notes:
+    for note in _shortened(found.notes):
         typer.echo(f"note: {note}", err=True)
     if json_file is not None and str(json_file) != "-":
         typer.echo(f"wrote {write_record(json_file, record)}", err=True)
@@ -130,6 +133,22 @@ def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, ga
     for problem in found.problems:
         where = f"{problem.set}/{problem.image}" + (f", {problem.method}" if problem.method else "")
         typer.echo(f"failed: {where}: {problem.message}", err=True)
+
+
+def _shortened(notes: list[str]) -> list[str]:
+    """Returns the notes with many croppings of one set told as one; the JSON record has them all."""
+    croppings: dict[str, list[str]] = {}
+    for note in notes:
+        if " cropped from " in note:
+            croppings.setdefault(note.partition(":")[0], []).append(note)
+    told = []
+    for note in notes:
+        alike = croppings.get(note.partition(":")[0], []) if " cropped from " in note else []
+        if len(alike) <= _CROPPINGS_TOLD:
+            told.append(note)
+        elif note == alike[0]:
+            told.append(f"{note}, and {len(alike) - 1} more pictures to multiples of 4")
+    return told
 
 
 def _check_folders(*files: Path | None) -> None:
