@@ -1,5 +1,6 @@
 """One process or many: what torchrun or SLURM started, Fabric over it, and batch norm that sees the whole batch."""
 
+import atexit
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -69,8 +70,33 @@ def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fa
         strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo")
         per_node = launch.world_size // launch.nodes
         fabric = Fabric(devices=per_node, num_nodes=launch.nodes, strategy=strategy, **arguments)
+        _join_anew(launch, strategy.process_group_backend or "gloo")
     fabric.launch()
     return fabric
+
+
+def _join_anew(launch: Launch, backend: str) -> None:
+    """Joins the other processes after torchrun has begun anew; nothing to do the first time.
+
+    torchrun may give every attempt the same store (torch 2.13 does), in which the processes find each other, and torch
+    puts no attempt's name before its keys: a process that is quick reads where the dead ones listened, and fails. So
+    here the attempt's number stands before every key. Fabric takes over a group that is there.
+    """
+    if launch.restarts == 0 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    if backend == "nccl":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    # torch documents both and leaves them out of what its types export
+    store = distributed.TCPStore(host, port, launch.world_size, is_master=False)  # type: ignore[attr-defined]
+    prefixed = distributed.PrefixStore(f"fourfold/attempt-{launch.restarts}", store)  # type: ignore[attr-defined]
+    distributed.init_process_group(backend, store=prefixed, rank=launch.rank, world_size=launch.world_size)
+    atexit.register(_leave)  # as Fabric does for a group of its own
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @contextmanager
