@@ -50,8 +50,8 @@ def test_scores_are_shown() -> None:
 
     from fourfold.cli.models import _scores
 
-    config = replace(read_config_of_nothing(), scores={"Set5": {"psnr_y": 31.987, "ssim_y": 0.89}, "note": "x"})
-    assert _scores(config) == "Set5 31.99 dB, Set5 ssim_y 0.89"
+    config = replace(read_config_of_nothing(), scores={"Set5": {"niqe": 5, "psnr_y": 31.987, "other": 1}, "note": "x"})
+    assert _scores(config) == ["Set5 31.99 dB, NIQE 5.00"]
 
 
 def read_config_of_nothing() -> object:

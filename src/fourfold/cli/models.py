@@ -43,7 +43,8 @@ def _show_all(as_json: bool) -> None:
     for model in found:
         names = ", ".join([model.name, *other_names[model.name]])
         typer.echo(f"{names}{'  (default)' if model.name == default else ''}")
-        typer.echo(f"    {_network(model.config)}, {_megabytes(model.path)}; {_scores(model.config) or 'not scored'}")
+        scores = "; ".join(_scores(model.config)) or "not scored"
+        typer.echo(f"    {_network(model.config)}, {_megabytes(model.path)}; {scores}")
         typer.echo(f"    trained on {model.config.data or 'unknown pictures'}; {model.config.licence or 'no licence'}")
 
 
@@ -81,7 +82,7 @@ def _lines(row: dict[str, Any], config: "WeightsConfig") -> list[tuple[str, Any]
         ("file", f"{row['path']} ({_megabytes(Path(row['path']))})"),
         ("sha256", row["sha256"]),
         ("network", f"{_network(config)}, {row['parameter_count']:,} parameters"),
-        ("scores", _scores(config) or "none in the file"),
+        ("scores", ("\n" + 14 * " ").join(_scores(config)) or "none in the file"),
         ("data", config.data or "not stated"),
         ("data licence", config.data_licence or "not stated"),
         ("licence", config.licence or "not stated"),
@@ -104,16 +105,26 @@ def _network(config: "WeightsConfig") -> str:
     return f"{config.architecture} ({parameters})"
 
 
-def _scores(config: "WeightsConfig") -> str:
-    parts = []
+#: how a measure is told; the card and --json have every digit
+_MEASURES = {
+    "psnr_y": "{:.2f} dB",
+    "ssim_daala": "SSIM {:.4f}",
+    "niqe": "NIQE {:.2f}",
+    "lr_psnr": "{:.1f} dB back to LR",
+    "colour_drift": "drift {:.2f}",
+}
+
+
+def _scores(config: "WeightsConfig") -> list[str]:
+    """Returns one text per set, its measures in a fixed order; the SSIM of the paper stands for both."""
+    told = []
     for data, values in config.scores.items():
         if isinstance(values, dict):
-            parts += [f"{data} {_score(key, value)}" for key, value in values.items() if isinstance(value, int | float)]
-    return ", ".join(parts)
-
-
-def _score(key: str, value: float) -> str:
-    return f"{value:.2f} dB" if key == "psnr_y" else f"{key} {value:.4g}"
+            found = [
+                text.format(values[key]) for key, text in _MEASURES.items() if isinstance(values.get(key), int | float)
+            ]
+            told += [f"{data} {', '.join(found)}"] if found else []
+    return told
 
 
 def _megabytes(path: Path) -> str:
