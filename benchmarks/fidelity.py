@@ -13,7 +13,8 @@ import numpy as np
 import fourfold
 from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import load_pristine
-from fourfold.imaging import find_pictures, imresize, read_rgb
+from fourfold.evaluation.sets import Entry, read_pair
+from fourfold.imaging import find_pictures
 from fourfold.weights import FAITHFUL, default_name
 
 COLUMNS = {"psnr_y": "PSNR", "ssim_daala": "SSIM", "niqe": "NIQE", "lr_psnr": "back to LR", "colour_drift": "drift"}
@@ -29,15 +30,11 @@ def main() -> None:
     parser.add_argument("--niqe", type=Path, help="NIQE's parameters (.npz)")
     options = parser.parse_args()
     pristine = load_pristine(options.niqe) if options.niqe else None
-    pairs = []
-    for path in find_pictures(options.folder):
-        hr = read_rgb(path)
-        hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
-        pairs.append((imresize(hr, 0.25), hr))
+    pairs = [read_pair(Entry(path.name, path.stem, path, None)) for path in find_pictures(options.folder)]
     print("fidelity  " + "  ".join(f"{title:>10}" for title in COLUMNS.values()))
     for fidelity in np.linspace(0, 1, options.steps):
         upscaler = fourfold.load(options.model, fidelity=float(fidelity), faithful=options.faithful)
-        rows = [measure(upscaler(lr), hr, lr, pristine=pristine) for lr, hr in pairs]
+        rows = [measure(upscaler(pair.lr), pair.hr, pair.lr, pristine=pristine) for pair in pairs]
         means = {name: [value for row in rows if (value := row.get(name)) is not None] for name in COLUMNS}
         cells = (f"{np.mean(values):10.4g}" if values else f"{'-':>10}" for values in means.values())
         print(f"{fidelity:8.2f}  " + "  ".join(cells), flush=True)

@@ -108,7 +108,8 @@ def _network(config: "WeightsConfig") -> str:
 #: how a measure is told; the card and --json have every digit
 _MEASURES = {
     "psnr_y": "{:.2f} dB",
-    "ssim_daala": "SSIM {:.4f}",
+    "ssim_daala": "SSIM (daala) {:.4f}",
+    "ssim_wang": "SSIM (Wang) {:.4f}",
     "niqe": "NIQE {:.2f}",
     "lr_psnr": "{:.1f} dB back to LR",
     "colour_drift": "drift {:.2f}",
@@ -116,7 +117,7 @@ _MEASURES = {
 
 
 def _scores(config: "WeightsConfig") -> list[str]:
-    """Returns one text per set, its measures in a fixed order; the SSIM of the paper stands for both."""
+    """Returns one text per set, its measures in a fixed order."""
     told = []
     for data, values in config.scores.items():
         if isinstance(values, dict):

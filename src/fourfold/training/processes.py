@@ -67,10 +67,11 @@ def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fa
     if launch.world_size == 1:
         fabric = Fabric(devices=1, **arguments)
     else:
-        strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo")
+        backend = "nccl" if device == "cuda" else "gloo"
+        strategy = DDPStrategy(process_group_backend=backend)
         per_node = launch.world_size // launch.nodes
         fabric = Fabric(devices=per_node, num_nodes=launch.nodes, strategy=strategy, **arguments)
-        _join_anew(launch, strategy.process_group_backend or "gloo")
+        _join_anew(launch, backend)
     fabric.launch()
     return fabric
 

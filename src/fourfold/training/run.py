@@ -166,7 +166,8 @@ def _initial(recipe: Recipe) -> torch.nn.Module | None:
     if recipe.init is None:
         if recipe.network.frozen_statistics:
             raise TrainingError(
-                "network.frozen_statistics keeps the statistics of initial weights: name them with --init"
+                "network.frozen_statistics keeps the statistics of initial weights, and there are none: "
+                "give --init, or --set network.frozen_statistics=false"
             )
         return None
     weights = load_weights(recipe.init)
