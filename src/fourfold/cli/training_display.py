@@ -81,7 +81,7 @@ class TrainingDisplay:
             self._console.print(f"update {values['update']}/{values['updates']}  {state}")
         shares = {k.removeprefix("gradient_share_"): v for k, v in values.items() if k.startswith("gradient_share_")}
         if len(shares) > 1:
-            each = ", ".join(f"{name} {100 * share:.2g}%" for name, share in shares.items())
+            each = ", ".join(f"{name} {100 * share:.3g}%" for name, share in shares.items())
             self._console.print(f"update {values['update']}: of the generator's gradient, {each}")
 
     def _remark(self, values: dict[str, Any]) -> None:
