@@ -1,8 +1,11 @@
 """Fixtures that several rooms share: tiny weights files and made-up pictures; nothing here needs data."""
 
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +75,28 @@ def data_folder() -> Path:
     if not os.environ.get("FOURFOLD_DATA") or not (folder / "bench").is_dir():
         pytest.skip("set FOURFOLD_DATA to the data folder (with bench/ inside) to run this test")
     return folder
+
+
+#: A browser that asks nobody anything at its start.
+_CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, driven by Playwright; skips where either is absent."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="install playwright to drive a browser")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium found; install the package chromium, or name one in the variable CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_CHROMIUM_FLAGS)
+        yield browser
+        browser.close()

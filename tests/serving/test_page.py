@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,28 +17,7 @@ from tests.serving.conftest import RunningServer, png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DONE = '.row[data-state="done"]'
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}; install it, or name it in the environment variable CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Page:
@@ -105,6 +83,14 @@ def drop(page: Any, names: dict[str, bytes]) -> None:
     )
 
 
+def choose(page: Any, model: str) -> None:
+    """Chooses a model, from among those that are folded away if need be."""
+    radio = page.locator(f"input[value={model}]")
+    if not radio.is_visible():
+        page.click(".more-models > summary")
+    radio.check()
+
+
 def share(page: Any) -> int:
     return int(page.get_attribute("#divider", "aria-valuenow"))
 
@@ -115,7 +101,7 @@ def zoom(page: Any) -> int:
 
 def test_drop_watch_compare_download(open_page: Callable[..., Any], server: RunningServer) -> None:
     page = open_page()
-    page.check("input[value=steady]")
+    choose(page, "steady")
     drop(page, {"one.png": png(60, 40), "bad.png": b"no picture", "two.png": png(40, 40, 1)})
     page.wait_for_selector('.row[data-state="running"]')
     # a selector, since the page's own policy forbids the evaluation that waiting for a function needs
@@ -152,7 +138,7 @@ def test_drop_watch_compare_download(open_page: Callable[..., Any], server: Runn
 
 def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str]) -> None:
     page = open_page()
-    page.check("input[value=crawl]")
+    choose(page, "crawl")
     page.set_input_files("#file", files)
     page.wait_for_selector('.row[data-state="running"]')
     page.click(".row-remove >> nth=1")  # one that waits
@@ -160,7 +146,7 @@ def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str])
     page.wait_for_selector('.row[data-state="cancelled"] >> nth=1')
     assert "Cancelled" in page.inner_text("#failure")
     page.click("#settings summary")
-    page.check("input[value=good]")
+    choose(page, "good")
     page.click(".row-again >> nth=1")
     page.click(".row-again >> nth=0")
     page.wait_for_selector(f"{DONE} >> nth=1")
@@ -282,6 +268,21 @@ def test_light_dark_and_what_was_chosen(open_page: Callable[..., Any]) -> None:
     assert ground(page) > 200
 
 
+def test_many_models_are_folded_and_few_are_not(
+    open_page: Callable[..., Any], start: Callable[..., RunningServer], fake_models: dict[str, str]
+) -> None:
+    page = open_page()
+    assert page.locator(".model:visible").count() == 2
+    assert page.inner_text(".more-models > summary") == f"{len(fake_models) - 2} more models"
+    choose(page, "chatty")
+    page.reload()
+    page.wait_for_selector(".model")
+    assert page.is_checked("input[value=chatty]") and page.is_visible("input[value=chatty]")
+    few = dict(list(fake_models.items())[:4])
+    page = open_page(start(models=few))
+    assert page.locator(".model:visible").count() == 4 and not page.locator(".more-models").count()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_enough(open_page: Callable[..., Any], files: list[str], scheme: str) -> None:
     page = open_page(color_scheme=scheme)
@@ -330,7 +331,7 @@ def test_everything_has_a_name_for_a_screen_reader(open_page: Callable[..., Any]
 
 def test_a_reload_finds_the_pictures_again(open_page: Callable[..., Any], files: list[str]) -> None:
     page = open_page()
-    page.check("input[value=steady]")
+    choose(page, "steady")
     page.set_input_files("#file", files)
     page.wait_for_selector('.row[data-state="running"]')
     page.wait_for_selector('.row[data-state="queued"]')

@@ -1,8 +1,6 @@
 """The raters' page in a real Chromium: the whole way with everything that goes wrong on it, and exact pixels."""
 
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,28 +17,6 @@ from tests.study.serving import ServedStudy
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="install playwright to drive a browser")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium found; install the package chromium, or name one in the variable CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
-
 
 @pytest.fixture
 def served(own_study: Path, tmp_path: Path) -> Iterator[ServedStudy]:
@@ -49,13 +25,13 @@ def served(own_study: Path, tmp_path: Path) -> Iterator[ServedStudy]:
 
 
 @pytest.fixture
-def new_context(browser: Any) -> Iterator[Callable[..., Any]]:
+def new_context(chromium: Any) -> Iterator[Callable[..., Any]]:
     """Browser contexts, each a device of its own; any script error or blocked resource fails the test."""
     made: list[Any] = []
     errors: list[str] = []
 
     def make(**options: Any) -> Any:
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        context = chromium.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
         context.set_default_timeout(20_000)
         context.on("weberror", lambda error: errors.append(str(error.error)))
         context.on("console", lambda message: errors.append(message.text) if "Content Security" in message.text else 0)

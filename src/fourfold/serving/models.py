@@ -7,17 +7,16 @@ from fourfold.serving.schemas import ModelView
 from fourfold.serving.settings import Settings
 from fourfold.weights import ALIASES, FAITHFUL, WeightsConfig, default_name, locate, read_config, shipped_names
 
-#: shipped name -> (title, what it does), in the words of the page
+#: shipped name -> (title, what it does), in the words and in the order of the page
 WORDS = {
     "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
-    "srgan-vgg54": (
-        "Photo-realistic, the paper's",
-        "SRGAN as it was published. Fine detail is invented.",
-    ),
-    "srgan-vgg22": ("Photo-realistic, gentle", "Texture with a lighter hand than the full photo-realistic model."),
-    "srgan-mse": ("Sharpened", "Adversarial training on pixels alone: crisp, with little texture."),
     "srresnet-mse": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
-    "srresnet-vgg22": ("Faithful, crisper", "Keeps to the picture, with crisper edges than the faithful model."),
+    "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
+    "srgan-vgg22": ("SRGAN-VGG22", "The paper's, with fine texture from an early layer of VGG19."),
+    "srgan-mse": ("SRGAN-MSE", "The paper's, on pixels alone: crisp, with little texture."),
+    "srresnet-vgg22": ("SRResNet-VGG22", "The paper's, without an adversary: crisper than the faithful model."),
+    "espcn": ("ESPCN", "A small, quick network of 2016, for comparison. Soft."),
+    "srcnn": ("SRCNN", "The first such network, of 2014, for comparison. Soft."),
 }
 
 
@@ -30,8 +29,9 @@ def served_models(names: list[str]) -> dict[str, str]:
         UsageError: if two have the same name, or nothing is left to serve.
     """
     if not names:
-        order = sorted(shipped_names(), key=lambda name: (name != default_name(), name))
-        return {name: name for name in order}
+        known = list(WORDS)
+        place = {name: known.index(name) if name in known else len(known) for name in shipped_names()}
+        return {name: name for name in sorted(place, key=lambda name: (name != default_name(), place[name], name))}
     found: dict[str, str] = {}
     for text in names:
         path = locate(text)

@@ -2,6 +2,10 @@
 
 const KEY = "fourfold-settings";
 
+// more models than this are too many to read before the first picture; the first two are the everyday ones
+const AT_ONCE = 4;
+const FIRST = 2;
+
 export class Settings {
   constructor(form, summary) {
     this.form = form;
@@ -22,7 +26,10 @@ export class Settings {
   offer(models) {
     this.models = models;
     const chosen = models.find((model) => model.name === this.wanted) || models.find((model) => model.default);
-    this.list.replaceChildren(...models.map((model) => choice(model, model === chosen)));
+    const choices = models.map((model) => choice(model, model === chosen));
+    const shown = models.length > AT_ONCE ? FIRST : models.length;
+    this.list.replaceChildren(...choices.slice(0, shown));
+    if (shown < models.length) this.list.append(folded(choices.slice(shown), models.indexOf(chosen) >= shown));
     this.#changed();
   }
 
@@ -64,6 +71,15 @@ function readKept() {
   } catch {
     return {};
   }
+}
+
+function folded(choices, open) {
+  const fold = Object.assign(document.createElement("details"), { className: "more-models", open });
+  const summary = Object.assign(document.createElement("summary"), { textContent: `${choices.length} more models` });
+  const list = Object.assign(document.createElement("div"), { className: "model-list" });
+  list.append(...choices);
+  fold.append(summary, list);
+  return fold;
 }
 
 function choice(model, checked) {
