@@ -173,6 +173,8 @@ def test_ipv6_clients_are_counted_by_their_network() -> None:
         ({"models": {}}, "at least one model"),
         ({"default_model": "nobody"}, "is not served"),
         ({"token": "short"}, "fewer than 16"),
+        ({"token": "sixteen letters and spaces"}, "spaces"),
+        ({"token": "sechzehn-und-mehr-für-alle"}, "beyond ASCII"),
         ({"cors_origins": ("*",)}, "every site"),
     ],
 )
@@ -184,6 +186,8 @@ def test_bad_settings_are_refused(changes: dict, words: str) -> None:
 def test_limits_that_can_never_be_met_are_refused() -> None:
     with pytest.raises(UsageError, match="job_s"):
         Limits(job_s=0)
+    with pytest.raises(UsageError, match="more storage or smaller uploads"):
+        Limits(upload_bytes=2000, stored_bytes=1000)
 
 
 def test_every_option_of_the_command_is_documented() -> None:

@@ -381,14 +381,15 @@ def test_too_many_pictures_wait_their_turn(open_page: Callable[..., Any], start:
 def test_a_token_is_asked_for_once(
     open_page: Callable[..., Any], chromium: Any, start: Callable[..., RunningServer]
 ) -> None:
-    token = "a-token-for-the-page-0123456789"
+    token = 'Kx9%vT2^pQ8|mZ4{wL"+/='
     server = start(token=token)
     context = chromium.new_context()
     page = context.new_page()
     page.goto(server.url)
-    page.fill("#token", "wrong")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("text=That is not the right token.")
+    for wrong in ("wrong", "für alle"):
+        page.fill("#token", wrong)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=That is not the right token.")
     page.fill("#token", token)
     page.keyboard.press("Enter")
     page.wait_for_selector(".model")

@@ -1,5 +1,6 @@
 """Stops and restarts of a real server process: SIGTERM, kill -9, a state folder."""
 
+import json
 import os
 import re
 import signal
@@ -186,6 +187,41 @@ def test_two_servers_do_not_share_a_state_folder(tmp_path: Path) -> None:
         Store(tmp_path / "state")
     first.close()
     Store(tmp_path / "state").close()
+
+
+@pytest.mark.parametrize("name", ["Documents/thesis.tex", "thesis.tex", "a-short-name/job.json", ".config/x"])
+def test_a_folder_with_other_things_in_it_is_no_state_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("dear")
+    with pytest.raises(UsageError, match=f"holds something else: {name.split('/')[0]}"):
+        Store(tmp_path)
+    assert (tmp_path / name).read_text() == "dear"
+    assert not (tmp_path / "lock").exists()
+
+
+def test_what_a_file_system_keeps_at_its_root_stays(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    store = Store(tmp_path)
+    assert not list(store.restore())
+    store.close()
+    assert (tmp_path / "lost+found").is_dir()
+
+
+def test_jobs_are_taken_up_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    for letter, created_at in (("a", 30.0), ("b", 10.0), ("c", 20.0)):
+        record = {
+            "id": letter * 22,
+            "client": "x",
+            "name": "x",
+            "model": "m",
+            "state": "done",
+            "created_at": created_at,
+        }
+        (tmp_path / (letter * 22)).mkdir()
+        (tmp_path / (letter * 22) / "job.json").write_text(json.dumps(record))
+    store = Store(tmp_path)
+    assert [job.id[0] for job in store.restore()] == ["b", "c", "a"]
+    store.close()
 
 
 def test_damaged_records_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:

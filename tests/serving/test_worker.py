@@ -1,5 +1,6 @@
 """Workers and inspectors that die, hang and misbehave, and limits that hold."""
 
+import errno
 import os
 import signal
 import time
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fourfold.durable import write_atomically
+from fourfold.serving import store
 from tests.serving.conftest import RunningServer, png, wait_until
 from tests.serving.test_bad_input import check_problem
 
@@ -53,6 +56,40 @@ def test_an_idle_worker_that_dies_is_replaced(server: RunningServer) -> None:
     kill_worker(server)
     wait_until(lambda: server.service.supervisor.state == "ready" and server.service.supervisor.pid not in (None, pid))
     assert server.wait_for(server.submit()["id"])["state"] == "done"
+
+
+def test_a_disk_that_fails_for_a_moment_stops_nothing(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(state=tmp_path)
+    assert server.wait_for(server.submit()["id"])["state"] == "done"
+    failures = 0
+
+    def full(path: Path, data: bytes) -> None:
+        nonlocal failures
+        if b'"queued"' not in data and failures < 2:  # a job that cannot be put on record is not accepted at all
+            failures += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_atomically(path, data)
+
+    monkeypatch.setattr(store, "write_atomically", full)
+    assert [server.wait_for(server.submit()["id"])["state"] for _ in range(2)] == ["done", "done"]
+    assert failures == 2
+    server.stop()
+
+
+def test_a_fault_around_a_job_fails_that_job_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start()
+
+    def broken(job: object, done: int, total: int) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.service, "progressed", broken)
+        failed = server.wait_for(server.submit(model="steady")["id"])
+    assert (failed["state"], problem_of(failed)) == ("failed", "internal-error")
+    assert server.wait_for(server.submit()["id"])["state"] == "done"
+    server.stop()
 
 
 @pytest.mark.parametrize(("model", "problem"), [("error", "engine-failed"), ("bug", "internal-error")])

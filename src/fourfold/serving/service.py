@@ -94,7 +94,7 @@ class Service:
         for job in [job for job in self.jobs.values() if not job.final]:
             if self.store.durable:
                 job.state = State.QUEUED
-                await self.store.save(job)
+                await self._record(job)
             else:
                 await self.finished(job, {"event": "failed", "slug": "handed-back", "detail": ""})
 
@@ -212,7 +212,7 @@ class Service:
 
     async def order(self, job: Job) -> Message:
         """Returns what the worker is told about a job, once the attempt is on record."""
-        await self.store.save(job)
+        await self._record(job)
         return {
             "do": "upscale",
             "job": job.id,
@@ -230,7 +230,7 @@ class Service:
     async def lost(self, job: Job) -> None:
         """Puts a job back at the front after its worker died."""
         job.state, job.started_at = State.QUEUED, None
-        await self.store.save(job)
+        await self._record(job)
         self._enqueue(job, front=True)
 
     async def finished(self, job: Job, outcome: Message) -> None:
@@ -251,16 +251,30 @@ class Service:
 
     async def _settle(self, job: Job) -> None:
         """Keeps what a finished job needs, and tells everybody."""
-        await self.store.save(job)  # before anything is deleted: a crash in between must not lose the job
-        if job.state is State.DONE:
-            await self.store.strip(job.id, lambda name: name != "source")
-        elif self.store.durable:
-            await self.store.strip(job.id, lambda name: name == "job.json")
-        else:
-            await self.store.remove(job.id)
+        # on record before anything is deleted: a crash in between must not lose the job
+        if await self._record(job):
+            if job.state is State.DONE:
+                await self.store.strip(job.id, lambda name: name != "source")
+            elif self.store.durable:
+                await self.store.strip(job.id, lambda name: name == "job.json")
+            else:
+                await self.store.remove(job.id)
         if (ended := self._ended.get(job.id)) is not None:
             ended.set()
         self._tell_of(job)
+
+    async def _record(self, job: Job) -> bool:
+        """Puts a job that was accepted on record; returns whether it is.
+
+        A full disk is no reason to stop working: the job goes on from memory, and after a restart it is taken up as the
+        last record has it.
+        """
+        try:
+            await self.store.save(job)
+        except OSError as error:
+            log.error("job %s cannot be put on record: %s", job.id, error.strerror or error)
+            return False
+        return True
 
     # ------------------------------------------------- what clients may ask
 

@@ -60,6 +60,11 @@ class Limits:
         for name, value in vars(self).items():
             if value < 0 or (value == 0 and name != "worker_bytes"):
                 raise UsageError(f"the limit {name} is {value}; it must be more than 0")
+        if self.upload_bytes > self.stored_bytes:
+            raise UsageError(
+                f"an upload may have {self.upload_bytes:,} bytes and all pictures together {self.stored_bytes:,}; "
+                "allow more storage or smaller uploads"
+            )
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ class Settings:
             )
         if self.token and len(self.token) < 16:
             raise UsageError("the token has fewer than 16 characters; make one with: openssl rand -hex 24")
+        if not re.fullmatch(r"[!-~]*", self.token):  # what a header can carry as it is, in every client
+            raise UsageError("the token holds spaces or letters beyond ASCII; make one with: openssl rand -hex 24")
         if "*" in self.cors_origins:
             raise UsageError("the CORS origin '*' would open this server to every site; name the origins")
 

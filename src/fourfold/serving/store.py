@@ -23,6 +23,8 @@ from fourfold.serving.jobs import Job, State
 log = logging.getLogger("fourfold.serving")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{20,32}")
+#: Besides jobs, what a state folder may hold: our lock, and what file systems put at their root.
+_NO_JOBS = {"lock", "lost+found"}
 
 
 class Store:
@@ -49,6 +51,7 @@ class Store:
 
         try:
             state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _refuse_foreign(state)
             self._lock = (state / "lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -105,15 +108,17 @@ class Store:
         await self.measure(job_id)
 
     def restore(self) -> Iterator[Job]:
-        """Yields the jobs that an earlier server left in the state folder; damaged folders are removed."""
-        for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+        """Yields the jobs that an earlier server left in the state folder, oldest first; damaged ones are removed."""
+        jobs = []
+        for folder in (path for path in self.folder.iterdir() if path.is_dir() and path.name not in _NO_JOBS):
             job = _read_job(folder)
             if job is None:
                 log.warning("removing %s: no readable job in it", folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             self._bytes[job.id] = _folder_bytes(folder)
-            yield job
+            jobs.append(job)
+        yield from sorted(jobs, key=lambda job: job.created_at)
 
     async def _run(self, work: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
@@ -125,6 +130,17 @@ class Store:
             shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
+
+
+def _refuse_foreign(state: Path) -> None:
+    """Refuses a folder with anything in it that no server of ours left: damaged jobs are removed, all else is safe.
+
+    Raises:
+        UsageError: naming what is in the way.
+    """
+    for path in sorted(state.iterdir()):
+        if path.name not in _NO_JOBS and not (path.is_dir() and _ID.fullmatch(path.name)):
+            raise UsageError(f"the state folder {state} holds something else: {path.name}; name a folder of its own")
 
 
 def _strip(folder: Path, keep: Callable[[str], bool]) -> None:

@@ -131,7 +131,13 @@ class Supervisor:
         if job_task.cancelled():
             log.warning("the idle worker %s; starting another", child.epitaph)
             return
-        await self._do(child, job_task.result())
+        job = job_task.result()
+        try:
+            await self._do(child, job)
+        except Exception:  # whatever it was, the next job must not wait for ever
+            log.exception("job %s could not be seen through", job.id)
+            child.kill()
+            await self._work.finished(job, {"event": "failed", "slug": "internal-error", "detail": ""})
         await self._recycle(child)
 
     async def _recycle(self, child: Child) -> None:

@@ -277,8 +277,12 @@ $("sign-in").addEventListener("cancel", (event) => event.preventDefault());
 $("sign-in-form").onsubmit = async (event) => {
   event.preventDefault();
   const token = $("token").value.trim();
+  if (!/^[!-~]+$/.test(token)) {
+    $("sign-in-error").textContent = "That is not the right token."; // no header can carry it, and no server has it
+    return;
+  }
   try {
-    await ask("v1/session", { method: "POST", headers: { Authorization: `Bearer ${encodeURI(token)}` } });
+    await ask("v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
     $("token").value = $("sign-in-error").textContent = "";
     $("sign-in").close();
     await start();
