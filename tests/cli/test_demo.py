@@ -74,13 +74,14 @@ def test_the_panels_show_the_restored_pictures(run, own, tmp_path):
     report = json.loads(run("--picture", own, "-o", "sheet.png", "--detail", "10,20,48", "--json").stdout)
     assert report["detail"] == [10, 20, 48]
     sheet = read_rgb(tmp_path / "sheet.png")
-    hr = read_rgb(own)[1:149, 1:209]
+    photograph = read_rgb(own)
+    hr = photograph[1:149, 1:209]
     last = 64 + 3 * (384 + 28)
     top = next(y for y in range(len(sheet)) if np.array_equal(sheet[y, last : last + 208], hr[0]))
     # the original below the frame of the detail, and the detail eight times as large
     assert np.array_equal(sheet[top + 80 : top + 148, last : last + 208], hr[80:])
     detail = sheet[top + 148 + 28 :, last:][8:376, 8:376]
-    assert np.array_equal(detail, hr[20:68, 10:58].repeat(8, axis=0).repeat(8, axis=1)[8:376, 8:376])
+    assert np.array_equal(detail, photograph[20:68, 10:58].repeat(8, axis=0).repeat(8, axis=1)[8:376, 8:376])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,10 @@ def test_the_panels_show_the_restored_pictures(run, own, tmp_path):
         (["--picture", "nowhere.png"], "nowhere.png"),
         (["--picture", "OWN", "--detail", "a,b"], "is not X,Y or X,Y,SIDE"),
         (["--picture", "OWN", "--detail", "1,2,3,4"], "is not X,Y or X,Y,SIDE"),
-        (["--picture", "OWN", "--detail", "200,0,48"], "does not lie in the picture of 208x148"),
+        (["--picture", "OWN", "--detail", "200,10,48"], "does not lie in .* 208x148 pixels from 1,1 on"),
+        (["--picture", "OWN", "--detail", "0,10,48"], "does not lie in .* 208x148 pixels from 1,1 on"),
+        (["--picture", "OWN", "--detail", "10,-5,48"], "does not lie in"),
+        (["--picture", "OWN", "--detail", "10,10,4"], "4 pixels is too small; give at least 8"),
         (["--picture", "SMALL"], "too small to shrink and compare"),
         (["--picture", "OWN", "-o", "OWN"], "exists"),
         (["--picture", "OWN", "-o", "missing/sheet.png"], "missing"),
@@ -109,6 +113,26 @@ def test_the_sheets_folder_cannot_be_made(run, own, tmp_path):
     (tmp_path / "demo").write_text("a file is in the way")
     with pytest.raises(FourfoldError, match="name a file with -o"):
         run("--picture", own)
+
+
+@pytest.mark.parametrize("x", [188, 400, 1148])
+def test_the_detail_is_counted_in_the_photograph_where_it_is_cut(run, tmp_path, x):
+    photograph = make_photo(80, 1400)
+    big = write_picture(Picture(photograph), tmp_path / "big.png")
+    report = json.loads(run("--picture", big, "--detail", f"{x},10,64", "--json").stdout)
+    assert report["detail"] == [x, 10, 64]
+    sheet = read_rgb(tmp_path / "demo" / "sheet.png")
+    # the original's detail stands at the lower right, eight times as large, above footnote and margin
+    left, top = 64 + 3 * (512 + 28), len(sheet) - 64 - 62 - 512
+    expected = photograph[10:74, x : x + 64].repeat(8, axis=0).repeat(8, axis=1)
+    assert np.array_equal(sheet[top + 8 : top + 504, left + 8 : left + 504], expected[8:504, 8:504])
+
+
+def test_a_detail_outside_of_what_is_cut_is_refused(run, tmp_path):
+    big = write_picture(Picture(make_photo(80, 1400)), tmp_path / "big.png")
+    for x in (187, 1165):
+        with pytest.raises(FourfoldError, match="1024x80 pixels from 188,0 on"):
+            run("--picture", big, "--detail", f"{x},10,48")
 
 
 def test_large_pictures_are_cut_to_a_screenful(run, tmp_path):

@@ -132,6 +132,15 @@ def test_what_cannot_be_exported(run, tiny_weights, tmp_path, model, output, mes
     assert (tmp_path / "there.onnx").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize(("output", "folder"), [("a.onnx", "a.onnx"), ("a.xml", "a.bin"), ("a.xml", "a.xml")])
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_a_folder_is_never_replaced_nor_filled(run, tiny_weights, tmp_path, output, folder, options):
+    (tmp_path / folder).mkdir()
+    with pytest.raises(FourfoldError, match=f"{folder} is a folder; name a file in it"):
+        run(tiny_weights, "-o", tmp_path / output, *options)
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == [folder]
+
+
 def test_a_file_that_differs_is_not_kept(run, tiny_weights, tmp_path, monkeypatch):
     format, write, read = export_module.FORMATS[".onnx"]
 

@@ -31,6 +31,28 @@ def test_the_shipped_models(cli: Cli, tiny_weights: Path, tmp_path: Path, monkey
     assert done.code == 2 and "did you mean 'srgan'" in done.err
 
 
+@pytest.mark.parametrize(
+    ("model", "default"),
+    [
+        ("srgan-plus", True),
+        ("shipped/srgan-plus.safetensors", True),
+        ("mine/srgan-plus.safetensors", False),
+        ("espcn", False),
+        ("mine/other.safetensors", False),
+    ],
+)
+def test_only_the_shipped_file_is_the_default(
+    model: str, default: bool, cli: Cli, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("shipped/srgan-plus", "shipped/espcn", "mine/srgan-plus", "mine/other"):
+        path = tmp_path / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(tiny_weights.read_bytes())
+    monkeypatch.setattr(catalogue, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(cli("models", model, "--json").out)["default"] is default
+
+
 def test_nothing_shipped(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "SHIPPED", tmp_path)
     done = cli("models")

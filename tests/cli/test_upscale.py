@@ -71,6 +71,49 @@ def test_folders_are_mirrored(cli: Cli, cat: Path, tiny_weights: Path, tmp_path:
     assert names(tmp_path / "deep") == ["a/b/dog_x4.jpg", "a/cat_x4.png", "cat_x4.png"]
 
 
+def test_an_output_folder_in_the_input_folder_can_be_taken_up_again(
+    cli: Cli, cat: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cat.parent)
+    arguments = ("upscale", ".", "-n", tiny_weights, "-o", "large", "-r", "--skip-existing", "--json")
+    assert [o["status"] for o in cli(*arguments).objects] == ["done"]
+    again = cli(*arguments)
+    assert again.code == 0 and [(o["input"], o["status"]) for o in again.objects] == [("cat.png", "skipped")]
+    assert names(cat.parent) == ["cat.png", "large/cat_x4.png"]
+
+
+def test_a_missing_input_is_what_is_said(cli: Cli, cat: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    done = cli("upscale", tmp_path / "none.png", "-n", tiny_weights, "-o", tmp_path / "out.png")
+    assert done.code == 1 and done.err == f"error: {tmp_path / 'none.png'}: no such file or folder\n"
+
+
+def test_a_gif_beside_a_png_of_its_name(cli: Cli, cat: Path, tiny_weights: Path) -> None:
+    Image.fromarray(make_photo(8, 8)).save(cat.with_suffix(".gif"))
+    done = cli("upscale", cat.parent, "-n", tiny_weights)
+    assert done.code == 0, done.err
+    assert names(cat.parent) == ["cat.gif", "cat.gif_x4.png", "cat.png", "cat_x4.png"]
+    assert "named cat.gif_x4.png" in done.err
+    assert cli("upscale", cat.parent, "-n", tiny_weights, "--skip-existing", "--json").code == 0
+    assert len(names(cat.parent)) == 4
+
+
+def test_a_locked_folder_does_not_stop_the_tree(
+    cli: Cli, cat: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cat.parent / "locked").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    done = cli("upscale", cat.parent, "-n", tiny_weights, "-r", "--json")
+    assert done.code == 1
+    assert [(Path(o["input"]).name, o["status"]) for o in done.objects] == [("locked", "failed"), ("cat.png", "done")]
+
+
 def test_globs(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     Picture(make_photo(8, 8)).save(cat.parent / "dog.png")
     Picture(make_photo(8, 8)).save(cat.parent / "dog[1].png")

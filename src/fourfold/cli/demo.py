@@ -11,6 +11,8 @@ import typer
 from fourfold.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fourfold.evaluation.comparison import Comparison
     from fourfold.evaluation.samples import Sample, Square
     from fourfold.upscaling import Upscaler
@@ -61,7 +63,8 @@ def demo(
     hr, credit, chosen = _photograph(sample, picture)
     upscalers = [load(name, engine=engine, precision=precision) for name in model or _both_ends()]
     comparison = compare(hr, upscalers)
-    square = _detail(detail, comparison, chosen)
+    corner = _corner(hr, comparison)
+    square = _detail(detail, comparison, chosen, corner)
     scale, (height, width) = upscalers[0].scale, comparison.hr.shape[:2]
     sheet = draw_sheet(
         comparison,
@@ -76,7 +79,9 @@ def demo(
     if output == DEFAULT_OUTPUT:
         _make_folder(output.parent)
     write_picture(Picture(sheet), output, overwrite=overwrite)
-    report = _report(output, credit, comparison, square, upscalers, time.perf_counter() - start)
+    x, y, side = square
+    in_photograph = (x + corner[0], y + corner[1], side)
+    report = _report(output, credit, comparison, in_photograph, upscalers, time.perf_counter() - start)
     typer.echo(json.dumps(report, indent=2) if as_json else _text(report))
 
 
@@ -113,8 +118,21 @@ def _photograph(sample: str | None, picture: Path | None) -> "tuple[Any, str, Sa
     return read_rgb(path), found.credit, found
 
 
-def _detail(text: str | None, comparison: "Comparison", sample: "Sample | None") -> "Square":
-    """Returns the square to magnify: as asked for, or known for the sample, or where most is lost."""
+def _corner(photograph: "NDArray[Any]", comparison: "Comparison") -> tuple[int, int]:
+    """Returns (x, y) of the compared pixels in the photograph: its middle is used, a multiple of the scale."""
+    (height, width), (used_height, used_width) = photograph.shape[:2], comparison.hr.shape[:2]
+    return (width - used_width) // 2, (height - used_height) // 2
+
+
+def _detail(text: str | None, comparison: "Comparison", sample: "Sample | None", corner: tuple[int, int]) -> "Square":
+    """Returns the square to magnify, in the compared pixels: as asked for, known for the sample, or most lost.
+
+    Args:
+        text: ``X,Y`` or ``X,Y,SIDE``, in pixels of the photograph.
+        comparison: of the photograph's middle.
+        sample: which photograph it is.
+        corner: of the compared pixels in the photograph.
+    """
     from fourfold.evaluation.comparison import most_lost, square_around
     from fourfold.evaluation.sheet import MAGNIFICATION, panel_px
 
@@ -127,11 +145,15 @@ def _detail(text: str | None, comparison: "Comparison", sample: "Sample | None")
         (side,) = rest or [side]
     except ValueError as error:
         raise UsageError(f"--detail {text!r} is not X,Y or X,Y,SIDE in whole pixels") from error
-    if min(x, y) < 0 or side < 8 or x + side > width or y + side > height:
+    if side < 8:
+        raise UsageError(f"--detail {text}: a square of {side} pixels is too small; give at least 8")
+    left, top = corner
+    if x < left or y < top or x + side > left + width or y + side > top + height:
         raise UsageError(
-            f"--detail {text}: a square of {side} pixels at {x},{y} does not lie in the picture of {width}x{height}"
+            f"--detail {text}: a square of {side} pixels at {x},{y} does not lie in the part of the photograph that "
+            f"is compared, {width}x{height} pixels from {left},{top} on"
         )
-    return x, y, side
+    return x - left, y - top, side
 
 
 def _report(

@@ -58,13 +58,20 @@ def _default() -> str | None:
         return None
 
 
+def _is_default(path: Path) -> bool:
+    """Says whether this is the very file that is used when no model is named, and not another one of its name."""
+    from fourfold.weights import locate
+
+    default = _default()
+    return default is not None and path.samefile(locate(default))
+
+
 def _show_one(name: str, as_json: bool) -> None:
-    from fourfold.weights import load_weights, locate, shipped_names
+    from fourfold.weights import load_weights, locate
 
     weights = load_weights(name)  # reads and checks all of it: "it loads" is the first thing to know
     path, config = locate(name), weights.config
-    default = path.stem in shipped_names() and path.stem == _default()
-    row = _row(config.name or path.stem, path, config, default)
+    row = _row(config.name or path.stem, path, config, _is_default(path))
     row |= {"sha256": weights.sha256, "parameter_count": weights.parameter_count, "recipe": config.recipe}
     if as_json:
         typer.echo(json.dumps(row, indent=2))

@@ -63,7 +63,7 @@ def export(weights: WeightsFile, path: str | Path, *, overwrite: bool = False) -
     Raises:
         UsageError: for another ending.
         OutputExistsError: if a file is there.
-        WeightsError: if a file cannot be written.
+        WeightsError: if a file cannot be written, or a folder has its name.
         EngineError: if what was written does not give what Fourfold's engine gives.
     """
     path = Path(path)
@@ -72,6 +72,8 @@ def export(weights: WeightsFile, path: str | Path, *, overwrite: bool = False) -
     format, write, run = FORMATS[path.suffix.lower()]
     targets = (path, path.with_suffix(".bin")) if format == "openvino" else (path,)
     for target in targets:
+        if target.is_dir():  # a move would put the file into it
+            raise WeightsError(f"{target} is a folder; name a file in it")
         if target.exists() and not overwrite:
             raise OutputExistsError(f"{target} exists; give --overwrite to replace it, or another name")
     if not path.parent.is_dir():

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,6 @@ from fourfold.imaging import (
     OpenPicture,
     RowSink,
     SaveOptions,
-    atomic_output,
     decoder_bytes,
     encoder_bytes,
     find_peak,
@@ -37,11 +36,8 @@ from fourfold.imaging import (
     refuse_existing,
     write_error,
 )
-from fourfold.upscaling.receipt import embed_receipt, make_receipt
+from fourfold.upscaling.receipt import draft_receipt, embed_receipt, make_receipt, receipt_path, refuse_unusable
 from fourfold.upscaling.upscaler import Upscaler
-
-#: Added to the output's name for the receipt beside it.
-RECEIPT_SUFFIX = ".receipt.json"
 
 #: Decoded ahead of the network, at most, while the file before is still being upscaled.
 _PREFETCH_BYTES = 32 << 20
@@ -241,6 +237,8 @@ class _Line:
         self, upscaler: Upscaler, options: FileOptions, progress: Progress | None, cancelled: Cancelled | None
     ) -> None:
         self._upscaler, self._options, self._progress, self._cancelled = upscaler, options, progress, cancelled
+        # what --strip leaves out is taken away on opening: the receipt is put in afterwards, and stays
+        self._save = replace(self._options.save, strip=False)
         self._max_memory = upscaler.max_memory  # the upscaler's own is less while codecs are at work
         self._encoding_bytes = 0  # what the codecs of the file before may still hold
 
@@ -249,7 +247,11 @@ class _Line:
         started_s = time.monotonic()
         format = format_of(job.destination)
         refuse_existing(job.destination, self._options.overwrite)
+        if self._options.receipt:
+            refuse_unusable(receipt_path(job.destination))
         opened = _open(job.source, format, self._options.max_pixels)
+        if self._options.save.strip:
+            opened.metadata = opened.metadata.stripped()
         scale = self._upscaler.scale
         layout = Layout(
             opened.height * scale,
@@ -264,8 +266,8 @@ class _Line:
         receipt = self._receipt(job, opened)
         if receipt is not None and self._options.embed_receipt:
             opened.metadata.xmp = embed_receipt(opened.metadata.xmp, receipt)
-        notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._options.save)
-        codec_bytes = decoder_bytes(opened) + encoder_bytes(format, layout, self._options.save)
+        notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
+        codec_bytes = decoder_bytes(opened) + encoder_bytes(format, layout, self._save)
         _refuse_too_much(job, codec_bytes, self._max_memory, format)
         try:
             job.destination.parent.mkdir(parents=True, exist_ok=True)
@@ -298,7 +300,7 @@ class _Line:
                 prepared.layout,
                 prepared.opened.metadata,
                 prepared.format,
-                self._options.save,
+                self._save,
                 output.descriptor,
                 destination.parent,
                 self._max_memory // 16,
@@ -334,20 +336,27 @@ class _Line:
 
     def _finish(self, made: _Made) -> Outcome:
         prepared, layout = made.prepared, made.prepared.layout
+        receipt = None
         try:
             made.sink.finish()
             text = self._receipt_text(prepared, made.output)
+            # written whole before the picture has its name, so that a full disk leaves neither
+            receipt = None if text is None else draft_receipt(receipt_path(made.output.path), text)
             made.output.commit()
-            receipt = None if text is None else _write_receipt(made.output.path, text)
+            if receipt is not None:
+                receipt.commit()
         except BaseException as error:
             made.sink.abort()
             made.output.discard()
+            if receipt is not None:
+                receipt.discard()
             if isinstance(error, OSError):
                 raise write_error(prepared.job.destination, error) from error
             raise
         elapsed_s = time.monotonic() - prepared.started_s
         job, notes = prepared.job, prepared.notes + made.sink.notes
-        return Outcome(job, "done", None, layout.width, layout.height, layout.frames, elapsed_s, notes, receipt)
+        path = None if receipt is None else receipt.path
+        return Outcome(job, "done", None, layout.width, layout.height, layout.frames, elapsed_s, notes, path)
 
     def _receipt(self, job: Job, opened: OpenPicture) -> dict[str, Any] | None:
         if not (self._options.receipt or self._options.embed_receipt):
@@ -368,13 +377,6 @@ class _Line:
         return json.dumps({**prepared.receipt, "output": made}, indent=2) + "\n"
 
 
-def _write_receipt(picture: Path, text: str) -> Path:
-    path = picture.with_name(picture.name + RECEIPT_SUFFIX)
-    with atomic_output(path, overwrite=True) as descriptor:
-        os.write(descriptor, text.encode())
-    return path
-
-
 def _refuse_too_much(job: Job, codec_bytes: int, max_memory: int, format: Format) -> None:
     """Refuses a file whose decoder and encoder alone would break the promise of --max-memory."""
     if codec_bytes > max_memory * _CODEC_SHARE:
@@ -388,7 +390,7 @@ def _refuse_too_much(job: Job, codec_bytes: int, max_memory: int, format: Format
 
 @contextmanager
 def _less_memory(upscaler: Upscaler, taken_bytes: int) -> Iterator[None]:
-    """Leaves the upscaler what the decoder and the encoder do not take."""
+    """Leaves the upscaler what the decoder and the encoder do not take; its tiles become smaller by that."""
     whole = upscaler.max_memory
     upscaler.max_memory = whole - taken_bytes
     try:

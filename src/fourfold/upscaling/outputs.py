@@ -2,12 +2,16 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from fourfold.errors import FourfoldError, PictureError, UsageError
 from fourfold.imaging import FORMATS, SUFFIXES, find_pictures, format_named, open_picture
+from fourfold.imaging.finding import natural_order
 from fourfold.upscaling.files import Job
 
 
@@ -56,6 +60,8 @@ class _Input:
 def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False, skip_existing: bool = False) -> Plan:
     """Returns what upscaling these inputs means, before any of it is done.
 
+    What lies in the folder of ``-o`` is no input where that folder is only found below one: it is an earlier output.
+
     Args:
         inputs: files, folders and globs.
         naming: where the outputs go.
@@ -66,46 +72,113 @@ def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False,
         UsageError: if two inputs would give one output, an output would replace an input, or ``-o`` does not fit.
     """
     plan = Plan()
-    found = _distinct(_expand(inputs, naming, recursive, plan))
+    found = _distinct(_Search(naming, recursive, plan).expand(inputs))
     as_file = _names_a_file(naming, found)
     for item in found:
         destination = Path(naming.output or "") if as_file else _destination(item, naming, plan)
         plan.jobs.append(Job(item.path, destination))
-    _refuse_collisions(plan.jobs)
+    if naming.ext == "auto":
+        plan.jobs = _told_apart(plan.jobs, naming, plan)
+    _refuse_collisions(plan.jobs, naming)
     if skip_existing:
         plan.skipped = [job for job in plan.jobs if os.path.lexists(job.destination)]
         plan.jobs = [job for job in plan.jobs if not os.path.lexists(job.destination)]
     return plan
 
 
-def _expand(inputs: Iterable[str], naming: Naming, recursive: bool, plan: Plan) -> list[_Input]:
-    found: list[_Input] = []
-    for text in inputs:
-        try:
-            found += _expand_one(text, naming, recursive, plan)
-        except FourfoldError as error:
-            plan.problems.append((text, error))
-    return found
+class _Search:
+    """Finds the pictures that the inputs mean; what is wrong with an input goes into the plan."""
 
+    def __init__(self, naming: Naming, recursive: bool, plan: Plan) -> None:
+        self._suffix, self._recursive, self._plan = naming.suffix, recursive, plan
+        there = naming.output is not None and _is_folder(Path(naming.output))
+        self._outputs = Path(os.path.realpath(naming.output or "")) if there else None
 
-def _expand_one(text: str, naming: Naming, recursive: bool, plan: Plan) -> list[_Input]:
-    path = Path(text)
-    if not text:
-        raise PictureError("an empty name is no picture")
-    if _is_folder(path):
-        return [_Input(p, path) for p in _without_outputs(find_pictures(path, recursive), naming, plan)]
-    if not os.path.lexists(path) and glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207, takes absolute patterns, too
-        pictures = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
-        found = [_Input(p, None) for p in _without_outputs(pictures, naming, plan)]
-        for folder in (p for p in matches if recursive and p.is_dir()):
-            found += _expand_one(str(folder), naming, recursive, plan)
-        if not found:
-            raise PictureError(f"{text}: no picture matches")
+    def expand(self, inputs: Iterable[str]) -> list[_Input]:
+        """Returns the pictures of all inputs, in order."""
+        found: list[_Input] = []
+        for text in inputs:
+            try:
+                found += self._expand_one(text)
+            except FourfoldError as error:
+                self._plan.problems.append((text, error))
         return found
-    if not os.path.lexists(path):
-        raise PictureError(f"{text}: no such file or folder")
-    return [_Input(path, None)]
+
+    def _expand_one(self, text: str) -> list[_Input]:
+        path = Path(text)
+        if not text:
+            raise PictureError("an empty name is no picture")
+        if _is_folder(path):
+            return self._in_folder(path)
+        if not os.path.lexists(path) and glob.has_magic(text):
+            return self._matching(text)
+        if not os.path.lexists(path):
+            raise PictureError(f"{text}: no such file or folder")
+        return [_Input(path, None)]
+
+    def _in_folder(self, folder: Path) -> list[_Input]:
+        pictures = self._in_tree(folder) if self._recursive else find_pictures(folder)
+        return [_Input(p, folder) for p in self._without_outputs(pictures)]
+
+    def _in_tree(self, folder: Path) -> list[Path]:
+        """Returns the pictures of a folder and of those below it that can be read; the others become problems."""
+
+        def cannot_read(error: OSError) -> None:
+            place = Path(error.filename)
+            problem = PictureError(f"{place}: cannot be read ({error.strerror or error})")
+            if place == folder:
+                raise problem from error
+            self._plan.problems.append((str(place), problem))
+
+        found: list[Path] = []
+        for parent, below, _ in os.walk(folder, onerror=cannot_read):
+            below[:] = [n for n in below if not n.startswith(".") and not self._is_output(Path(parent, n), folder)]
+            with suppress(PictureError):  # this one of many may hold no picture
+                found += find_pictures(parent)
+        if not found:
+            raise PictureError(f"{folder}: no picture in it or below; endings searched: {' '.join(sorted(SUFFIXES))}")
+        return sorted(found, key=natural_order)
+
+    def _matching(self, pattern: str) -> list[_Input]:
+        """Returns what a glob means: pictures, and with ``recursive`` the folders that match, too."""
+        fixed = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+        matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207, takes absolute patterns, too
+        matches = [match for match in matches if not self._is_output(match, fixed)]
+        pictures = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+        found = [_Input(p, None) for p in self._without_outputs(pictures)]
+        for folder in (p for p in matches if self._recursive and p.is_dir()):
+            found += self._expand_one(str(folder))
+        if not found:
+            raise PictureError(f"{pattern}: no picture matches")
+        return found
+
+    def _is_output(self, path: Path, root: Path) -> bool:
+        """Says whether a path lies in the folder of ``-o`` and is only found because that lies below the input's."""
+        if self._outputs is None:
+            return False
+        below = Path(os.path.realpath(root)) in self._outputs.parents
+        if not (below and Path(os.path.realpath(path)).is_relative_to(self._outputs)):
+            return False
+        note = f"left out {self._outputs}: the outputs go there"
+        if note not in self._plan.notes:
+            self._plan.notes.append(note)
+        return True
+
+    def _without_outputs(self, pictures: list[Path]) -> list[Path]:
+        """Returns the pictures without those that an earlier run has made of others among them."""
+        suffix = self._suffix
+        if not suffix:
+            return pictures
+        originals = {(p.parent, name) for p in pictures for name in (p.stem, p.name)}
+        kept = [
+            p
+            for p in pictures
+            if not (p.stem.endswith(suffix) and (p.parent, p.stem.removesuffix(suffix)) in originals)
+        ]
+        if len(kept) < len(pictures):
+            left_out = len(pictures) - len(kept)
+            self._plan.notes.append(f"left out {left_out} pictures that end in {suffix}: earlier outputs")
+        return kept
 
 
 def _is_folder(path: Path) -> bool:
@@ -113,21 +186,6 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError) as error:
         raise PictureError(f"{path}: not a usable name ({error})") from error
-
-
-def _without_outputs(pictures: list[Path], naming: Naming, plan: Plan) -> list[Path]:
-    """Returns the pictures without those that an earlier run has made of others among them."""
-    if not naming.suffix:
-        return pictures
-    originals = {(p.parent, p.stem) for p in pictures}
-    kept = [
-        p
-        for p in pictures
-        if not (p.stem.endswith(naming.suffix) and (p.parent, p.stem.removesuffix(naming.suffix)) in originals)
-    ]
-    if len(kept) < len(pictures):
-        plan.notes.append(f"left out {len(pictures) - len(kept)} pictures that end in {naming.suffix}: earlier outputs")
-    return kept
 
 
 def _distinct(found: list[_Input]) -> list[_Input]:
@@ -144,7 +202,7 @@ def _distinct(found: list[_Input]) -> list[_Input]:
 def _names_a_file(naming: Naming, found: list[_Input]) -> bool:
     """Says whether ``-o`` is a file rather than a folder."""
     output = naming.output
-    if output is None:
+    if output is None or not found:  # with nothing to do, whatever is wrong with the inputs is said instead
         return False
     path = Path(output)
     if output.endswith(("/", os.sep)) or _is_folder(path):
@@ -202,7 +260,27 @@ def _instead_of_gif(path: Path, frames: int, plan: Plan) -> str:
     return better
 
 
-def _refuse_collisions(jobs: list[Job]) -> None:
+def _told_apart(jobs: list[Job], naming: Naming, plan: Plan) -> list[Job]:
+    """Returns the jobs with ``cat.gif_x4.png`` for a ``cat.gif`` beside a ``cat.png``, whose own name stays."""
+    wanted = Counter(_key(job.destination) for job in jobs)
+    return [
+        _with_whole_name(job, naming, plan) if wanted[_key(job.destination)] > 1 and _changes_format(job) else job
+        for job in jobs
+    ]
+
+
+def _changes_format(job: Job) -> bool:
+    own, other = (SUFFIXES.get(path.suffix.lower()) for path in (job.source, job.destination))
+    return own != other
+
+
+def _with_whole_name(job: Job, naming: Naming, plan: Plan) -> Job:
+    name = job.source.name + naming.suffix + job.destination.suffix
+    plan.notes.append(f"{job.source}: named {name}, since another picture becomes {job.destination.name}")
+    return Job(job.source, job.destination.with_name(name))
+
+
+def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
     sources = {_key(job.source): job.source for job in jobs}
     made: dict[str, Path] = {}
     for job in jobs:
@@ -211,8 +289,8 @@ def _refuse_collisions(jobs: list[Job]) -> None:
             raise UsageError(f"{job.destination}: the output would replace an input; give --suffix or another -o")
         if key in made:
             raise UsageError(
-                f"{made[key]} and {job.source} would both become {job.destination}; "
-                "upscale them into different folders, or without --ext"
+                f"{made[key]} and {job.source} would both become {job.destination}; upscale them into different folders"
+                f"{'' if naming.ext == 'auto' else ', or without --ext'}"
             )
         made[key] = job.source
 

@@ -1,16 +1,22 @@
 """The receipt: what made this picture, for whoever meets it later; a JSON file beside it, or XMP inside it."""
 
 import json
+import os
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from fourfold.imaging import AtomicOutput, refuse_existing, write_error
 from fourfold.upscaling.upscaler import Upscaler
 from fourfold.version import __version__
 from fourfold.weights import WeightsFile
 
 #: XML namespace of the receipt's properties; a name, not an address to visit.
 NAMESPACE = "urn:fourfold:receipt:1"
+
+#: Added to the output's name for the receipt beside it.
+SUFFIX = ".receipt.json"
 
 _PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -49,6 +55,42 @@ def make_receipt(upscaler: Upscaler, settings: dict[str, Any], source: dict[str,
             **settings,
         },
     }
+
+
+def receipt_path(picture: Path) -> Path:
+    """Returns where the receipt of an upscaled picture lies."""
+    return picture.with_name(picture.name + SUFFIX)
+
+
+def refuse_unusable(path: Path) -> None:
+    """Refuses a place for a receipt before any work is done.
+
+    Raises:
+        PictureError: if it is a folder, or its name is too long where the picture's own is not.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return  # the folder is made later, or refused for the picture itself
+    except OSError as error:
+        raise write_error(path, error) from error
+    refuse_existing(path, overwrite=True)
+
+
+def draft_receipt(path: Path, text: str) -> AtomicOutput:
+    """Returns a receipt that is on the disk and lacks only its name: commit it once the picture has its own.
+
+    Raises:
+        PictureError: if it cannot be written; nothing is left then.
+    """
+    draft = AtomicOutput(path, overwrite=True)
+    try:
+        os.write(draft.descriptor, text.encode())
+        os.fsync(draft.descriptor)
+    except OSError as error:
+        draft.discard()
+        raise write_error(path, error) from error
+    return draft
 
 
 def _weights(weights: WeightsFile) -> dict[str, str]:

@@ -84,7 +84,7 @@ class Upscaler:
         device: "cpu", "cuda"...
         weights: the weights file.
         halo_px: what a tile reads beyond its edges.
-        max_window_px: largest tile, halo included; follows from ``max_memory``.
+        max_window_px: largest tile, halo included; follows from ``max_memory`` whenever that is set.
 
     Raises:
         UsageError: for an unknown engine or precision, or a limit that is no size.
@@ -102,7 +102,7 @@ class Upscaler:
     ) -> None:
         self.weights = weights
         self.name = weights.config.name or weights.path.stem
-        self.max_memory = parse_size(max_memory)
+        max_memory = parse_size(max_memory)  # a wrong option is told before the engine is made
         self._graph: Graph = folded(weights)
         made_of = made_of or (weights,)
         self.made_of = tuple(made_of)
@@ -112,8 +112,18 @@ class Upscaler:
         self._exact: Engine | None = None
         self.scale = self._graph.scale
         self.halo_px = sufficient_halo_px(self._graph, *made_of)
-        self.max_window_px = self._fitting_window_px()
+        self.max_memory = max_memory
         self.engine, self.precision, self.device = self._engine.name, self._engine.precision, self._engine.device
+
+    @property
+    def max_memory(self) -> int:
+        """Bytes that upscaling may take; when it is set, the tiles of the pictures that follow are fitted to it."""
+        return self._max_memory
+
+    @max_memory.setter
+    def max_memory(self, size: int) -> None:
+        self._max_memory = size
+        self.max_window_px = self._fitting_window_px()
 
     def __call__(
         self, array: NDArray[Any], *, progress: Progress | None = None, cancelled: Cancelled | None = None
@@ -186,7 +196,7 @@ class Upscaler:
         bytes_per_value = 2 if self._engine.precision == "bf16" else 4
         inside = self._graph.peak_values(in_place=self._engine.name == "openvino") * bytes_per_value
         ends = _END_COPIES * 3 * self.scale**2 * 4
-        return max(64, min(_MAX_WINDOW_PX, int(self.max_memory * 0.6 / (inside + ends))))
+        return max(64, min(_MAX_WINDOW_PX, int(self._max_memory * 0.6 / (inside + ends))))
 
     def _tile(self, window: NDArray[Any], row: Span, column: Span, source: RowSource) -> NDArray[Any]:
         """Returns the core of one tile, upscaled, in the source's dtype."""

@@ -1,0 +1,120 @@
+"""Files in, files out: the memory that codecs and network share, and receipts beside and inside the output."""
+
+import errno
+import os
+
+import pytest
+
+from fourfold.errors import CancelledError, PictureError
+from fourfold.imaging import Picture, SaveOptions, read_picture
+from fourfold.upscaling import load
+from fourfold.upscaling.files import FileOptions, upscale_file
+from fourfold.upscaling.receipt import read_embedded_receipt
+from tests.conftest import make_photo
+from tests.imaging.samples import XMP, exif_with
+
+
+class Watched:
+    """An engine that notes the size of its windows."""
+
+    def __init__(self, engine):
+        self._engine, self.windows_px = engine, []
+        self.precision, self.name = engine.precision, engine.name
+
+    def run(self, lr):
+        self.windows_px.append(lr.shape[2] * lr.shape[3])
+        return self._engine.run(lr)
+
+
+@pytest.fixture
+def upscaler(tiny_weights):
+    return load(tiny_weights, engine="openvino", precision="fp32", max_memory="16M")
+
+
+@pytest.fixture
+def source(tmp_path):
+    return Picture(make_photo(140, 140)).save(tmp_path / "a.png")
+
+
+def test_less_memory_makes_smaller_tiles(upscaler, tiny_weights):
+    whole_px = upscaler.max_window_px
+    upscaler.max_memory = 8 << 20
+    assert upscaler.max_window_px == pytest.approx(whole_px / 2, abs=1)
+    upscaler.max_memory = 16 << 20
+    assert upscaler.max_window_px == whole_px
+
+
+@pytest.mark.parametrize(("ending", "codec_bytes_per_px"), [("png", 0), ("webp", 6), ("avif", 38)])
+def test_the_tiles_leave_the_codecs_their_memory(upscaler, source, ending, codec_bytes_per_px):
+    """38 bytes for each of 313,600 pixels are 11 of the 16 MiB."""
+    whole_px = upscaler.max_window_px
+    left = upscaler.max_memory - codec_bytes_per_px * (4 * 140) ** 2
+    upscaler._engine = Watched(upscaler._engine)
+    upscale_file(upscaler, source, source.with_name(f"b.{ending}"))
+    assert max(upscaler._engine.windows_px) <= whole_px * left / upscaler.max_memory
+    assert (upscaler.max_memory, upscaler.max_window_px) == (16 << 20, whole_px)
+
+
+def test_the_memory_comes_back_after_a_failure(upscaler, source):
+    before = upscaler.max_memory, upscaler.max_window_px
+    with pytest.raises(CancelledError):
+        upscale_file(upscaler, source, source.with_name("b.avif"), cancelled=lambda: True)
+    assert (upscaler.max_memory, upscaler.max_window_px) == before
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "avif"])
+def test_a_stripped_output_holds_its_own_receipt_and_nothing_of_the_source(upscaler, tmp_path, ending):
+    from PIL import Image
+
+    source = tmp_path / "a.jpg"
+    Image.fromarray(make_photo(20, 30)).save(source, exif=exif_with(1), xmp=XMP, comment=b"private", dpi=(300, 300))
+    options = FileOptions(SaveOptions(strip=True), embed_receipt=True)
+    outcome = upscale_file(upscaler, source, tmp_path / f"b.{ending}", options=options)
+    assert outcome.notes == []
+    found = read_picture(tmp_path / f"b.{ending}").metadata
+    receipt = read_embedded_receipt(found.xmp or b"")
+    assert receipt is not None and receipt["input"]["name"] == "a.jpg"
+    assert found.dpi == (300.0, 300.0) and not found.comments and found.iptc is None
+    data = (tmp_path / f"b.{ending}").read_bytes()
+    assert not [word for word in (b"Maker", b"dc:format", b"private") if word in data]
+
+
+def test_a_format_without_xmp_says_so_for_the_receipt_alone(upscaler, source):
+    options = FileOptions(SaveOptions(strip=True), embed_receipt=True)
+    outcome = upscale_file(upscaler, source, source.with_name("b.gif"), options=options)
+    assert "GIF holds no XMP: left out" in outcome.notes
+
+
+def too_long(folder):
+    return folder / f"{'n' * 248}.png"
+
+
+def a_folder(folder):
+    (folder / "b.png.receipt.json").mkdir()
+    return folder / "b.png"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(too_long, "receipt.json: cannot be written: the file name is too long"), (a_folder, "is a folder")],
+)
+def test_a_receipt_that_cannot_be_is_told_before_the_work(upscaler, source, make, message):
+    destination = make(source.parent)
+    upscaler._engine = Watched(upscaler._engine)
+    with pytest.raises(PictureError, match=message):
+        upscale_file(upscaler, source, destination, options=FileOptions(receipt=True))
+    assert upscaler._engine.windows_px == [] and not destination.exists()
+    upscale_file(upscaler, source, destination)  # the picture itself may have that name
+
+
+def test_a_receipt_that_fails_takes_its_picture_with_it(upscaler, source, monkeypatch):
+    def no_space(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fourfold.upscaling.receipt.os.write", no_space)
+    with pytest.raises(PictureError, match=r"b\.png\.receipt\.json: cannot be written: the disk is full"):
+        upscale_file(upscaler, source, source.with_name("b.png"), options=FileOptions(receipt=True))
+    monkeypatch.undo()
+    assert [p.name for p in source.parent.iterdir()] == ["a.png"]
+    outcome = upscale_file(upscaler, source, source.with_name("b.png"), options=FileOptions(receipt=True))
+    assert outcome.receipt == source.with_name("b.png.receipt.json") and outcome.receipt.is_file()

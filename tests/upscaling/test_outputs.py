@@ -1,0 +1,134 @@
+"""Which files are meant and what their outputs are called, before anything is upscaled."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fourfold.errors import UsageError
+from fourfold.upscaling.outputs import Naming, plan_jobs
+from tests.conftest import make_photo
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Makes small pictures under the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*names):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(make_photo(8, 8)).save(path)
+
+    return make
+
+
+def planned(*inputs, output=None, ext="auto", suffix="_x4", recursive=False):
+    plan = plan_jobs(inputs, Naming(output, suffix, ext), recursive=recursive)
+    return {str(job.source): str(job.destination) for job in plan.jobs}, plan
+
+
+MISSING = {
+    "into a file": (["none.png"], "out.png"),
+    "into a format that is none": (["none.png"], "out.bmp"),
+    "two into a file": (["none.png", "neither.png"], "out.png"),
+    "a glob into a file": (["n*.png"], "out.png"),
+    "a folder without pictures into a file": (["."], "out.png"),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_with_nothing_to_do_the_inputs_are_what_is_wrong(tree, case):
+    inputs, output = MISSING[case]
+    jobs, plan = planned(*inputs, output=output)
+    assert jobs == {}
+    assert [text for text, _ in plan.problems] == inputs
+    assert all("no such file" in str(e) or "no picture" in str(e) for _, e in plan.problems)
+
+
+_CAT, _LARGE, _DEEP = ["cat.png"], ["large/cat_x4.png", "large/dog.png"], ["large/deep/cow.png"]
+#: inputs, -o, what is found, and whether something is left out
+SEARCHES = {
+    "a folder above the outputs": (["."], "large", _CAT, True),
+    "by another name": (["../in"], "./large/", ["../in/cat.png"], True),
+    "deep outputs": (["."], "large/deep", _CAT + _LARGE, True),
+    "a glob over folders": (["*"], "large", _CAT, True),
+    "a glob through folders": (["**/*.png"], "large", _CAT, True),
+    "the folder itself": (["large"], "large", _LARGE + _DEEP, False),
+    "a glob in it": (["large/d*.png"], "large", ["large/dog.png"], False),
+    "a file in it": (["large/dog.png"], "large", ["large/dog.png"], False),
+    "elsewhere": (["."], "../other", _CAT + _LARGE + _DEEP, False),
+    "a folder that is not there yet": (["."], "later", _CAT + _LARGE + _DEEP, False),
+}
+
+
+@pytest.mark.parametrize("case", SEARCHES)
+def test_the_folder_of_the_outputs_is_not_searched(tree, tmp_path, monkeypatch, case):
+    inputs, output, expected, some_left_out = SEARCHES[case]
+    tree("in/cat.png", "in/large/cat_x4.png", "in/large/dog.png", "in/large/deep/cow.png", "in/large/.hidden/cat.png")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    jobs, plan = planned(*inputs, output=output, recursive=True)
+    assert sorted(jobs) == sorted(expected)
+    assert sum("the outputs go there" in note for note in plan.notes) == some_left_out
+
+
+#: pictures beside each other -> what becomes of them
+BESIDE = {
+    "a GIF alone": (["cat.gif"], {"cat.gif": "cat_x4.png"}),
+    "a GIF beside a PNG": (["cat.gif", "cat.png"], {"cat.gif": "cat.gif_x4.png", "cat.png": "cat_x4.png"}),
+    "their outputs beside them": (
+        ["cat.gif", "cat.png", "cat.gif_x4.png", "cat_x4.png"],
+        {"cat.gif": "cat.gif_x4.png", "cat.png": "cat_x4.png"},
+    ),
+    "a GIF beside a JPEG": (["cat.gif", "cat.jpg"], {"cat.gif": "cat_x4.png", "cat.jpg": "cat_x4.jpg"}),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+@pytest.mark.parametrize("output", [None, "large"])
+def test_a_gif_makes_room_for_a_png_of_its_name(tree, case, output):
+    names, expected = BESIDE[case]
+    tree(*names)
+    jobs, plan = planned(".", output=output)
+    assert jobs == {k: v if output is None else f"{output}/{v}" for k, v in expected.items()}
+    assert any("named cat.gif_x4.png" in note for note in plan.notes) == (expected["cat.gif"] == "cat.gif_x4.png")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "ext", "advised"),
+    [
+        (["cat.gif", "cat.png"], "png", True),
+        (["a/cat.png", "b/cat.png"], "auto", False),
+        (["a/cat.gif", "b/cat.gif"], "auto", False),
+    ],
+)
+def test_other_collisions_are_refused_with_advice_that_fits(tree, inputs, ext, advised):
+    tree(*inputs)
+    with pytest.raises(UsageError, match=r"would both become .* different folders") as refused:
+        planned(*inputs, output="large/", ext=ext)
+    assert ("without --ext" in str(refused.value)) == advised
+
+
+def test_folders_that_cannot_be_read_are_problems_of_their_own(tree, monkeypatch):
+    tree("a/cat.png", "b/dog.png", "b/c/cow.png", "empty/x/mouse.png")
+    scandir = os.scandir
+
+    def locked(path):
+        if Path(path).name in ("b", "x"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    jobs, plan = planned(".", recursive=True)
+    assert jobs == {"a/cat.png": "a/cat_x4.png"}
+    assert sorted(str(error) for _, error in plan.problems) == [
+        "b: cannot be read (Permission denied)",
+        "empty/x: cannot be read (Permission denied)",
+    ]
+    assert sorted(text for text, _ in plan.problems) == ["b", "empty/x"]
+    jobs, plan = planned("b", "a", recursive=True)
+    assert list(jobs) == ["a/cat.png"]
+    assert [(text, str(error)) for text, error in plan.problems] == [("b", "b: cannot be read (Permission denied)")]
