@@ -35,6 +35,36 @@ def test_it_is_two_sided() -> None:
     assert wilcoxon_p(first, second) == wilcoxon_p(second, first)
 
 
+@pytest.mark.parametrize("scenes", [5, 14, 100])
+@pytest.mark.parametrize("seed", range(4))
+def test_means_give_the_p_of_their_sums(scenes: int, seed: int) -> None:
+    """Means of the same number of scores are ranked as the whole sums are, whose differences have no rounding."""
+    from scipy import stats
+
+    rng = np.random.default_rng(seed)
+    quality, bias = rng.normal(3.2, 0.3, scenes), rng.normal(0, 0.35, (26, 1))
+    first, second = (
+        np.clip(np.rint(quality + shift + bias + 0.6 * rng.standard_normal((26, scenes))), 1, 5) for shift in (0, 0.22)
+    )
+    truth = stats.wilcoxon(first.sum(axis=1) - second.sum(axis=1)).pvalue
+    assert wilcoxon_p(first.mean(axis=1).tolist(), second.mean(axis=1).tolist()) == pytest.approx(truth, rel=1e-12)
+
+
+def test_equal_differences_are_ties() -> None:
+    first, second = [17 / 5, 22 / 5, 11 / 5, 14 / 5], [15 / 5, 20 / 5, 13 / 5, 13 / 5]
+    assert len({abs(a - b) for a, b in zip(first, second, strict=True)}) == 3  # in truth 0.4, three times, and 0.2
+    assert wilcoxon_p(first, second) == wilcoxon_p([17, 22, 11, 14], [15, 20, 13, 13])
+    assert wilcoxon_p([0.1 + 0.2, 1.0], [0.3, 1.0]) == 1.0
+
+
+def test_small_differences_of_measures_count() -> None:
+    rng = np.random.default_rng(1)
+    second = rng.uniform(0.6, 0.9, 14)
+    differences = rng.normal(2e-5, 4e-5, 14)
+    expected = _counted(differences.tolist())
+    assert wilcoxon_p((second + differences).tolist(), second.tolist()) == pytest.approx(expected)
+
+
 def test_what_cannot_be_tested() -> None:
     assert wilcoxon_p([1.0], [2.0]) is None
     assert wilcoxon_p([], []) is None

@@ -17,6 +17,9 @@ from tests.study.serving import ServedStudy
 
 pytestmark = pytest.mark.browser
 
+#: A window in which no picture of the small study fits.
+TOO_SMALL = {"width": 400, "height": 170}
+
 
 @pytest.fixture
 def served(own_study: Path, tmp_path: Path) -> Iterator[ServedStudy]:
@@ -212,8 +215,11 @@ def test_from_enrolment_to_the_last_rating(served: ServedStudy, new_context: Cal
     ready(page)
     page.keyboard.press("3")
     page.wait_for_selector("#card-done")
+    page.set_viewport_size(TOO_SMALL)  # seen only when a picture is to be shown again
     page.click("#done-undo")
-    page.wait_for_selector("#card-done", state="hidden")
+    page.wait_for_selector("#card-small")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_selector("#card-small", state="hidden")
     ready(page)
     page.keyboard.press("1")
     page.wait_for_selector("#card-done")
@@ -241,6 +247,56 @@ def test_a_second_tab_that_heard_nothing_is_told_where_we_are(
     second.wait_for_function("() => document.getElementById('count').textContent === 'Picture 2 of 24'")
     assert "went on elsewhere" in second.text_content("#toast")
     assert [r.score for r in kept(served)[4:]] == [4]
+
+
+def test_raters_who_take_turns_at_one_screen(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    context = new_context()
+    links = link_of(served), link_of(served)
+    first, second = context.new_page(), context.new_page()
+    first.goto(links[0])
+    start(first)
+    through_the_calibration(first)
+    rate(first, 1)
+    second.goto(links[1])
+    start(second)
+    rate(second)
+
+    # the page of the first one is still open: it must not rate for the second one
+    first.bring_to_front()
+    ready(first)
+    first.keyboard.press("2")
+    first.wait_for_selector("#card-stopped")
+    assert "Another rater opened a link in this browser" in first.text_content("#stopped-text")
+    assert first.locator("#stopped-reload").is_hidden()  # it would lead to the second one's page
+    assert len(kept(served)) == 6
+
+    # the link of the first one sends the score that was kept, once and under the right name
+    first.goto(links[0])
+    start(first)
+    assert count(first) == "Picture 3 of 24"
+    rate(first, 3)
+    one, two = first.get_attribute("body", "data-rater"), second.get_attribute("body", "data-rater")
+    assert [r.score for r in kept(served) if r.rater == one][4:] == [1, 2, 3]
+    assert len([r for r in kept(served) if r.rater == two]) == 1
+    assert first.evaluate("() => localStorage.length") == 0
+
+    # and now it is the second one's page that is out of action, when it is used
+    assert second.locator("#card-stopped").is_hidden()
+    second.bring_to_front()
+    ready(second)
+    second.keyboard.press(second.get_attribute(".score.wanted", "data-score"))
+    second.wait_for_selector("#card-stopped")
+    assert len([r for r in kept(served) if r.rater == two]) == 1
+
+
+def test_joining_over_plain_http(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    """Under a name that is not localhost, a browser tells where a form comes from by its origin alone."""
+    page = new_context().new_page()
+    page.goto(f"http://ratings.test:{served.port}")
+    page.click("text=Take part")
+    start(page)
+    rate(page)
+    assert len(kept(served)) == 1
 
 
 def test_a_shut_out_rater_is_told(served: ServedStudy, new_context: Callable[..., Any]) -> None:
@@ -331,21 +387,44 @@ def is_part_of(part: NDArray[np.uint8], whole: NDArray[np.uint8]) -> bool:
 def test_a_window_that_is_too_small_stops_rating_until_it_is_large_enough(
     served: ServedStudy, new_context: Callable[..., Any]
 ) -> None:
-    page = new_context(viewport={"width": 400, "height": 170}).new_page()
+    page = new_context(viewport=TOO_SMALL).new_page()
+    page.add_init_script(
+        "window.skippedMs = 0; const now = performance.now.bind(performance);"
+        "performance.now = () => now() + window.skippedMs;"
+    )
     page.goto(link_of(served))
     page.wait_for_selector("#checks li.bad")
     assert page.locator("#start").is_disabled()
     page.set_viewport_size({"width": 400, "height": 500})
     start(page)
     ready(page)
-    page.set_viewport_size({"width": 400, "height": 170})
+    page.set_viewport_size(TOO_SMALL)
     page.wait_for_selector("#card-small")
     page.keyboard.press(page.get_attribute(".score[data-score='1']", "data-score"))
     page.keyboard.press("5")
+    page.evaluate("() => { window.skippedMs += 3_600_000; }")  # an hour behind the card is no hour of looking
     page.set_viewport_size({"width": 400, "height": 500})
     page.wait_for_selector("#card-small", state="hidden")
     assert kept(served) == []
     rate(page)
+    assert kept(served)[0].response_ms < 3_600_000
+
+
+def test_a_window_that_got_too_small_behind_a_card(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    page = new_context(viewport={"width": 400, "height": 500}).new_page()
+    page.goto(link_of(served))
+    start(page)
+    while "Calibration" in count(page):
+        rate(page)
+    page.wait_for_selector("#card-begin")
+    page.set_viewport_size(TOO_SMALL)
+    page.click("#begin")
+    page.wait_for_selector("#card-small")
+    page.keyboard.press("3")
+    page.set_viewport_size({"width": 400, "height": 500})
+    page.wait_for_selector("#card-small", state="hidden")
+    rate(page, 4)
+    assert [r.score for r in kept(served)[4:]] == [4]
 
 
 def test_the_page_works_by_keyboard_alone_and_names_its_parts(

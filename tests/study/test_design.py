@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +54,18 @@ def test_neighbours_never_show_the_same_scene_and_repeats_are_far_apart(rater: s
     for identifier in repeats:
         first, second = (s.position for s in order if s.id == identifier)
         assert second - first >= design.REPEAT_DISTANCE
+
+
+def test_the_documentation_says_how_far_apart_repeats_are() -> None:
+    items = [Item(f"{n}", f"{n}") for n in range(200)]
+    between = []
+    for n in range(40):
+        order = order_for(f"r{n}", "seed", items, ["3", "4", "5"])
+        for repeat in (s for s in order if s.kind == "repeat"):
+            [first] = [s.position for s in order if s.id == repeat.id and s.kind == "rating"]
+            between.append(repeat.position - first - 1)
+    documentation = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
+    assert f"comes back after at least {min(between)} others." in " ".join(documentation.split())
 
 
 def test_orders_differ_between_raters_and_seeds_and_are_the_same_again() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fourfold.errors import OutputExistsError, StudyError, UsageError
-from fourfold.study import Report, ReportRequest, make_report, open_store, read_manifest
+from fourfold.study import Report, ReportRequest, export, make_report, open_store, read_manifest
 from fourfold.study.manifest import write_manifest
 from fourfold.study.store import Answer
 
@@ -164,6 +164,14 @@ BAD_CSV = {
     "kind": ("rater,position,kind,set_name,scene,method,score\nr,1,guess,Set5,a,hr,3\n", "'guess'"),
     "empty": ("rater,position,kind,set_name,scene,method,score\n", "nothing has been rated"),
     "binary": ("\x00\x01", "line|nothing|cannot"),
+    "another set": (
+        "rater,position,kind,set_name,scene,method,score\nr1,4,rating,Set5,scene0,hr,5\nr1,5,repeat,Other,a,hr,3\n",
+        r"line 3 \(rater r1, position 5\): this study has no set 'Other', only Set5, BSD100; give the study",
+    ),
+    "another method": (
+        "rater,position,kind,set_name,scene,method,score\nr1,4,rating,Set5,scene0,srgan,5\n",
+        "line 2 .*no method 'srgan' on Set5, only nearest, bicubic, hr; give the study",
+    ),
 }
 
 
@@ -176,6 +184,22 @@ def test_bad_exports(case: str, request_of: ReportRequest, tmp_path: Path) -> No
     with pytest.raises(StudyError, match=message):
         make_report(replace(request_of, ratings=path))
     assert not request_of.output.exists()
+
+
+def test_an_export_gives_the_same_report(report: Report, request_of: ReportRequest) -> None:
+    exported = report.page.parent / "ratings.csv"
+    assert "calibration" in {row["set_name"] for row in read_csv(exported)}  # which is no set of the study
+    assert make_report(replace(request_of, ratings=exported)).json() == report.json()
+
+
+def test_methods_that_look_like_formulas_come_back_from_an_export(tmp_path: Path) -> None:
+    records = [
+        export.Record("r1", 0, "rating", "Set5", "-a", "+ours", 3),
+        export.Record("r1", 1, "rating", "B", "a", "'x", 3),
+    ]
+    (tmp_path / "ratings.csv").write_bytes(export.table(map(vars, records), tuple(export.Record.__dataclass_fields__)))
+    assert "'+ours" in (tmp_path / "ratings.csv").read_text()
+    assert export.read_records(tmp_path / "ratings.csv") == records
 
 
 def test_what_cannot_be_reported(request_of: ReportRequest, own_study: Path, tmp_path: Path) -> None:

@@ -47,6 +47,11 @@ def arrive(client: Client, study: Study, rater: str = "r01-abcdef", expires_at: 
     return rater
 
 
+def of_page(rater: str) -> dict[str, str]:
+    """What a rater's page says of itself."""
+    return {"x-fourfold-rater": rater}
+
+
 def rate(client: Client, state: dict[str, Any], given: int | None = None, **changes: Any) -> Any:
     current = state["current"]
     body = {
@@ -164,6 +169,27 @@ def test_someone_elses_picture(new_client: Callable[..., Client], study: Study, 
     assert store.progress(rater).done == 4
 
 
+def test_a_page_of_another_rater_in_the_same_browser(client: Client, study: Study, store: RatingStore) -> None:
+    older = arrive(client, study, "r01-abcdef")
+    state = client.get("/api/state", headers=of_page(older)).json()
+    newer = arrive(client, study, "r02-abcdef")
+    current = state["current"]
+    rating = {"picture": current["picture"], "position": 0, "score": current["anchor"], "nonce": "nonce-0000"}
+    for answer in (
+        client.get("/api/state", headers=of_page(older)),
+        client.post("/api/rating", json=rating, headers=of_page(older)),
+        client.post("/api/undo", json={"position": 0}, headers=of_page(older)),
+        client.post("/api/event", json={"what": "pause"}, headers=of_page(older)),
+    ):
+        assert (answer.status_code, answer.json()["title"]) == (401, "No valid link")
+        assert "another rater opened a link in this browser" in answer.json()["detail"]
+    assert store.ratings() == store.events() == []
+    assert client.get("/api/state", headers=of_page(newer)).status_code == 200
+    arrive(client, study, older)
+    assert client.post("/api/rating", json=rating, headers=of_page(older)).json()["done"] == 1
+    assert (store.progress(older).done, store.progress(newer).done) == (1, 0)
+
+
 def test_twice_out_of_order_and_after_the_end(client: Client, study: Study) -> None:
     rater = arrive(client, study)
     state = calibrated(client)
@@ -261,6 +287,37 @@ def test_open_enrolment_only_if_asked_and_while_places_last(new_client: Callable
     assert (full.status_code, "all the 1 raters" in full.text) == (403, True)
 
 
+PERSON = {"accept": "text/html,application/xhtml+xml"}
+
+
+def test_one_person_takes_one_place(new_client: Callable[..., Client], study: Study, store: RatingStore) -> None:
+    client = new_client(open_places=5)
+    assert client.post("/join", data={"name": "Ann"}).headers["location"] == "/rate"
+    rate(client, client.get("/api/state").json())
+    again = client.post("/join", data={"name": "Ann"})  # back, and the button once more
+    assert (again.status_code, again.headers["location"], "set-cookie" in again.headers) == (303, "/rate", False)
+    assert client.get("/api/state").json()["done"] == 1
+    assert [rater.name for rater in store.raters()] == ["Ann"]
+    invited = arrive(client, study)
+    assert client.post("/join", data={}).headers["location"] == "/rate"
+    assert sorted(rater.id for rater in store.raters())[1:] == [invited]
+
+
+def test_people_read_pages_when_no_place_is_left(new_client: Callable[..., Client]) -> None:
+    client = new_client(open_places=1)
+    client.post("/join", data={"name": "Ann"})
+    client.cookies.clear()
+    landing = client.get("/", headers=PERSON).text
+    assert "Take part" not in landing
+    assert "all the raters it looks for" in landing
+    page = client.post("/join", data={"name": "Bob"}, headers=PERSON)
+    assert (page.status_code, page.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert "This study has all the 1 raters it looks for; thank you." in page.text
+    for accept in ("*/*", "application/json"):
+        answer = client.post("/join", data={"name": "Bob"}, headers={"accept": accept})
+        assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
+
+
 BAD_BODIES = {
     "no JSON": (b"score=3", 422),
     "cut": (b'{"score": 3', 422),
@@ -299,6 +356,16 @@ def test_another_sites_page_cannot_rate(client: Client, study: Study, store: Rat
     assert store.progress(rater).done == 0
 
 
+def test_a_form_over_plain_http_is_known_by_its_origin(new_client: Callable[..., Client], store: RatingStore) -> None:
+    client = new_client(open_places=5)  # browsers send no Sec-Fetch-Site over plain HTTP
+    host = {"host": "192.168.1.5:8400"}
+    for origin in ("null", "http://192.168.1.6:8400", "http://evil.test"):
+        assert client.post("/join", data={}, headers=host | {"origin": origin}).status_code == 403, origin
+    assert store.raters() == []
+    own = client.post("/join", data={}, headers=host | {"origin": "http://192.168.1.5:8400"})
+    assert own.headers["location"] == "/rate"
+
+
 def test_every_answer_has_the_security_headers(client: Client, study: Study) -> None:
     arrive(client, study)
     for path in ("/", "/rate", "/api/state", "/static/rate.js", "/nothing", "/admin"):
@@ -306,7 +373,7 @@ def test_every_answer_has_the_security_headers(client: Client, study: Study) -> 
         assert "default-src 'none'" in headers["content-security-policy"], path
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert "access-control-allow-origin" not in headers
 
 

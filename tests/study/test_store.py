@@ -165,6 +165,8 @@ def test_places_run_out_exactly_also_when_many_join_at_once(store: RatingStore) 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(join, range(16))) == 5
     assert len(store.raters()) == 5
+    store.enrol("r01-abcdef", "", "invited")
+    assert (store.enrolled("open"), store.enrolled("invited")) == (5, 1)
 
 
 def test_two_tabs_at_once_leave_one_rating(enrolled: RatingStore, order: list[Showing]) -> None:

@@ -43,7 +43,8 @@ REPEATED_PICTURES = 10
 #: What is shown in the calibration, and the score that goes with it.
 ANCHORS = {"nearest": 1, "hr": 5}
 
-#: A repeated picture comes back after at least this many others (less in a study that is too short for it).
+#: A repeated picture comes back at least this many places later, so after one fewer others (less in a study that is
+#: too short for it). Orders follow from it, so it must stay as it is for the studies that there are.
 REPEAT_DISTANCE = 50
 
 
@@ -78,7 +79,7 @@ def order_for(rater: str, seed: str, items: Sequence[Item], repeats: Sequence[st
 
     The order is a function of ``seed``, ``rater`` and the pictures alone: it is made by sorting SHA-256 digests, so
     no later Python or numpy can change it in the middle of a study. No two neighbours show the same scene, and a
-    repeated picture comes back only after ``REPEAT_DISTANCE`` others, as far as the study is large enough.
+    repeated picture comes back only ``REPEAT_DISTANCE`` places later, as far as the study is large enough.
 
     Args:
         rater: the rater's identifier.

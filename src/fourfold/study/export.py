@@ -15,6 +15,9 @@ from fourfold.study.store import RatingStore
 
 KINDS = ("calibration", "rating", "repeat")
 
+#: What makes a spreadsheet run a cell as a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -113,7 +116,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
     return value
 
@@ -141,4 +144,5 @@ def _text(row: Mapping[str, str | None], column: str) -> str:
     value = row[column]
     if not value:
         raise ValueError(f"{column} is empty")
-    return value
+    # a method may be called "+ours", which was written as "'+ours"
+    return value[1:] if value[0] == "'" and value[1:].startswith(_FORMULA) else value

@@ -1,5 +1,6 @@
 """What a rater's browser talks to: enrolment, the page, the pictures under meaningless names, ratings and undo."""
 
+import contextlib
 import time
 from typing import Annotated, Any
 
@@ -15,6 +16,9 @@ from fourfold.study.server import Context
 from fourfold.study.store import Answer, Progress, Rater
 
 COOKIE = "fourfold_rater"
+
+#: The rater whose page makes a request, as that page says.
+PAGE_RATER = "x-fourfold-rater"
 _DAY_S = 86_400
 _NAME_LENGTH = 80
 
@@ -70,6 +74,9 @@ def rating_routes(context: Context) -> APIRouter:
         if not token:
             raise RatingRefusedError("open the link that you were given", "token")
         identifier = tokens.read(context.study.key, token, time.time())
+        # two raters at one screen share the cookie; an older tab must not rate for whoever opened a link after it
+        if request.headers.get(PAGE_RATER, identifier) != identifier:
+            raise RatingRefusedError("another rater opened a link in this browser; open your own link", "token")
         rater = context.store.rater(identifier) or context.store.enrol(identifier, "", "invited")
         if rater.revoked_at is not None:
             raise RatingRefusedError("your access was closed by the person who runs this study", "forbidden")
@@ -87,10 +94,12 @@ def rating_routes(context: Context) -> APIRouter:
         try:
             current_rater(request)
         except RatingRefusedError as error:
+            places = context.settings.open_places
             return context.page(
                 request,
                 "landing.html",
-                open_enrolment=context.settings.open_places > 0,
+                open_enrolment=places > 0,
+                full=places > 0 and context.store.enrolled("open") >= places,
                 # someone who came without any link has done nothing wrong
                 problem=str(error) if request.cookies.get(COOKIE) else None,
                 shown=context.study.manifest.shown_per_rater,
@@ -99,7 +108,11 @@ def rating_routes(context: Context) -> APIRouter:
         return RedirectResponse("/rate", 303)
 
     @router.post("/join")
-    def join(name: Annotated[str, Form()] = "") -> Response:
+    def join(request: Request, name: Annotated[str, Form()] = "") -> Response:
+        # whoever goes back and presses the button again is still the same person
+        with contextlib.suppress(RatingRefusedError):
+            current_rater(request)
+            return RedirectResponse("/rate", 303)
         if context.settings.open_places <= 0:
             raise RatingRefusedError("this study is by invitation; open the link that you were given", "forbidden")
         rater = tokens.new_rater("open")

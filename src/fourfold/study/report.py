@@ -72,7 +72,7 @@ def make_report(request: ReportRequest) -> Report:
     """Analyses a study's ratings and writes the report; the folder is there whole or not at all.
 
     Raises:
-        StudyError: if the study is damaged or nothing has been rated.
+        StudyError: if the study is damaged, nothing has been rated, or the ratings are of another study.
         OutputExistsError: if there is something at the output already.
     """
     manifest = read_manifest(request.study)
@@ -128,7 +128,9 @@ def _check_output(request: ReportRequest) -> None:
 
 def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Record], list[str]]:
     if request.ratings is not None:
-        return export.read_records(request.ratings), [f"The ratings were read from {request.ratings.name}."]
+        found = export.read_records(request.ratings)
+        _check_belonging(found, manifest, request.ratings)
+        return found, [f"The ratings were read from {request.ratings.name}."]
     if request.database is None and not (request.study / "ratings.sqlite").is_file():
         raise StudyError(
             f"{request.study} has no ratings yet; serve it with: fourfold study serve {request.study} "
@@ -139,6 +141,24 @@ def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Re
         return export.records(manifest, store), _access_notes(store)
     finally:
         store.close()
+
+
+def _check_belonging(records: Sequence[export.Record], manifest: Manifest, path: Path) -> None:
+    """Refuses ratings of another study, which would otherwise be left out without a word."""
+    for line, record in enumerate(records, start=2):
+        if record.kind == "calibration":  # of pictures that are in no set
+            continue
+        where = f"{path}, line {line} (rater {record.rater}, position {record.position})"
+        remedy = "give the study that these ratings are of"
+        if record.set_name not in manifest.sets:
+            known = ", ".join(manifest.sets)
+            raise StudyError(f"{where}: this study has no set {record.set_name!r}, only {known}; {remedy}")
+        methods = manifest.sets[record.set_name]
+        if record.method not in methods:
+            known = ", ".join(methods)
+            raise StudyError(
+                f"{where}: this study has no method {record.method!r} on {record.set_name}, only {known}; {remedy}"
+            )
 
 
 def _access_notes(store: RatingStore) -> list[str]:

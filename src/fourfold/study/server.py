@@ -30,7 +30,8 @@ _SECURITY_HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    # not "no-referrer": it makes browsers send "Origin: null" with a form, which is what a foreign page would send
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
@@ -106,7 +107,7 @@ def _handle_errors(app: FastAPI, context: Context) -> None:
 
     def answer(request: Request, status: int, detail: str) -> Response:
         title = _TITLES.get(status, "Error")
-        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        if "text/html" in request.headers.get("accept", ""):
             return context.page(request, "message.html", status, heading=title, text=detail)
         problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         headers = {"cache-control": "no-store"} | ({"retry-after": "3"} if status == 503 else {})

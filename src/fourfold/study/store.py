@@ -116,15 +116,17 @@ class RatingStore:
             if limit is not None:
                 # PostgreSQL: two people who join at once must not both take the last place
                 connection.execute(sa.select(meta_table).where(meta_table.c.name == "digest").with_for_update())
-                count = (
-                    sa.select(sa.func.count()).select_from(raters_table).where(raters_table.c.enrolment == enrolment)
-                )
-                if connection.execute(count).scalar_one() >= limit:
+                if _enrolled(connection, enrolment) >= limit:
                     message = f"this study has all the {limit} raters it looks for; thank you"
                     raise RatingRefusedError(message, "forbidden")
             new = Rater(rater, name, enrolment, _now(), None)
             connection.execute(raters_table.insert().values(**vars(new)))
             return new
+
+    def enrolled(self, enrolment: str) -> int:
+        """Returns how many raters came by one kind of enrolment."""
+        with self._reading() as connection:
+            return _enrolled(connection, enrolment)
 
     def rater(self, rater: str) -> Rater | None:
         """Returns a rater, or None."""
@@ -335,6 +337,12 @@ def _check_owner(meta: dict[str, str], study_id: str, digest: str) -> None:
             "the study was changed after its first rating: the ratings store was made for other pictures; "
             "restore the study's folder from a copy, or create a new study"
         )
+
+
+def _enrolled(connection: sa.Connection, enrolment: str) -> int:
+    count = sa.select(sa.func.count()).select_from(raters_table).where(raters_table.c.enrolment == enrolment)
+    number: int = connection.execute(count).scalar_one()
+    return number
 
 
 def _lock(connection: sa.Connection, rater: str) -> None:

@@ -45,10 +45,13 @@ function pause(milliseconds) {
 }
 
 export async function request(path, body) {
-  const options = { cache: "no-store", signal: AbortSignal.timeout(15000) };
+  const options = { cache: "no-store", signal: AbortSignal.timeout(15000), headers: {} };
+  // A browser has one cookie for all its tabs: the server must not take this page's rater for whoever came last.
+  const rater = document.body.dataset.rater;
+  if (rater !== undefined) options.headers["x-fourfold-rater"] = rater;
   if (body !== undefined) {
     options.method = "POST";
-    options.headers = { "content-type": "application/json" };
+    options.headers["content-type"] = "application/json";
     options.body = JSON.stringify(body);
   }
   const response = await fetch(path, options);

@@ -14,8 +14,9 @@ const largest = {
   width: Number(document.body.dataset.largestWidth),
   height: Number(document.body.dataset.largestHeight),
 };
-const pendingKey = `fourfold-study-pending-${document.body.dataset.rater}`;
-const otherTabs = "BroadcastChannel" in window ? new BroadcastChannel("fourfold-study") : null;
+const rater = document.body.dataset.rater;
+const pendingKey = `fourfold-study-pending-${rater}`;
+const otherTabs = "BroadcastChannel" in window ? new BroadcastChannel(`fourfold-study-${rater}`) : null;
 
 let state = null; // what the server said last
 let shown = null; // { picture, canvas } on the stage, or null while there is none
@@ -65,8 +66,10 @@ function toast(text) {
   toast.timer = setTimeout(() => (box.hidden = true), 5000);
 }
 
-function stop(detail) {
-  byId("stopped-text").textContent = detail;
+function stop(error) {
+  byId("stopped-text").textContent = sentence(error.message);
+  // only his own link helps here; loading the page again could give him the page of the rater who came after him
+  byId("stopped-reload").hidden = error.status === 401;
   open("stopped");
 }
 
@@ -143,6 +146,7 @@ function screenChanged() {
   } else {
     if (card === "small") {
       open(null);
+      shownAt = performance.now(); // the card hid the picture
       reportScreen();
     }
     if (shown) place(shown.canvas, shown.picture, stage, factor());
@@ -242,7 +246,10 @@ async function follow(next, said = "") {
     open("done");
     return;
   }
-  if (card === "done") open(null);
+  if (card === "done") {
+    open(null);
+    screenChanged(); // the window may have changed behind the card
+  }
   if (before === "calibration" && state.phase === "rating") open("begin");
   await showCurrent(said);
 }
@@ -265,14 +272,19 @@ async function act(task) {
 
 async function recover(error) {
   if (!(error instanceof Refused)) throw error;
-  if (error.status === 401 || error.status === 403) {
-    stop(sentence(error.message));
+  if (keptOut(error)) {
+    stop(error);
     return;
   }
   // Another tab went on, or an undo came in between: the server knows where we are.
   const now = await persistently(() => request("/api/state"), trouble);
   toast("This study went on elsewhere; here is where you are now.");
   await follow(now);
+}
+
+/** Whether the server refused this page, not just what it sent. */
+function keptOut(error) {
+  return error instanceof Refused && (error.status === 401 || error.status === 403);
 }
 
 function sentence(text) {
@@ -301,16 +313,30 @@ function rate(score) {
     button.classList.add("chosen");
     localStorage.setItem(pendingKey, JSON.stringify(rating));
     try {
-      const next = await persistently(() => request("/api/rating", rating), trouble);
+      const next = await send(rating);
       otherTabs?.postMessage("moved");
       suggestBreak();
       button.classList.remove("chosen");
       await follow(next, `Saved: ${score}.`);
     } finally {
-      localStorage.removeItem(pendingKey);
       button.classList.remove("chosen");
     }
   });
+}
+
+/**
+ * Sends a rating until it is answered. A page that is kept out keeps it for the next time that this rater's page
+ * opens: it is the server that then says whether it still counts.
+ */
+async function send(rating) {
+  try {
+    const next = await persistently(() => request("/api/rating", rating), trouble);
+    localStorage.removeItem(pendingKey);
+    return next;
+  } catch (error) {
+    if (!keptOut(error)) localStorage.removeItem(pendingKey);
+    throw error;
+  }
 }
 
 function undo() {
@@ -351,12 +377,11 @@ async function sendPending() {
   const kept = localStorage.getItem(pendingKey);
   if (kept === null) return null;
   try {
-    return await persistently(() => request("/api/rating", JSON.parse(kept)), trouble);
+    return await send(JSON.parse(kept));
   } catch (error) {
-    if (!(error instanceof Refused) && !(error instanceof SyntaxError)) throw error;
-    return null; // it counted already, or its turn is over
-  } finally {
-    localStorage.removeItem(pendingKey);
+    if (error instanceof SyntaxError) localStorage.removeItem(pendingKey);
+    else if (!(error instanceof Refused)) throw error;
+    return null; // it counted already, its turn is over, or asking for the state will tell what is wrong
   }
 }
 
@@ -379,7 +404,7 @@ async function begin() {
     showChecks();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    stop(sentence(error.message));
+    stop(error);
   }
 }
 
@@ -392,6 +417,7 @@ byId("start").addEventListener("click", () => {
 byId("begin").addEventListener("click", () => {
   open(null);
   shownAt = performance.now();
+  screenChanged();
 });
 byId("resume").addEventListener("click", resumeRating);
 byId("pause").addEventListener("click", pauseRating);
