@@ -159,7 +159,7 @@ def test_pages_of_different_size_leave_the_first() -> None:
     file = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
     opened = open_picture(file, all_frames=True)
     assert opened.frames == 1
-    assert opened.metadata.notes == ["only the first of 2 pages; they differ in size or kind"]
+    assert opened.metadata.notes == ["only the first of 2 pages; they differ in size, kind or orientation"]
 
 
 def test_result_may_be_written_to() -> None:
@@ -317,6 +317,13 @@ def test_missing_file_folder_and_unreadable(tmp_path: Path) -> None:
         read_picture(tmp_path / ("x" * 300 + ".png"))
     with pytest.raises(PictureError, match="cannot be read"):
         read_picture("a\0b.png")
+
+
+def test_a_link_in_a_circle_is_found_and_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (found,) = find_pictures(tmp_path)
+    with pytest.raises(PictureError, match=r"loop\.png"):
+        read_picture(found)
 
 
 def test_find_pictures(tmp_path: Path) -> None:

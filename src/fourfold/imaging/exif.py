@@ -12,14 +12,35 @@ from typing import Any
 PREFIX = b"Exif\0\0"
 
 ORIENTATION = 0x0112
+X_RESOLUTION = 0x011A
+Y_RESOLUTION = 0x011B
+RESOLUTION_UNIT = 0x0128
 PIXEL_WIDTH = 0xA002
 PIXEL_HEIGHT = 0xA003
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
 _INTEROP_IFD = 0xA005
 
-#: A tag type's size in bytes, by its number; BigTIFF's 16 to 18 included.
-TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+#: A tag type's size in bytes, by its number; BigTIFF's 16 to 18 and EXIF 3.0's text included.
+TYPE_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+    129: 1,
+}
 SUB_IFDS = (EXIF_IFD, GPS_IFD, _INTEROP_IFD)
 #: The types that a pointer to a list may have, and how it is read.
 _POINTER_CODES = {4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -201,6 +222,19 @@ def with_size(block: bytes, width: int, height: int) -> bytes:
     return build_exif(exif)
 
 
+def with_resolution(block: bytes, dpi: tuple[float, float]) -> bytes:
+    """Returns the block with these horizontal and vertical dots per inch.
+
+    Raises:
+        ValueError: if the block is damaged.
+    """
+    exif = parse_exif(block)
+    for tag, value in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True):
+        exif.main.tags[tag] = Tag(5, 1, struct.pack(exif.order + "II", round(value * 1000), 1000))
+    exif.set_short(exif.main, RESOLUTION_UNIT, 2)
+    return build_exif(exif)
+
+
 def resolution(block: bytes) -> tuple[float, float] | None:
     """Returns the horizontal and vertical dots per inch that the block states, or None.
 
@@ -208,8 +242,8 @@ def resolution(block: bytes) -> tuple[float, float] | None:
         ValueError: if the block is damaged.
     """
     exif = parse_exif(block)
-    found = [_rational(exif.main.tags.get(tag), exif.order) for tag in (0x011A, 0x011B)]
-    unit = exif.main.tags.get(0x0128)
+    found = [_rational(exif.main.tags.get(tag), exif.order) for tag in (X_RESOLUTION, Y_RESOLUTION)]
+    unit = exif.main.tags.get(RESOLUTION_UNIT)
     per_inch = 2.54 if unit is not None and struct.unpack_from(exif.order + "H", unit.data)[0] == 3 else 1.0
     if found[0] is None or found[1] is None:
         return None

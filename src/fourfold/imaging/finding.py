@@ -42,8 +42,15 @@ def _search(folder: Path, recursive: bool, found: list[Path]) -> None:
         if entry.is_dir(follow_symlinks=False):
             if recursive:
                 _search(Path(entry.path), recursive, found)
-        elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+        elif Path(entry.name).suffix.lower() in SUFFIXES and _is_file(entry):
             found.append(Path(entry.path))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link in a circle, or into a folder that is closed: whoever opens it says so
+        return True
 
 
 def natural_order(path: Path) -> list[list[tuple[int, int, str]]]:

@@ -3,8 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fourfold.errors import PictureError, UsageError
+
+#: Several pictures that a file may hold: none, the frames of an animation, or frames and pages of any kind.
+FrameKind = Literal["", "animation", "pages"]
 
 #: Bytes that :func:`recognise` wants to see.
 SIGNATURE_BYTES = 32
@@ -23,7 +27,7 @@ class Format:
         grey: holds a single grey channel (others store grey as three equal ones).
         alpha: holds alpha.
         floating: holds 32-bit floating point.
-        frames: holds an animation, or several pages.
+        frames: "animation" if it holds one, "pages" if it holds several pictures of any kind, "" if only one.
         holds: which of icc, exif, xmp, iptc, dpi, comments it keeps.
         streamed: written row by row; the others need the whole picture in memory while encoding.
     """
@@ -36,7 +40,7 @@ class Format:
     grey: bool = True
     alpha: bool = True
     floating: bool = False
-    frames: bool = False
+    frames: FrameKind = ""
     holds: Collection[str] = ()
     streamed: bool = True
 
@@ -61,7 +65,7 @@ FORMATS: dict[str, Format] = {
             (8,),
             16_383,
             grey=False,
-            frames=True,
+            frames="animation",
             holds=("icc", "exif", "xmp", "dpi"),
             streamed=False,
         ),
@@ -72,7 +76,7 @@ FORMATS: dict[str, Format] = {
             (8, 16),
             2**31 - 1,
             floating=True,
-            frames=True,
+            frames="pages",
             holds=("icc", "exif", "xmp", "iptc", "dpi"),
         ),
         Format(
@@ -85,7 +89,7 @@ FORMATS: dict[str, Format] = {
             holds=("icc", "exif", "xmp", "dpi"),
             streamed=False,
         ),
-        Format("gif", (".gif",), "gif", (8,), 65_535, grey=False, frames=True, streamed=False),
+        Format("gif", (".gif",), "gif", (8,), 65_535, grey=False, frames="animation", streamed=False),
     )
 }
 

@@ -19,7 +19,7 @@ def decoder_bytes(opened: OpenPicture) -> int:
     pixels = opened.height * opened.width
     turned = 0
     if opened.turned:
-        turned = min(_TURNED_BYTES, pixels * opened.bands * opened.dtype.itemsize)
+        turned = min(_TURNED_BYTES, pixels * opened.frames * opened.bands * opened.dtype.itemsize)
     return turned + pixels * _decoder_bytes_per_px(opened)
 
 

@@ -4,7 +4,6 @@ Both the reading of whole pictures and the reading in bands start here, so that 
 """
 
 import logging
-import mmap
 import os
 import struct
 import threading
@@ -20,9 +19,10 @@ import pyvips
 from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import exif as exif_blocks
 from fourfold.imaging.apng import frames_of
-from fourfold.imaging.formats import SIGNATURE_BYTES, Format, recognise
+from fourfold.imaging.beside import Beside, read_beside
+from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
-from fourfold.imaging.tiff_tags import read_tags
+from fourfold.imaging.xmp import upright_xmp
 
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
@@ -78,14 +78,19 @@ class OpenPicture:
 
 
 def open_picture(
-    source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS, all_frames: bool = False, sequential: bool = True
+    source: str | Path | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    all_frames: bool | FrameKind = False,
+    sequential: bool = True,
 ) -> OpenPicture:
     """Returns an opened picture; nothing but its header has been decoded.
 
     Args:
         source: a file's path, or its bytes.
         max_pixels: refuse more (all frames together).
-        all_frames: read every frame of an animation or page of a TIFF; else the first, with a note.
+        all_frames: read every frame of an animation or page of a TIFF; else the first, with a note. What a format
+            holds (:attr:`fourfold.imaging.Format.frames`) may be given, too.
         sequential: pixels will be asked for from top to bottom, once.
 
     Raises:
@@ -99,8 +104,7 @@ def open_picture(
             header = load(access="sequential")
             frames, notes = _choose_frames(source, header, format, load, all_frames)
             _check_size(header, frames, max_pixels)
-            blocks = _tiff_tags(source) if format.name == "tiff" else (None, None)
-            opened = _assemble(header, format, load, frames, notes, sequential, blocks)
+            opened = _assemble(header, format, load, frames, notes, sequential, read_beside(source, format))
         opened.metadata.notes += dict.fromkeys(remarks)
         return opened
     except pyvips.Error as error:
@@ -159,7 +163,7 @@ def _load_file(path: str | Path, format: Format, options: dict[str, Any]) -> Any
 
 
 def _choose_frames(
-    source: str | Path | bytes, header: Any, format: Format, load: Any, all_frames: bool
+    source: str | Path | bytes, header: Any, format: Format, load: Any, all_frames: bool | FrameKind
 ) -> tuple[int, list[str]]:
     count = frames_of(source) if format.name == "png" else int(_get(header, "n-pages", 1))
     if count <= 1:
@@ -167,13 +171,13 @@ def _choose_frames(
     if not format.frames:
         things = "frames; animated PNG is read as a still picture" if format.name == "png" else "pictures in the file"
         return 1, [f"only the first of {count} {things}"]
-    if not all_frames:
+    if not all_frames or (format.name == "tiff" and all_frames == "animation"):
         return 1, [f"only the first of {count} {'pages' if format.name == 'tiff' else 'frames'}"]
     if format.name == "tiff":
         try:
             load(access="sequential", n=-1)
         except pyvips.Error:
-            return 1, [f"only the first of {count} pages; they differ in size or kind"]
+            return 1, [f"only the first of {count} pages; they differ in size, kind or orientation"]
     return count, []
 
 
@@ -194,17 +198,16 @@ def _assemble(
     frames: int,
     notes: list[str],
     sequential: bool,
-    blocks: tuple[bytes | None, bytes | None],
+    beside: Beside,
 ) -> OpenPicture:
-    orientation = int(_get(header, "orientation", 1)) if frames == 1 else 1
+    orientation = int(_get(header, "orientation", 1))
     # mirroring left to right keeps the order of rows; every other turn needs the last rows first
-    in_order = sequential and orientation in (1, 2)
+    turned = orientation not in (1, 2)
     options = {"n": -1} if frames > 1 else {}
-    image = load(access="sequential" if in_order else "random", **options)
-    metadata = _metadata(image, format, *blocks)
+    image = load(access="sequential" if sequential and not turned else "random", **options)
+    metadata = _metadata(image, format, beside)
     metadata.notes += notes
-    if orientation != 1:
-        image = image.autorot()
+    image = _turned(image, orientation, frames)
     image = _to_plain_colour(image, metadata)
     image = _to_kept_kind(image, format, metadata)
     image = _fit_profile(image, metadata)
@@ -221,36 +224,38 @@ def _assemble(
         frames=frames,
         delays_ms=[int(d) for d in _get(image, "delay", [])] if frames > 1 else [],
         loop=int(_get(image, "loop", 0)),
-        turned=orientation not in (1, 2),
+        turned=turned,
     )
 
 
-def _tiff_tags(source: str | Path | bytes) -> tuple[bytes | None, bytes | None]:
-    """Returns a TIFF file's EXIF and IPTC; None where there is none or it is beyond reading."""
-    try:
-        if isinstance(source, bytes):
-            return read_tags(source)
-        with Path(source).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return read_tags(data)
-    except (ValueError, IndexError, struct.error):
-        return None, None  # a list of tags that libvips can follow and this cannot
+def _turned(image: Any, orientation: int, frames: int) -> Any:
+    """Returns the image with every frame upright; libvips loads pages together only if they are turned alike."""
+    if orientation == 1:
+        return image
+    height = image.height // frames
+    pages = [image.crop(0, k * height, image.width, height).autorot() for k in range(frames)]
+    return pages[0] if frames == 1 else pyvips.Image.arrayjoin(pages, across=1)
 
 
 def _get(image: Any, name: str, default: Any) -> Any:
     return image.get(name) if image.get_typeof(name) != 0 else default
 
 
-def _metadata(image: Any, format: Format, exif: bytes | None, iptc: bytes | None) -> Metadata:
+def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
     metadata = Metadata(
         format=format.name,
         bits=_stored_bits(image, format),
         icc=_get(image, "icc-profile-data", None),
-        exif=exif or _get(image, "exif-data", None),
+        exif=beside.exif or _get(image, "exif-data", None),
         xmp=_get(image, "xmp-data", None),
-        iptc=iptc if format.name == "tiff" else _get(image, "iptc-data", None),
-        comments=_comments(image),
+        iptc=beside.iptc if format.name == "tiff" else _get(image, "iptc-data", None),
+        comments=beside.comments,
+        notes=beside.notes,
     )
-    if (image.xres, image.yres) != (1.0, 1.0) and image.xres > 0 and image.yres > 0:  # 1 is "not stated"
+    if metadata.xmp is not None:
+        metadata.xmp = upright_xmp(metadata.xmp)
+    stated = beside.states_dpi and (image.xres, image.yres) != (1.0, 1.0)  # 1 is "not stated"
+    if stated and image.xres > 0 and image.yres > 0:
         metadata.dpi = (round(image.xres * 25.4, 1), round(image.yres * 25.4, 1))
     if metadata.exif is not None:
         try:
@@ -275,15 +280,6 @@ def _stored_bits(image: Any, format: Format) -> int:
     return int(_get(image, "bits-per-sample", in_memory))
 
 
-def _comments(image: Any) -> dict[str, str]:
-    comments = {}
-    for name in image.get_fields():
-        if name.startswith("png-comment-") or name == "gif-comment":
-            key = name.split("-", 3)[-1] if name.startswith("png-comment-") else name
-            comments[key] = str(image.get(name))
-    return comments
-
-
 def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
     """Returns the image as grey or RGB, with or without alpha; other colour models are converted, and said so."""
     kind = image.interpretation
@@ -295,9 +291,9 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
         depth = 16 if image.format == "ushort" else 8
         return image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
     if kind in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy", "cmc", "oklab", "oklch"):
-        metadata.notes.append(f"{kind} converted to sRGB")
+        metadata.notes.append(f"{'CIELAB' if kind.startswith('lab') else kind} converted to sRGB")
         metadata.icc = None
-        return image.colourspace("srgb")
+        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
     if image.bands > 4:
         raise PictureError(
             f"{image.bands} channels; pictures with 1 to 4 (grey or RGB, with or without alpha) are read"
@@ -330,8 +326,8 @@ def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
         metadata.notes.append("64-bit floating point turned into 32-bit")
         return image.cast("float")
     if image.format == "uint":
-        metadata.notes.append("32-bit whole numbers turned into 16-bit")
-        return (image / 65537.0).rint().cast("ushort")
+        metadata.notes.append("32-bit whole numbers turned into 32-bit floating point")
+        return image.cast("float")
     raise PictureError(f"samples of kind {image.format!r}; 8- and 16-bit unsigned and floating point are read")
 
 
@@ -346,6 +342,8 @@ _SIGNS_OF_DAMAGE = ("truncat", "end of", "premature", "read error", "out of orde
 def explain(error: pyvips.Error) -> str:
     """Returns what a libvips error means for the person who has the file."""
     detail = " ".join(dict.fromkeys(line.strip() for line in str(error.detail).splitlines() if line.strip()))
+    if "bad labq format" in detail:
+        return "8-bit CIELAB, which is not read here; convert it to 16-bit CIELAB or to RGB first"
     if any(word in detail.lower() for word in _SIGNS_OF_DAMAGE):
         return f"the file is damaged or ends too early ({detail[:200]})"
     return f"cannot be decoded ({detail[:200]})"

@@ -22,7 +22,7 @@ class Metadata:
         xmp: XMP packet.
         iptc: IPTC block (JPEG and TIFF only).
         dpi: horizontal and vertical dots per inch, or None where the file says nothing.
-        comments: text fields by name: PNG's text chunks, GIF's comment.
+        comments: text fields by name: PNG's text chunks; JPEG's and GIF's comments, as "Comment".
         peak: the value that 1.0 stands for; differs from 1 only where a floating-point file goes beyond it.
         notes: what was converted on the way in, in words.
     """

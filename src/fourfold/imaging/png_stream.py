@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.imaging.png_text import chunk
+
 #: Number of channels -> PNG's colour type: grey, grey and alpha, RGB, RGB and alpha.
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
@@ -18,7 +20,7 @@ class PngStream:
 
     def __init__(self, width: int, height: int, bands: int, dtype: Any) -> None:
         self._depth = np.dtype(dtype).itemsize * 8
-        self._head = b"\x89PNG\r\n\x1a\n" + _chunk(
+        self._head = b"\x89PNG\r\n\x1a\n" + chunk(
             b"IHDR",
             width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([self._depth, _COLOUR_TYPE[bands], 0, 0, 0]),
         )
@@ -32,13 +34,8 @@ class PngStream:
         lines[:, 1:] = samples if self._depth == 8 else samples.astype(">u2").view(np.uint8)
         head, self._head = self._head, b""
         data = self._stored.compress(lines.data)
-        return head + (_chunk(b"IDAT", data) if data else b"")
+        return head + (chunk(b"IDAT", data) if data else b"")
 
     def end(self) -> bytes:
         """Returns the last bytes of the file."""
-        return self._head + _chunk(b"IDAT", self._stored.flush()) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    checksum = zlib.crc32(data, zlib.crc32(kind))
-    return b"".join((len(data).to_bytes(4, "big"), kind, data, checksum.to_bytes(4, "big")))
+        return self._head + chunk(b"IDAT", self._stored.flush()) + chunk(b"IEND", b"")

@@ -14,10 +14,11 @@ import pyvips
 from fourfold.errors import PictureError
 from fourfold.imaging import iptc
 from fourfold.imaging.atomic import atomic_output
-from fourfold.imaging.exif import with_size
+from fourfold.imaging.exif_place import MAX_EXIF_BYTES
+from fourfold.imaging.finishing import Finish
 from fourfold.imaging.formats import FORMATS, Format, format_named, format_of
 from fourfold.imaging.picture import Metadata, Picture
-from fourfold.imaging.tiff_tags import append_tags, insert_tags
+from fourfold.imaging.png_text import can_hold
 
 #: JPEG, WebP and AVIF quality when none is given: high, since people upscale to keep detail.
 DEFAULT_QUALITY = 95
@@ -29,6 +30,11 @@ _SMALL_PX = 8_000_000
 #: libvips' flags for what goes into the file: EXIF 1, XMP 2, ICC 4, IPTC 8, other 16.
 _KEEP_EXIF = 1
 _KEEP_ALL = 31
+
+#: Longer blocks libvips leaves out of JPEG files, where a segment holds 64 KB.
+_MAX_JPEG_BYTES = {"xmp": 60_000, "iptc": 65_500}
+#: libvips writes WebP frames that are shown no longer than this with 100 ms instead, as browsers show them.
+_SHORTEST_WEBP_MS = 10
 
 
 class EncodingError(PictureError):
@@ -129,14 +135,13 @@ def encode_picture(
     options = SaveOptions(quality, lossless, strip)
     layout = _layout(picture)
     _report(losses(chosen, layout, picture.metadata, options), on_loss)
+    finish = _finish(chosen, layout, picture.metadata, options)
     memory = pyvips.Target.new_to_memory()
     try:
-        _save(_to_image(picture), layout, picture.metadata, chosen, options, memory)
-        encoded = bytes(memory.get("blob"))
+        _save(_to_image(picture), layout, finish.metadata, chosen, options, memory)
     except pyvips.Error as error:
         raise PictureError(f"{chosen.name}: cannot be encoded ({_first_line(error)})") from error
-    blocks = _tiff_blocks(chosen, layout, picture.metadata, options)
-    return encoded if blocks is None else insert_tags(encoded, *blocks)
+    return finish.completed(bytes(memory.get("blob")))
 
 
 def _report(lost: list[str], on_loss: Callable[[str], None] | None) -> None:
@@ -178,8 +183,8 @@ def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOpti
         lost.append(f"{name} holds no floating point: written with {bits} bits per sample")
     elif layout.dtype == np.uint16 and max(format.depths) < _depth(metadata):
         lost.append(f"{name} holds at most {max(format.depths)} bits per sample: reduced from {_depth(metadata)}")
-    if layout.frames > 1 and not format.frames:
-        lost.append(f"{name} holds one picture: only the first of {layout.frames} is written")
+    if layout.frames > 1:
+        lost += _lost_frames(name, format, layout)
     if format.name == "gif":
         lost.append("GIF holds 256 colours per frame: reduced")
     if metadata.icc is not None and "icc" not in format.holds:
@@ -193,6 +198,18 @@ def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOpti
     return lost
 
 
+def _lost_frames(name: str, format: Format, layout: Layout) -> list[str]:
+    if not format.frames:
+        return [f"{name} holds one picture: only the first of {layout.frames} is written"]
+    if format.frames == "pages" and layout.delays_ms:
+        return [f"{name} holds pages, not an animation: frame times and loops left out"]
+    if format.name == "webp" and any(delay <= _SHORTEST_WEBP_MS for delay in layout.delays_ms):
+        return [f"frames shown for {_SHORTEST_WEBP_MS} ms or less are shown for 100 ms, as browsers show them"]
+    if format.name == "gif" and any(delay % 10 for delay in layout.delays_ms):
+        return ["GIF holds frame times in steps of 10 ms: rounded"]
+    return []
+
+
 def _depth(metadata: Metadata) -> int:
     """Returns how many bits the samples of a uint16 picture really have."""
     return metadata.bits if metadata.bits in (10, 12) else 16
@@ -204,9 +221,24 @@ def _lost_metadata(name: str, format: Format, metadata: Metadata) -> list[str]:
         for kind in ("exif", "xmp", "iptc")
         if getattr(metadata, kind) is not None and kind not in format.holds
     ]
-    if metadata.comments and "comments" not in format.holds:
-        lost.append(f"{name} holds no text fields: {', '.join(sorted(metadata.comments))} left out")
-    return lost
+    unheld = [key for key in metadata.comments if "comments" not in format.holds]
+    if unheld:
+        lost.append(f"{name} holds no text fields: {', '.join(sorted(unheld))} left out")
+    elif any(not can_hold(key) for key in metadata.comments):
+        names = ", ".join(sorted(key for key in metadata.comments if not can_hold(key)))
+        lost.append(f"{name} names text fields with 1 to 79 Latin letters: {names} left out")
+    return lost + _too_long(name, format, metadata)
+
+
+def _too_long(name: str, format: Format, metadata: Metadata) -> list[str]:
+    limits = {"exif": MAX_EXIF_BYTES} if format.name != "tiff" else {}
+    if format.name == "jpg":
+        limits |= _MAX_JPEG_BYTES
+    return [
+        f"{name} is given at most {limit:,} bytes of {kind.upper()}: left out"
+        for kind, limit in limits.items()
+        if kind in format.holds and len(getattr(metadata, kind) or b"") > limit
+    ]
 
 
 def check_side(format: Format, height: int, width: int, frames: int = 1) -> None:
@@ -241,27 +273,22 @@ def save_image(
         OSError: if the disk refuses, a full disk included.
         PictureError: if the encoder fails.
     """
+    finish = _finish(format, layout, metadata, options)
+    finish.begin(descriptor)
     target = pyvips.Target.new_to_descriptor(descriptor)
     try:
-        _save(image, layout, metadata, format, options, target)
+        _save(image, layout, finish.metadata, format, options, target)
     except pyvips.Error as error:
         code = _system_error(str(error.detail))
         if code is not None:
             raise OSError(code, os.strerror(code)) from error
         raise EncodingError(f"{format.name}: cannot be encoded ({_first_line(error)})") from error
-    blocks = _tiff_blocks(format, layout, metadata, options)
-    if blocks is not None:
-        append_tags(descriptor, *blocks)
+    finish.complete(descriptor)
 
 
-def _tiff_blocks(
-    format: Format, layout: Layout, metadata: Metadata, options: SaveOptions
-) -> tuple[bytes | None, bytes | None] | None:
-    """Returns the EXIF and IPTC blocks to add to a finished TIFF file, None if there are none."""
-    if format.name != "tiff" or options.strip or (metadata.exif is None and metadata.iptc is None):
-        return None
-    exif = None if metadata.exif is None else with_size(metadata.exif, layout.width, layout.height)
-    return exif, None if metadata.iptc is None else iptc.bare(metadata.iptc)
+def _finish(format: Format, layout: Layout, metadata: Metadata, options: SaveOptions) -> Finish:
+    kept = metadata.stripped() if options.strip else metadata
+    return Finish(format, kept, layout.width, layout.height)
 
 
 def _system_error(detail: str) -> int | None:
@@ -279,13 +306,12 @@ def _first_line(error: pyvips.Error) -> str:
 def _save(image: Any, layout: Layout, metadata: Metadata, format: Format, options: SaveOptions, target: Any) -> None:
     if layout.frames > 1 and not format.frames:
         image = image.crop(0, 0, layout.width, layout.height)
-    image = _with_metadata(_interpreted(image, layout), layout, metadata, format, options)
+    image = _with_metadata(_interpreted(image, layout), layout, metadata, format)
     image = _fitted(image, layout, metadata, format)
     save = getattr(image, f"{format.loader}save_target")
     # libvips would make up an EXIF block where there is none; only for the DPI it may
-    has_exif = metadata.exif is not None and not options.strip
     needs_exif = metadata.dpi is not None and format.name in ("jpg", "webp", "avif")
-    keep = _KEEP_ALL if has_exif or needs_exif else _KEEP_ALL & ~_KEEP_EXIF
+    keep = _KEEP_ALL if metadata.exif is not None or needs_exif else _KEEP_ALL & ~_KEEP_EXIF
     save(target, keep=keep, **_encoder_options(format, layout, metadata, options))
 
 
@@ -299,20 +325,18 @@ def _interpreted(image: Any, layout: Layout) -> Any:
     return image.copy(interpretation=kinds[layout.channels == 3])
 
 
-def _with_metadata(image: Any, layout: Layout, metadata: Metadata, format: Format, options: SaveOptions) -> Any:
+def _with_metadata(image: Any, layout: Layout, metadata: Metadata, format: Format) -> Any:
     # 72 is what programs take "not stated" for; libvips would write 25.4
     dpi = metadata.dpi or (72.0, 72.0)
     image = image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4)
     image.set_type(pyvips.GValue.gstr_type, "resolution-unit", "in")
-    blobs = {"icc-profile-data": metadata.icc}
-    if not options.strip:
-        exif = metadata.exif
-        if exif is not None:
-            exif = with_size(exif, layout.width, layout.height)
-        jpeg_iptc = iptc.wrapped(metadata.iptc) if metadata.iptc is not None and format.name == "jpg" else None
-        blobs |= {"exif-data": exif, "xmp-data": metadata.xmp, "iptc-data": jpeg_iptc}
-        for k, (key, text) in enumerate(metadata.comments.items()):
-            image.set_type(pyvips.GValue.gstr_type, f"png-comment-{k}-{key}", text)
+    jpeg_iptc = iptc.wrapped(metadata.iptc) if metadata.iptc is not None and format.name == "jpg" else None
+    blobs = {
+        "icc-profile-data": metadata.icc,
+        "exif-data": metadata.exif,
+        "xmp-data": metadata.xmp,
+        "iptc-data": jpeg_iptc,
+    }
     for field, blob in blobs.items():
         if blob is not None:
             image.set_type(pyvips.GValue.blob_type, field, blob)

@@ -1,0 +1,101 @@
+"""What stands in a file beside its pixels and libvips does not tell, or not rightly: read here, format by format."""
+
+import io
+import mmap
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fourfold.imaging.formats import Format
+from fourfold.imaging.gif_blocks import read_comments
+from fourfold.imaging.jpeg_segments import read_segments
+from fourfold.imaging.png_text import read_chunks
+from fourfold.imaging.tiff_tags import read_tags
+
+#: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
+_COMMENT_KEY = "Comment"
+
+
+@dataclass
+class Beside:
+    """What a file says beside its pixels.
+
+    Attributes:
+        exif: EXIF of a TIFF file.
+        iptc: IPTC of a TIFF file.
+        comments: text fields by name.
+        states_dpi: whether a PNG or JPEG file gives dots per inch; libvips makes up 72 where none are given.
+        notes: what could not be taken over.
+    """
+
+    exif: bytes | None = None
+    iptc: bytes | None = None
+    comments: dict[str, str] = field(default_factory=dict)
+    states_dpi: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def read_beside(source: str | Path | bytes, format: Format) -> Beside:
+    """Returns what a file says beside its pixels.
+
+    Raises:
+        PictureError: if it is a GIF that ends too early.
+    """
+    if format.name == "png":
+        # not mapped into memory: its chunks lie all over a file that may be larger than the memory
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+            return _of_png(file)
+    readers = {"jpg": _of_jpeg, "gif": _of_gif, "tiff": _of_tiff}
+    if format.name not in readers:
+        return Beside()
+    with _contents(source) as data:
+        return readers[format.name](data)
+
+
+@contextmanager
+def _contents(source: str | Path | bytes) -> Iterator[Any]:
+    if isinstance(source, bytes):
+        yield source
+    else:
+        with Path(source).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
+
+
+def _of_png(file: BinaryIO) -> Beside:
+    chunks = read_chunks(file)
+    return Beside(comments=chunks.comments, states_dpi=chunks.states_dpi, notes=chunks.notes)
+
+
+def _of_jpeg(data: Any) -> Beside:
+    segments = read_segments(data)
+    beside = Beside(comments=_as_comment(segments.comments), states_dpi=segments.states_dpi)
+    if segments.more_xmp:
+        beside.notes.append("XMP beyond the first 64 KB (extended XMP) was left out")
+    return beside
+
+
+def _of_gif(data: Any) -> Beside:
+    return Beside(comments=_as_comment(read_comments(data)))
+
+
+def _of_tiff(data: Any) -> Beside:
+    beside = Beside()
+    with suppress(ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
+        beside.exif, beside.iptc = read_tags(data)
+    return beside
+
+
+def _as_comment(texts: list[bytes]) -> dict[str, str]:
+    decoded = [_decoded(text).rstrip("\0") for text in texts]
+    return {_COMMENT_KEY: "\n".join(decoded)} if any(decoded) else {}
+
+
+def _decoded(text: bytes) -> str:
+    """Returns a text whose encoding the format leaves open."""
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")

@@ -1,0 +1,74 @@
+"""What libvips cannot write rightly, put into the finished file: text fields, EXIF, IPTC."""
+
+import mmap
+import os
+from dataclasses import replace
+
+from fourfold.imaging import iptc
+from fourfold.imaging.exif import with_resolution, with_size
+from fourfold.imaging.exif_place import MAX_EXIF_BYTES, ExifPlace
+from fourfold.imaging.formats import Format
+from fourfold.imaging.picture import Metadata
+from fourfold.imaging.png_text import text_chunks
+from fourfold.imaging.tiff_tags import append_tags, insert_tags
+
+#: A PNG file's signature and its first chunk, which is always IHDR.
+_PNG_HEAD_BYTES = 33
+
+
+class Finish:
+    """Completes one file: what libvips is to write, and what comes into the file afterwards.
+
+    Args:
+        format: the format to write.
+        metadata: of the picture.
+        width: of one frame.
+        height: of one frame.
+
+    Attributes:
+        metadata: for libvips to write.
+    """
+
+    def __init__(self, format: Format, metadata: Metadata, width: int, height: int) -> None:
+        exif = None if metadata.exif is None else with_size(metadata.exif, width, height)
+        if exif is not None and metadata.dpi is not None:
+            exif = with_resolution(exif, metadata.dpi)
+        self._place: ExifPlace | None = None
+        self._tiff: tuple[bytes | None, bytes | None] | None = None
+        self._text = text_chunks(metadata.comments) if format.name == "png" else b""
+        if format.name == "tiff":
+            if exif is not None or metadata.iptc is not None:
+                self._tiff = exif, None if metadata.iptc is None else iptc.bare(metadata.iptc)
+        elif exif is not None and "exif" in format.holds and len(metadata.exif or b"") <= MAX_EXIF_BYTES:
+            self._place = ExifPlace(exif, behind_pixels=not format.streamed)
+        self.metadata = replace(metadata, exif=None if self._place is None else self._place.stand_in)
+
+    def begin(self, descriptor: int) -> None:
+        """Leaves room at the file's start, so that nothing large has to be moved later."""
+        os.lseek(descriptor, len(self._text), os.SEEK_SET)
+
+    def complete(self, descriptor: int) -> None:
+        """Completes the file that libvips has written to the descriptor.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        if self._text:
+            # the head moves to the start, the text fills the gap: IHDR first, text before the pixels
+            head = os.pread(descriptor, _PNG_HEAD_BYTES, len(self._text))
+            os.pwrite(descriptor, head + self._text, 0)
+        if self._place is not None:
+            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+                at, patch = self._place.patch(data)
+            os.pwrite(descriptor, patch, at)
+        if self._tiff is not None:
+            append_tags(descriptor, *self._tiff)
+
+    def completed(self, encoded: bytes) -> bytes:
+        """Returns the bytes that libvips has encoded, completed."""
+        if self._place is not None:
+            at, patch = self._place.patch(encoded)
+            encoded = encoded[:at] + patch + encoded[at + len(patch) :]
+        if self._text:
+            encoded = encoded[:_PNG_HEAD_BYTES] + self._text + encoded[_PNG_HEAD_BYTES:]
+        return encoded if self._tiff is None else insert_tags(encoded, *self._tiff)

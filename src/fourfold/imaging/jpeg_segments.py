@@ -1,0 +1,57 @@
+"""The segments of JPEG files, for what libvips does not tell of them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+_APP0, _APP1, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xFE, 0xDA, 0xD9
+#: Markers that stand alone, without a length.
+_ALONE = {0x01, *range(0xD0, 0xD9)}
+#: A file with more of them before its pixels has been made to keep somebody busy.
+_MAX_SEGMENTS = 100_000
+_MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+
+
+@dataclass
+class JpegSegments:
+    """What the segments before the pixels say.
+
+    Attributes:
+        comments: the comments, as stored.
+        states_dpi: the density is one per inch or centimetre, not just the shape of a pixel.
+        more_xmp: XMP goes on in further segments.
+    """
+
+    comments: list[bytes] = field(default_factory=list)
+    states_dpi: bool = False
+    more_xmp: bool = False
+
+
+def read_segments(data: Any) -> JpegSegments:
+    """Returns what the segments of a JPEG file say, as far as they can be followed.
+
+    Source: ITU-T T.81 (1992), annex B; T.871 (2011), section 10; XMP specification part 3 (2016), section 1.1.3.
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+    """
+    found = JpegSegments()
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        if at + 4 > len(data) or data[at] != 0xFF:
+            break
+        kind = data[at + 1]
+        if kind == 0xFF or kind in _ALONE:  # filling, or a marker without content
+            at += 1 if kind == 0xFF else 2
+            continue
+        if kind in (_SCAN, _END):
+            break
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        content = data[at + 4 : at + 2 + size]
+        if kind == _COMMENT:
+            found.comments.append(content)
+        elif kind == _APP0 and content[:5] == b"JFIF\0" and len(content) >= 12:
+            found.states_dpi = content[7] in (1, 2)
+        elif kind == _APP1 and content.startswith(_MORE_XMP):
+            found.more_xmp = True
+        at += 2 + size
+    return found

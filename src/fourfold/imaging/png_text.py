@@ -1,0 +1,141 @@
+"""Text fields of PNG files. libvips takes every one for UTF-8, which by the standard only one kind of three is.
+
+Source: PNG specification, third edition (W3C 2025), sections 5.3 (chunks), 11.3.3 (text).
+"""
+
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+#: More than this is not unpacked: all fields of a file together, and one of them.
+_MAX_TEXT_BYTES = 8 << 20
+_MAX_FIELD_BYTES = 1 << 20
+_MAX_FIELDS = 1000
+_MAX_KEY_BYTES = 79
+_XMP_KEY = "XML:com.adobe.xmp"
+_TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+
+
+@dataclass
+class PngChunks:
+    """What the chunks of a PNG file say.
+
+    Attributes:
+        comments: text fields by their keys; the texts of a repeated key are joined by line breaks.
+        notes: what could not be taken over as it was.
+        states_dpi: pixels per metre are given, not just the shape of a pixel.
+    """
+
+    comments: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    states_dpi: bool = False
+
+
+def read_chunks(file: BinaryIO) -> PngChunks:
+    """Returns what the chunks of a PNG file say, as far as they can be followed."""
+    found = PngChunks()
+    left, fields = _MAX_TEXT_BYTES, 0
+    for kind, content, intact in _chunks(file):
+        if kind == b"pHYs":
+            found.states_dpi = intact and content[8:9] == b"\1"
+            continue
+        key = content[: _MAX_KEY_BYTES + 1].partition(b"\0")[0].decode("latin-1")
+        if key == _XMP_KEY:
+            continue  # libvips hands it out as XMP
+        if (fields := fields + 1) > _MAX_FIELDS:
+            found.notes.append(f"more than {_MAX_FIELDS:,} text fields: the rest was left out")
+            break
+        try:
+            text = _text(kind, content, intact, min(left, _MAX_FIELD_BYTES), found.notes)
+        except (ValueError, zlib.error) as error:
+            found.notes.append(f"the text field {key!r} was left out: {error}")
+            continue
+        left -= len(text)
+        if key in found.comments:
+            found.notes.append(f"the text field {key!r} is there more than once: joined into one")
+            text = f"{found.comments[key]}\n{text}"
+        found.comments[key] = text
+    return found
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Yields kind, content and whether the checksum is right of the chunks that matter here."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+        size, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind not in _TEXT_KINDS and kind != b"pHYs":
+            file.seek(size + 4, io.SEEK_CUR)
+            continue
+        # what is longer than any field that is read gets no further: its checksum cannot be right
+        content = file.read(min(size, 2 * _MAX_FIELD_BYTES))
+        file.seek(size - len(content), io.SEEK_CUR)
+        yield kind, content, zlib.crc32(content, zlib.crc32(kind)) == int.from_bytes(file.read(4), "big")
+
+
+def _text(kind: bytes, content: bytes, intact: bool, max_bytes: int, notes: list[str]) -> str:
+    """Returns the text of a field; ValueError or zlib.error, with the reason, where it has none that can be read."""
+    key, separator, rest = content.partition(b"\0")
+    if not intact or not separator or not 1 <= len(key) <= _MAX_KEY_BYTES:
+        raise ValueError("it is damaged")
+    if kind == b"tEXt":
+        return _within(rest, max_bytes).decode("latin-1")
+    if kind == b"zTXt":
+        return _unpacked(rest[1:], max_bytes).decode("latin-1")
+    flags, (language, translated, packed) = rest[:2], _three_parts(rest[2:])
+    if language or translated:
+        notes.append(f"the language of the text field {key.decode('latin-1')!r} was left out")
+    text = _unpacked(packed, max_bytes) if flags[:1] == b"\1" else _within(packed, max_bytes)
+    return text.decode("utf-8")
+
+
+def _three_parts(rest: bytes) -> tuple[bytes, bytes, bytes]:
+    parts = rest.split(b"\0", 2)
+    if len(parts) != 3:
+        raise ValueError("it is damaged")
+    return parts[0], parts[1], parts[2]
+
+
+def _within(text: bytes, max_bytes: int) -> bytes:
+    if len(text) > max_bytes:
+        raise ValueError(f"it is too long ({_MAX_FIELD_BYTES:,} bytes each and {_MAX_TEXT_BYTES:,} in all are read)")
+    return text
+
+
+def _unpacked(packed: bytes, max_bytes: int) -> bytes:
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(packed, max_bytes + 1)
+    if len(text) <= max_bytes and not unpacker.eof:
+        raise ValueError("it is damaged")
+    return _within(text, max_bytes)
+
+
+def can_hold(key: str) -> bool:
+    """Says whether a key can be that of a PNG text field: 1 to 79 printable Latin-1 characters."""
+    try:
+        size = len(key.encode("latin-1"))
+    except UnicodeEncodeError:
+        return False
+    return 1 <= size <= _MAX_KEY_BYTES and key.isprintable() and key == key.strip()
+
+
+def text_chunks(comments: dict[str, str]) -> bytes:
+    """Returns text fields as the bytes of chunks: Latin-1 where it suffices, which every reader knows, else UTF-8."""
+    made = b""
+    for key, text in comments.items():
+        if not can_hold(key):
+            continue
+        name, plain = key.encode("latin-1") + b"\0", text.replace("\0", "")
+        try:
+            made += chunk(b"tEXt", name + plain.encode("latin-1"))
+        except UnicodeEncodeError:
+            # not compressed, no language, no translated key
+            made += chunk(b"iTXt", name + b"\0\0\0\0" + plain.encode("utf-8", "replace"))
+    return made
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Returns a chunk as it stands in a PNG file."""
+    checksum = zlib.crc32(data, zlib.crc32(kind))
+    return b"".join((len(data).to_bytes(4, "big"), kind, data, checksum.to_bytes(4, "big")))

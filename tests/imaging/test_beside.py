@@ -1,0 +1,417 @@
+"""What stands beside the pixels: text fields, comments, EXIF that libvips does not know, orientation, frames."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from fourfold.errors import PictureError
+from fourfold.imaging import (
+    FORMATS,
+    AtomicOutput,
+    FrameRows,
+    Layout,
+    RowSink,
+    SaveOptions,
+    decoder_bytes,
+    encode_picture,
+    losses,
+    open_picture,
+    read_picture,
+)
+from fourfold.imaging.exif import EXIF_IFD, Ifd, Tag, build_exif, parse_exif
+from fourfold.imaging.gif_blocks import read_comments
+from fourfold.imaging.picture import Metadata, Picture
+from fourfold.imaging.png_text import chunk
+from fourfold.imaging.reading import to_array
+from fourfold.imaging.tiff_tags import _in_order
+from fourfold.imaging.xmp import upright_xmp
+from tests.imaging.samples import animation, encoded, exif_with, make_photo
+
+PICTURE = Image.fromarray(make_photo(16, 24))
+PLAIN_PNG = encoded(PICTURE, "PNG")
+ANIMATED_GIF = encoded(
+    animation()[0], "GIF", save_all=True, append_images=animation()[1:], duration=70, comment="José".encode("latin-1")
+)
+
+
+def png_with(*chunks: bytes) -> bytes:
+    """A PNG file with chunks behind its first."""
+    return PLAIN_PNG[:33] + b"".join(chunks) + PLAIN_PNG[33:]
+
+
+def written(picture: Picture, folder: Path, format: str = "png") -> bytes:
+    """A picture written row by row, as the command does."""
+    height, width, channels = picture.pixels.shape
+    layout = Layout(height, width, channels, False, picture.pixels.dtype)
+    output = AtomicOutput(folder / f"rows.{format}", overwrite=True)
+    sink = RowSink(layout, picture.metadata, FORMATS[format], SaveOptions(), output.descriptor, folder)
+    sink.write(picture.pixels)
+    sink.finish()
+    output.commit()
+    return (folder / f"rows.{format}").read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9, 0.999])
+@pytest.mark.parametrize("all_frames", [False, True])
+def test_a_gif_cut_short_is_refused(share: float, all_frames: bool, tmp_path: Path) -> None:
+    part = ANIMATED_GIF[: int(len(ANIMATED_GIF) * share)]
+    (path := tmp_path / "short.gif").write_bytes(part)
+    for source in (part, path):
+        with pytest.raises(PictureError, match="damaged or ends too early"):
+            open_picture(source, all_frames=all_frames)
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"junk behind the end", b"\x21\xfe\xff"])
+def test_junk_behind_a_gif_is_nobodys_business(junk: bytes) -> None:
+    assert open_picture(ANIMATED_GIF + junk, all_frames=True).frames == 3
+
+
+def test_every_cut_of_a_gif_is_noticed() -> None:
+    assert read_comments(ANIMATED_GIF) == ["José".encode("latin-1")]
+    for end in range(13, len(ANIMATED_GIF)):
+        with pytest.raises(PictureError):
+            read_comments(ANIMATED_GIF[:end])
+    with pytest.raises(PictureError, match="no block"):
+        read_comments(PLAIN_GIF_HEAD + b"\x55;")
+
+
+PLAIN_GIF_HEAD = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
+
+TEXTS = {
+    "Latin-1": ("Copyright", "© 1998 José Müller"),
+    "beyond Latin-1": ("Title", "日本語 é"),
+    "several lines": ("Description", "one\ntwo"),
+    "key with a hyphen": ("Long-key-x", "v"),
+    "empty": ("Empty", ""),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_text_fields_are_right_for_other_readers(case: str, tmp_path: Path) -> None:
+    key, text = TEXTS[case]
+    info = PngImagePlugin.PngInfo()
+    info.add_text(key, text)
+    found = read_picture(encoded(PICTURE, "PNG", pnginfo=info))
+    assert found.metadata.comments == {key: text}
+    for file in (encode_picture(found, "png"), written(found, tmp_path)):
+        other = Image.open(io.BytesIO(file))
+        assert isinstance(other, PngImagePlugin.PngImageFile)
+        assert other.text == {key: text}
+        assert file.index(b"tEXt" if case != "beyond Latin-1" else b"iTXt") < file.index(b"IDAT")
+        assert np.array_equal(np.asarray(other), found.pixels)
+        assert read_picture(file).metadata.comments == {key: text}
+
+
+LATIN_1 = "é, and more of it".encode("latin-1")
+BOMB = zlib.compress(b"\0" * (2 << 20))
+CHUNKS: dict[str, tuple[bytes, dict[str, str], str]] = {
+    "tEXt": (chunk(b"tEXt", b"k\0" + LATIN_1), {"k": "é, and more of it"}, ""),
+    "zTXt": (chunk(b"zTXt", b"k\0\0" + zlib.compress(LATIN_1)), {"k": "é, and more of it"}, ""),
+    "iTXt": (chunk(b"iTXt", b"k\0\0\0\0\0" + "日".encode()), {"k": "日"}, ""),
+    "iTXt packed": (chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress("日".encode())), {"k": "日"}, ""),
+    "language": (chunk(b"iTXt", b"k\0\0\0de\0K\0x"), {"k": "x"}, "the language of the text field 'k' was left out"),
+    "twice": (chunk(b"tEXt", b"k\0a") + chunk(b"tEXt", b"k\0b"), {"k": "a\nb"}, "'k' is there more than once: joined"),
+    "no UTF-8": (chunk(b"iTXt", b"k\0\0\0\0\0" + LATIN_1), {}, "the text field 'k' was left out"),
+    "no key": (chunk(b"tEXt", b"\0text"), {}, "the text field '' was left out: it is damaged"),
+    "not packed": (chunk(b"zTXt", b"k\0\0nonsense"), {}, "the text field 'k' was left out"),
+    "packed, cut": (chunk(b"zTXt", b"k\0\0" + zlib.compress(b"text")[:-3]), {}, "the text field 'k' was left out"),
+    "many": (
+        b"".join(chunk(b"tEXt", b"%d\0text" % k) for k in range(1200)),
+        {str(k): "text" for k in range(1000)},
+        "more than 1,000 text fields: the rest was left out",
+    ),
+    "bomb": (chunk(b"zTXt", b"k\0\0" + BOMB), {}, "it is too long (1,048,576 bytes each"),
+    "many bombs": (
+        b"".join(chunk(b"zTXt", b"%d\0\0" % k + zlib.compress(b"x" * (1 << 20))) for k in range(9)),
+        {str(k): "x" * (1 << 20) for k in range(8)},
+        "the text field '8' was left out: it is too long",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHUNKS)
+def test_text_chunks(case: str) -> None:
+    chunks, comments, note = CHUNKS[case]
+    found = read_picture(png_with(chunks)).metadata
+    assert found.comments == comments
+    assert (note in "; ".join(found.notes)) if note else found.notes == []
+
+
+def test_a_text_chunk_with_a_wrong_checksum_is_not_taken_over() -> None:
+    damaged = chunk(b"tEXt", b"k\0text")[:-1] + b"\0"
+    try:
+        found = read_picture(png_with(damaged)).metadata
+    except PictureError:
+        return  # libvips may refuse it before
+    assert found.comments == {}
+    assert "the text field 'k' was left out: it is damaged" in found.notes
+
+
+@pytest.mark.parametrize("key", ["", "x" * 80, "日本", "line\nbreak", " edge"])
+def test_keys_that_png_cannot_hold_are_said(key: str) -> None:
+    said: list[str] = []
+    picture = Picture(make_photo(8, 8), metadata=Metadata(comments={key: "x", "good": "y"}))
+    assert read_picture(encode_picture(picture, "png", on_loss=said.append)).metadata.comments == {"good": "y"}
+    assert said == [f"PNG names text fields with 1 to 79 Latin letters: {key} left out"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (encoded(PICTURE, "JPEG", comment=b"Grandma, Lisbon"), "Grandma, Lisbon"),
+        (encoded(PICTURE, "JPEG", comment="Grüße".encode()), "Grüße"),
+        (encoded(PICTURE, "GIF", comment="José".encode("latin-1")), "José"),
+    ],
+    ids=["jpg", "jpg in UTF-8", "gif"],
+)
+def test_comments_go_into_png_and_are_missed_elsewhere(file: bytes, text: str) -> None:
+    found = read_picture(file)
+    assert found.metadata.comments == {"Comment": text}
+    assert read_picture(encode_picture(found, "png")).metadata.comments == {"Comment": text}
+    said: list[str] = []
+    encode_picture(found, "jpg", on_loss=said.append)
+    assert said == ["JPG holds no text fields: Comment left out"]
+
+
+def rare_tags(order: str) -> tuple[dict[int, Tag], dict[int, Tag]]:
+    """Tags that libexif does not know, for the main list and the EXIF list."""
+    return {0x4746: Tag(3, 1, struct.pack(order + "H", 5))}, {
+        0x9400: Tag(10, 1, struct.pack(order + "ii", 215, 10)),
+        0xA436: Tag(2, 6, b"Title\0"),
+        0xA437: Tag(129, 7, "Grüß\0".encode()),
+        0x927C: Tag(7, 40, bytes(range(40))),
+    }
+
+
+def rare_exif(order: str) -> bytes:
+    """An EXIF block with the rare tags and the usual ones."""
+    block = parse_exif(exif_with().tobytes())
+    block.main, block.order = _in_order(block.main, block.order, order), order
+    main, sub = rare_tags(order)
+    block.main.tags |= main
+    block.main.children[EXIF_IFD].tags |= sub
+    return build_exif(block)
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff", "avif"])
+@pytest.mark.parametrize("dpi", [None, (300.0, 200.0)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_rare_exif_tags_stay(format: str, dpi: tuple[float, float] | None, order: str, tmp_path: Path) -> None:
+    picture = Picture(make_photo(32, 48), metadata=Metadata(exif=rare_exif(order), dpi=dpi, comments={"k": "v"}))
+    for file in (encode_picture(picture, format, on_loss=lambda _: None), written(picture, tmp_path, format)):
+        found = read_picture(file)
+        block = parse_exif(found.metadata.exif or b"")
+        main, sub = rare_tags(block.order)
+        assert main.items() <= block.main.tags.items()
+        assert sub.items() <= block.main.children[EXIF_IFD].tags.items()
+        assert found.metadata.dpi == dpi or dpi is None
+        other = Image.open(io.BytesIO(file))
+        other.load()
+        assert other.getexif().get_ifd(0x8769)[0xA436] == "Title"
+        assert other.getexif().get_ifd(0x8825)[4] == (11.0, 34.0, 31.0)
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "webp", "avif"])
+@pytest.mark.parametrize("size", [1, 200, 64_000, 66_000, 200_000])
+def test_exif_of_any_size_is_kept_or_missed(format: str, size: int) -> None:
+    note = Tag(7, size, b"x" * size)
+    block = build_exif(parse_exif(build_exif_with(note)))
+    said: list[str] = []
+    file = encode_picture(Picture(make_photo(8, 8), metadata=Metadata(exif=block)), format, on_loss=said.append)
+    found = read_picture(file).metadata
+    if size < 65_000:
+        assert said == []
+        assert parse_exif(found.exif or b"").main.children[EXIF_IFD].tags[0x927C] == note
+    else:
+        assert said == [
+            f"{'WebP' if format == 'webp' else format.upper()} is given at most 65,000 bytes of EXIF: left out"
+        ]
+        assert found.exif is None
+    assert Image.open(io.BytesIO(file)).getexif() is not None
+
+
+def test_an_animation_keeps_rare_exif_tags(tmp_path: Path) -> None:
+    layout = Layout(16, 24, 3, False, np.dtype(np.uint8), frames=3, delays_ms=(70, 80, 90))
+    with (tmp_path / "a.webp").open("w+b") as file:
+        sink = RowSink(layout, Metadata(exif=rare_exif("<")), FORMATS["webp"], SaveOptions(), file.fileno(), tmp_path)
+        sink.write(np.concatenate([make_photo(16, 24, k) for k in range(3)]))
+        sink.finish()
+    opened = open_picture(tmp_path / "a.webp", all_frames=True)
+    assert (opened.frames, opened.delays_ms) == (3, [70, 80, 90])
+    assert rare_tags("<")[1].items() <= parse_exif(opened.metadata.exif or b"").main.children[EXIF_IFD].tags.items()
+
+
+def build_exif_with(note: Tag) -> bytes:
+    block = parse_exif(exif_with().tobytes())
+    block.main = Ifd(children={EXIF_IFD: Ifd({0x927C: note})})
+    return build_exif(block)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "limit"),
+    [
+        ("xmp", 60_000, "60,000"),
+        ("xmp", 60_001, "60,000"),
+        ("xmp", 70_000, "60,000"),
+        ("iptc", 65_500, "65,500"),
+        ("iptc", 70_000, "65,500"),
+    ],
+)
+def test_what_is_too_long_for_jpeg_is_missed(kind: str, size: int, limit: str) -> None:
+    kept = size <= int(limit.replace(",", ""))
+    data = b"<x:xmpmeta>".ljust(size, b"a") if kind == "xmp" else b"\x1c\x02\x05" + b"\0" * (size - 3)
+    picture = Picture(make_photo(8, 8), metadata=Metadata(**{kind: data}))
+    said: list[str] = []
+    found = read_picture(encode_picture(picture, "jpg", on_loss=said.append)).metadata
+    assert (getattr(found, kind) is not None) == kept
+    assert said == ([] if kept else [f"JPG is given at most {limit} bytes of {kind.upper()}: left out"])
+
+
+def test_extended_xmp_is_missed() -> None:
+    plain = encoded(PICTURE, "JPEG")
+    more = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 40 + b"<x/>"
+    file = plain[:2] + b"\xff\xe1" + (len(more) + 2).to_bytes(2, "big") + more + plain[2:]
+    assert read_picture(file).metadata.notes == ["XMP beyond the first 64 KB (extended XMP) was left out"]
+    assert read_picture(plain).metadata.notes == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'<a tiff:Orientation="6" b="6"/>', b'<a tiff:Orientation="1" b="6"/>'),
+        (b"<a tiff:Orientation = '8'/>", b"<a tiff:Orientation = '1'/>"),
+        (b"<tiff:Orientation>6</tiff:Orientation>", b"<tiff:Orientation>1</tiff:Orientation>"),
+        (b"<tiff:Orientation>\n 3 </tiff:Orientation>", b"<tiff:Orientation>\n 1 </tiff:Orientation>"),
+        (b'<a tiff:Orientation="66"/>', b'<a tiff:Orientation="66"/>'),
+        (b"<a/>", b"<a/>"),
+    ],
+)
+def test_xmp_says_upright(before: bytes, after: bytes) -> None:
+    assert upright_xmp(before) == after
+    packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + before + b"</x:xmpmeta>"
+    file = encode_picture(Picture(make_photo(8, 8), metadata=Metadata(xmp=packet, exif=exif_with(1).tobytes())), "png")
+    assert after in (read_picture(file).metadata.xmp or b"")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF"])
+def test_no_resolution_is_made_up(format: str) -> None:
+    found = read_picture(encoded(PICTURE, format))
+    assert found.metadata.dpi is None
+    said: list[str] = []
+    encode_picture(found, "gif", on_loss=said.append)
+    assert not any("DPI" in sentence for sentence in said)
+    if format in ("PNG", "JPEG", "TIFF"):
+        assert read_picture(encoded(PICTURE, format, dpi=(300, 300))).metadata.dpi == pytest.approx((300, 300), abs=0.1)
+
+
+def tiff(*pages: Any, **options: Any) -> bytes:
+    """A TIFF file with these pages, each (array, orientation)."""
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for page, orientation in pages:
+            writer.write(page, extratags=[(274, "H", 1, orientation, True)], metadata=None, **options)
+    return file.getvalue()
+
+
+def upright(page: Any, orientation: int) -> Any:
+    from PIL import ImageOps
+
+    still = encoded(Image.fromarray(page), "PNG", exif=exif_with(orientation))
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(still))))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_page_is_turned(orientation: int) -> None:
+    pages = [make_photo(16, 24, k) for k in range(3)]
+    file = tiff(*((page, orientation) for page in pages), photometric="rgb")
+    opened = open_picture(file, all_frames=True)
+    expected = [upright(page, orientation) for page in pages]
+    assert opened.frames == len(pages)
+    assert (opened.height, opened.width) == expected[0].shape[:2]
+    assert np.array_equal(to_array(opened.image), np.concatenate(expected))
+    assert opened.metadata.notes == []
+    assert decoder_bytes(opened) == (3 * 16 * 24 * 3 if orientation > 2 else 0)
+    opened = open_picture(file, all_frames=True)
+    found = [FrameRows(opened, k).read(0, opened.height) for k in range(3)]
+    assert np.array_equal(np.stack(found), np.stack(expected))
+
+
+def test_pages_that_are_turned_differently_leave_the_first() -> None:
+    file = tiff((make_photo(16, 24), 6), (make_photo(16, 24), 1), photometric="rgb")
+    opened = open_picture(file, all_frames=True)
+    assert (opened.frames, opened.height, opened.width) == (1, 24, 16)
+    assert opened.metadata.notes == ["only the first of 2 pages; they differ in size, kind or orientation"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_pages_are_no_flip_book(format: str) -> None:
+    file = tiff((make_photo(8, 9), 1), (make_photo(8, 9, 1), 1), (make_photo(8, 9, 2), 1), photometric="rgb")
+    opened = open_picture(file, all_frames=FORMATS[format].frames)
+    assert opened.frames == (3 if format == "tiff" else 1)
+    assert opened.metadata.notes == ([] if format == "tiff" else ["only the first of 3 pages"])
+
+
+@pytest.mark.parametrize(
+    ("format", "delays", "said"),
+    [
+        ("webp", (11, 70), []),
+        ("webp", (10, 70), ["frames shown for 10 ms or less are shown for 100 ms, as browsers show them"]),
+        ("gif", (10, 70), ["GIF holds 256 colours per frame: reduced"]),
+        (
+            "gif",
+            (10, 75),
+            ["GIF holds frame times in steps of 10 ms: rounded", "GIF holds 256 colours per frame: reduced"],
+        ),
+        ("tiff", (10, 70), ["TIFF holds pages, not an animation: frame times and loops left out"]),
+        ("tiff", (), []),
+        ("png", (10, 70), ["PNG holds one picture: only the first of 2 is written"]),
+    ],
+)
+def test_lost_frame_times_are_said(format: str, delays: tuple[int, ...], said: list[str], tmp_path: Path) -> None:
+    layout = Layout(16, 24, 3, False, np.dtype(np.uint8), frames=2, delays_ms=delays)
+    assert losses(FORMATS[format], layout, Metadata(), SaveOptions()) == said
+    output = AtomicOutput(tmp_path / f"a.{format}")
+    sink = RowSink(layout, Metadata(), FORMATS[format], SaveOptions(), output.descriptor, tmp_path)
+    sink.write(np.concatenate([make_photo(16, 24), make_photo(16, 24, 1)]))
+    sink.finish()
+    output.commit()
+    found = open_picture(tmp_path / f"a.{format}", all_frames=True)
+    changed = any("times" in sentence or "100 ms" in sentence for sentence in said)
+    assert (found.delays_ms == list(delays)) == (not changed and format != "png")
+
+
+@pytest.mark.parametrize("top", [1000, 2**32 - 1])
+def test_whole_numbers_of_32_bits_keep_their_values(top: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = np.linspace(0, top, 16 * 24).reshape(16, 24).astype(np.uint32)
+    file = io.BytesIO()
+    tifffile.imwrite(file, values)
+    found = read_picture(file.getvalue())
+    assert found.pixels.dtype == np.float32
+    assert found.metadata.peak == pytest.approx(top)
+    assert found.metadata.notes == ["32-bit whole numbers turned into 32-bit floating point"]
+    again = tifffile.imread(io.BytesIO(encode_picture(found, "tiff")))
+    assert np.allclose(again, values, rtol=1e-6, atol=top * 1e-6)
+
+
+def test_cielab_keeps_its_depth_or_is_refused() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    lab = np.zeros((16, 400, 3), np.uint16)
+    lab[..., 0] = np.linspace(20_000, 22_000, 400)
+    files = []
+    for samples in (lab, (lab >> 8).astype(np.uint8)):
+        files.append(io.BytesIO())
+        tifffile.imwrite(files[-1], samples, photometric="cielab")
+    found = read_picture(files[0].getvalue())
+    assert (found.pixels.dtype, found.metadata.bits) == (np.uint16, 16)
+    assert len(np.unique(found.pixels[0, :, 0])) > 300  # 8 bits would leave a dozen
+    assert found.metadata.notes == ["CIELAB converted to sRGB"]
+    with pytest.raises(PictureError, match="8-bit CIELAB, which is not read here; convert it"):
+        read_picture(files[1].getvalue())
