@@ -1,11 +1,12 @@
-"""Small files that appear whole or not at all, and stay.
+"""Small files that appear whole or not at all, and stay; folders that one process at a time works in.
 
 Pictures, which are written as a stream and may not replace what is there, have :mod:`fourfold.imaging.atomic`.
 """
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -39,3 +40,31 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def exclusive(path: Path, busy: Callable[[], None] | None = None) -> Iterator[None]:
+    """Holds a lock that ends with the process, however that ends; where the system has no file locks, holds nothing.
+
+    Args:
+        path: the lock's file, made if it is not there and left behind.
+        busy: called if another process holds the lock, which is then waited for; without it, there is no waiting.
+
+    Raises:
+        BlockingIOError: if another process holds the lock and it is not to be waited for.
+        OSError: if the file cannot be made.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        yield
+        return
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if busy is None:
+                raise
+            busy()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fourfold.errors import EvaluationError, WeightsError
+from fourfold.errors import EvaluationError, UsageError, WeightsError
 from fourfold.evaluation.perceptual import lpips_distance, vgg_distance
 from fourfold.imaging import imresize
 from tests.conftest import make_photo
@@ -34,7 +34,7 @@ def test_vgg_distance(vgg_file: Path) -> None:
     hr = make_photo(32, 32)
     blurred, little = imresize(imresize(hr, 0.25), 4), hr.copy()
     little[::7] ^= 1
-    distance = vgg_distance(vgg_file, "22")
+    distance = vgg_distance(vgg_file, "22", normalisation="oxford")
     assert distance(hr, hr) == 0.0
     assert 0.0 < distance(little, hr) < distance(blurred, hr)
 
@@ -47,12 +47,31 @@ def test_it_is_relative_to_the_original(vgg_file: Path) -> None:
     batch = [torch.from_numpy(p.transpose(2, 0, 1)[None].astype(np.float32) / 255) for p in (sr, hr)]
     first, second = (network(b) for b in batch)
     by_hand = float((first - second).square().mean() / second.square().mean())
-    assert vgg_distance(vgg_file, "22")(sr, hr) == pytest.approx(by_hand, rel=1e-5)
+    assert vgg_distance(vgg_file, "22", normalisation="oxford")(sr, hr) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_what_the_weights_were_trained_with_is_never_guessed(vgg_file: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from fourfold.cli.evaluate import _normalisation
+    from fourfold.networks.vgg19_weights import stated_normalisation
+
+    tensors = load_file(vgg_file)
+    torch.save(tensors, tmp_path / "some.pth")
+    for silent in (vgg_file, tmp_path / "some.pth"):
+        assert stated_normalisation(silent) is None
+        with pytest.raises(UsageError, match="--vgg-normalisation oxford or torchvision"):
+            _normalisation(silent, None)
+        assert _normalisation(silent, "torchvision") == "torchvision"
+    save_file(tensors, tmp_path / "said.safetensors", {"normalisation": "torchvision"})
+    assert _normalisation(tmp_path / "said.safetensors", None) == "torchvision"
+    with pytest.raises(UsageError, match="it can be oxford or torchvision"):
+        _normalisation(vgg_file, "caffe")
 
 
 def test_a_file_that_is_not_vgg19(vgg_file: Path) -> None:
     with pytest.raises(WeightsError, match="missing"):
-        vgg_distance(vgg_file, "54")
+        vgg_distance(vgg_file, "54", normalisation="oxford")
 
 
 def test_lpips_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from fourfold.durable import exclusive
 from fourfold.errors import CheckpointError, DataError
 from fourfold.imaging import Picture, imresize
 from fourfold.training.bank import Bank, ResidentBank
@@ -157,6 +160,51 @@ def test_what_does_not_fit_is_streamed(
     monkeypatch.setattr("fourfold.training.data.free_memory", lambda device: free)
     bank, _ = open_bank(DataSource([pictures]), settings(), 4, CPU, default_cache=tmp_path)
     assert bank.kind == kind
+
+
+def test_what_one_process_has_no_room_for_all_of_them_stream(tmp_path: Path, pictures: Path) -> None:
+    bank, _ = open_bank(DataSource([pictures]), settings(), 4, CPU, default_cache=tmp_path, any_process=lambda _: True)
+    assert bank.kind == "streamed"
+
+
+def test_other_lr_pictures_under_the_same_names_are_decoded_anew(tmp_path: Path) -> None:
+    for folder in ("hr", "lr"):
+        (tmp_path / folder).mkdir()
+    for k in range(4):
+        Picture(make_photo(24, 24, seed=k)).save(tmp_path / "hr" / f"{k}.png")
+    data = settings(bank="streamed")
+    means = []
+    for level in (200, 30):
+        for k in range(4):
+            Picture(np.full((6, 6, 3), level, np.uint8)).save(tmp_path / "lr" / f"{k}.png", overwrite=True)
+        bank, _ = open_bank(
+            DataSource([tmp_path / "hr"], tmp_path / "lr", tmp_path / "c"), data, 4, CPU, default_cache=tmp_path
+        )
+        lr, _ = Batches(bank, sampler_of(bank, data, grid_px=4), Degradation(data, 4, CPU), CPU).next()
+        means.append(round(float(lr.mean()) * 255))
+    assert means == [200, 30]
+
+
+def test_two_runs_decode_the_same_pictures_once(tmp_path: Path, pictures: Path) -> None:
+    said: list[str] = []
+    reads: list[int] = []
+
+    def open_one() -> None:
+        open_bank(
+            DataSource([pictures], cache=tmp_path / "c"), settings(bank="streamed"), 4, CPU,
+            default_cache=tmp_path, progress=lambda done, _: reads.append(done), announce=said.append,
+        )  # fmt: skip
+
+    open_one()
+    (folder,) = (tmp_path / "c").iterdir()
+    (folder / "index.json").unlink()  # as while it is being made
+    with ThreadPoolExecutor(1) as pool, exclusive(folder / "lock"):
+        other = pool.submit(open_one)
+        while not any("another run decodes" in text for text in said):
+            assert not other.done()
+            time.sleep(0.01)
+        assert len(reads) == 7
+    assert len(reads) == 14
 
 
 def test_a_cache_is_made_once(tmp_path: Path, pictures: Path) -> None:

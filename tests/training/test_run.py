@@ -221,6 +221,17 @@ def test_run_folders_are_numbered(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert next_run_folder("a", tmp_path) == tmp_path / "a-008"
     assert next_run_folder("c", tmp_path) == tmp_path / "c-001"
+    assert next_run_folder("c", tmp_path) == tmp_path / "c-002", "a run that begins at the same time gets its own"
+
+
+def test_a_folder_that_another_run_works_in_is_left_alone(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe(), pictures, tmp_path / "run")
+    with RunFolder(tmp_path / "run").held(), pytest.raises(TrainingError, match="another run is at work"):
+        train(tiny_recipe(), pictures, tmp_path / "run", resume=True)
+    with RunFolder(tmp_path / "new").held(), pytest.raises(TrainingError, match="another run is at work"):
+        train(tiny_recipe(), pictures, tmp_path / "new")
+    assert not (tmp_path / "new").exists(), "a run that has written nothing leaves nothing"
+    train(tiny_recipe("srresnet-mse", "run.updates=9"), pictures, tmp_path / "run", resume=True)
 
 
 def test_calibration_reaches_its_ratio_and_disturbs_nothing(pictures: Path, vgg: Path, tmp_path: Path) -> None:
@@ -245,3 +256,17 @@ def test_calibration_reaches_its_ratio_and_disturbs_nothing(pictures: Path, vgg:
         features.features[3].weight.zero_()  # type: ignore[union-attr, operator]
     with pytest.raises(TrainingError, match=r"loss\.vgg_scale"):
         calibrate(features, bank, recipe, cpu)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("bank", ["resident", "streamed"])
+def test_a_run_with_a_graph(tmp_path: Path, pictures: Path, bank: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    recipe = tiny_recipe("srgan-mse", f"data.bank={bank}", "run.updates=40", "run.gradients_every=7", "run.graph=true")
+    events: list[tuple[str, dict[str, Any]]] = []
+    run_training(
+        recipe, DataSource([pictures]), folder=tmp_path / "run", device="cuda",
+        listener=lambda kind, found: events.append((kind, found)),
+    )  # fmt: skip
+    assert not [found for kind, found in events if kind == "remark" and "CUDA graph" in found["text"]]

@@ -1,11 +1,12 @@
 """``fourfold evaluate``: methods on benchmark sets, beside the paper's tables."""
 
+import hashlib
 import importlib
 import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,6 +15,7 @@ from fourfold.errors import EvaluationError, UsageError
 if TYPE_CHECKING:
     from fourfold.evaluation.benchmark import Benchmark, Measure
     from fourfold.evaluation.figures import Gallery
+    from fourfold.networks.vgg19 import Normalisation
 
 app = typer.Typer(add_completion=False)
 
@@ -60,8 +62,12 @@ def evaluate(
         Path | None, typer.Option("--vgg", help="VGG19's weights: measures the distance of VGG54 features too.")
     ] = None,
     vgg_normalisation: Annotated[
-        str, typer.Option("--vgg-normalisation", help="What those weights were trained with: oxford or torchvision.")
-    ] = "oxford",
+        str | None,
+        typer.Option(
+            "--vgg-normalisation",
+            help="What those weights were trained with, oxford or torchvision; needed where the file does not say.",
+        ),
+    ] = None,
     lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS too, with the lpips package.")] = False,
     engine: Annotated[str, typer.Option("--engine", help="auto, openvino or torch.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")] = "auto",
@@ -84,6 +90,7 @@ def evaluate(
         against = "bicubic"
     found_sets = find_sets(data, _split(sets))
     chosen = make_methods(specs, engine=engine, precision=precision)
+    normalisation = _normalisation(vgg, vgg_normalisation) if vgg is not None else None
     parameters = niqe or _find_niqe(data)
     if parameters is None:
         typer.echo("note: NIQE is left out; give its parameters with --niqe FILE", err=True)
@@ -101,10 +108,12 @@ def evaluate(
             chosen,
             against=against,
             pristine=load_pristine(parameters) if parameters is not None else None,
-            extra=_extra(vgg, vgg_normalisation, lpips),
+            extra=_extra(vgg, normalisation, lpips),
             progress=progress,
             keep=keep if save is not None or gallery is not None else None,
         )
+    if vgg is not None:
+        found.notes.append(f"vgg54 is counted with the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}")
     _tell(found, json_file, html_file, gallery)
     if found.problems:
         raise EvaluationError(
@@ -182,17 +191,34 @@ def _find_niqe(data: Path) -> Path | None:
     return None
 
 
-def _extra(vgg: Path | None, normalisation: str, lpips: bool) -> "dict[str, Measure]":
+def _extra(vgg: Path | None, normalisation: "Normalisation | None", lpips: bool) -> "dict[str, Measure]":
     from fourfold.evaluation.perceptual import lpips_distance, vgg_distance
 
-    if normalisation not in ("oxford", "torchvision"):
-        raise UsageError(f"--vgg-normalisation {normalisation}: it can be oxford or torchvision")
     extra: dict[str, Measure] = {}
-    if vgg is not None:
-        extra["vgg54"] = vgg_distance(vgg, "54", "oxford" if normalisation == "oxford" else "torchvision")
+    if vgg is not None and normalisation is not None:
+        extra["vgg54"] = vgg_distance(vgg, "54", normalisation=normalisation)
     if lpips:
         extra["lpips"] = lpips_distance()
     return extra
+
+
+def _normalisation(vgg: Path, given: str | None) -> "Normalisation":
+    from fourfold.networks.vgg19_weights import stated_normalisation
+
+    if given not in (None, "oxford", "torchvision"):
+        raise UsageError(f"--vgg-normalisation {given}: it can be oxford or torchvision")
+    said = cast("Normalisation | None", given) or stated_normalisation(vgg)
+    if said is None:
+        raise UsageError(
+            f"{vgg} does not say what VGG19's weights in it were trained with; give --vgg-normalisation oxford or "
+            "torchvision"
+        )
+    return said
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256 " + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _save(path: Path, pixels: Any) -> None:

@@ -21,7 +21,7 @@ Pixels = NDArray[Any]
 
 
 def vgg_distance(
-    weights: Path, layer: str = "54", normalisation: "Normalisation" = "oxford"
+    weights: Path, layer: str = "54", *, normalisation: "Normalisation"
 ) -> Callable[[Pixels, Pixels], float]:
     """Returns a measure: the mean squared distance of two pictures' VGG19 features, relative to the original's.
 

@@ -13,8 +13,8 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 def luma(rgb: Tensor) -> Tensor:
     """Returns (N, 1, H, W) luma in 0..1 of (N, 3, H, W) RGB in 0..1."""
-    weights = torch.tensor(LUMA_WEIGHTS, dtype=rgb.dtype, device=rgb.device).view(1, 3, 1, 1)
-    return (rgb * weights).sum(dim=1, keepdim=True)
+    red, green, blue = LUMA_WEIGHTS  # numbers, no tensor: nothing is copied to the device, as a CUDA graph demands
+    return red * rgb[:, 0:1] + green * rgb[:, 1:2] + blue * rgb[:, 2:3]
 
 
 class LumaNetwork(nn.Module, ABC):

@@ -68,6 +68,20 @@ def load_vgg19(
     return network.load(tensors, file)
 
 
+def stated_normalisation(file: Path) -> Normalisation | None:
+    """Returns the normalisation that a file of VGG19 names itself, or has as the published one; None if it is unknown.
+
+    Raises:
+        WeightsError: if the file cannot be read.
+    """
+    _, said = _read(file)
+    if said is None and file.suffix != ".safetensors":
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        said = "torchvision" if digest.startswith(SHA256_START) else None
+    return said
+
+
 def cache_folder() -> Path:
     """Returns the user's cache folder for Fourfold; ``FOURFOLD_CACHE`` sets another."""
     if own := os.environ.get("FOURFOLD_CACHE"):

@@ -86,15 +86,15 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def random_state() -> dict[str, Any]:
-    """Returns the state of torch's generators on every device; nothing in training draws from any other."""
+    """Returns the state of torch's generators, the CPU's and this process's device's; training draws from no other."""
     state: dict[str, Any] = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Puts back what :func:`random_state` returned."""
+    """Puts back what :func:`random_state` returned, on whatever device this process has: all processes draw alike."""
     torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -79,6 +79,7 @@ def open_bank(
     progress: ReadingProgress | None = None,
     announce: Callable[[str], None] = lambda text: None,
     one_first: AbstractContextManager[None] | None = None,
+    any_process: Callable[[bool], bool] = bool,
 ) -> tuple[Bank, BankReport]:
     """Returns the training pictures and what was found.
 
@@ -91,6 +92,7 @@ def open_bank(
         progress: called with (pictures read, pictures to read).
         announce: told in words how the pictures are kept.
         one_first: lets one process of a machine go through first, while the others wait for it.
+        any_process: whether a flag is set on any process; what one has no room for, all of them stream.
 
     Raises:
         DataError: if nothing is usable, too many pictures are broken, or the cache cannot be written.
@@ -113,12 +115,14 @@ def open_bank(
             "--set data.crop_px=... takes smaller crops"
         )
     size = measure_data(pictures, settings, scale, device)
+    # each process sees the free memory of its own moment; if they differed, some would wait for the others for ever
+    size = replace(size, kind="streamed" if any_process(size.kind == "streamed") else "resident")
     announce(str(size))
     if size.kind == "resident":
         needed = sum(picture.bytes_needed for picture in pictures)
         return ResidentBank(read(), needed, device, scale), report
     with one_first or nullcontext():
-        folder = build_cache(source.cache or default_cache, pictures, read, report)
+        folder = build_cache(source.cache or default_cache, pictures, read, report, announce)
     return StreamedBank(folder, scale, settings.workers or 4, pin=device.type == "cuda"), report
 
 

@@ -20,7 +20,7 @@ class GraphedStage:
     Forward, backward, both optimisers' steps and the zeroing of gradients are inside the graph; learning rates and
     Adam's step counts lie on the device, so that the schedule still works. Updates that measure gradient shares run
     the plain way. The batch's shape must not change. Where a driver or a layer cannot be captured, the run goes on
-    with plain updates and says so: recording computes nothing, so no update is lost or made twice.
+    with plain updates and says so: recording computes nothing, so no update is made twice.
 
     Args:
         stage: with optimisers made ``capturable``; on a CUDA device, in one process.
@@ -33,6 +33,7 @@ class GraphedStage:
         self._refused: str | None = None
         self._told = False
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._side: torch.cuda.Stream | None = None
         self._inputs: tuple[Tensor, Tensor] | None = None
         self._outputs: dict[str, Tensor] = {}
 
@@ -47,7 +48,7 @@ class GraphedStage:
                 self._capture(lr, hr)
             except RuntimeError as error:  # torch names no kind of its own for what cannot be captured
                 self._graph, self._inputs, self._outputs = None, None, {}
-                self._refused = str(error).partition("\n")[0]
+                self._refused = _cause(error)
                 return self._stage.step(lr, hr)
         assert self._graph is not None and self._inputs is not None
         self._inputs[0].copy_(lr)
@@ -64,8 +65,7 @@ class GraphedStage:
         return found
 
     def _plain_step(self, lr: Tensor, hr: Tensor, measure: bool) -> dict[str, Tensor]:
-        # on a side stream, as the capture will be: autograd remembers the stream of a parameter's first gradient
-        stream = torch.cuda.Stream()
+        stream = self._side_stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             values = self._stage.step(lr, hr, measure=measure)
@@ -73,10 +73,32 @@ class GraphedStage:
         self._warm += 1
         return values
 
+    def _side_stream(self) -> torch.cuda.Stream:
+        """Returns the one stream of plain updates and of the capture.
+
+        Autograd remembers the stream of a parameter's first gradient; and freed memory is kept for each stream by
+        itself, so that a new one each time would take that of an update each time.
+        """
+        if self._side is None:
+            self._side = torch.cuda.Stream()
+        return self._side
+
     def _capture(self, lr: Tensor, hr: Tensor) -> None:
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)  # gradients must come from the graph's own memory
         self._inputs = (lr.clone(memory_format=torch.preserve_format), hr.clone(memory_format=torch.preserve_format))
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):  # records, computes nothing
-            self._outputs = self._stage.step(*self._inputs)
+        outside = torch.cuda.current_stream()
+        try:
+            # records, computes nothing; meanwhile, the threads that read crops ahead may take pinned memory
+            with torch.cuda.graph(self._graph, stream=self._side_stream(), capture_error_mode="thread_local"):
+                self._outputs = self._stage.step(*self._inputs)
+        finally:
+            torch.cuda.set_stream(outside)  # a capture that fails may leave its own
+
+
+def _cause(error: BaseException) -> str:
+    """Returns the first line of the first error: ending a failed capture raises another over it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).partition("\n")[0]

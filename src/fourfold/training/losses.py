@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fourfold.networks import VGG19Features, luma
-from fourfold.training.recipe import LossSettings
+from fourfold.training.recipe import LATTICE_CELLS, LossSettings
 
 #: loss of (sr, hr), both (N, 3, H, W) in 0..1; a scalar with a gradient to sr
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -153,7 +153,7 @@ def colour_loss(sr: Tensor, hr: Tensor) -> Tensor:
     return ((sr.float() - hr) * 2.0).mean(dim=(2, 3)).square().mean()
 
 
-def lattice_loss(sr: Tensor, hr: Tensor, scale: int, window: int = 6) -> Tensor:
+def lattice_loss(sr: Tensor, hr: Tensor, scale: int, window: int = LATTICE_CELLS) -> Tensor:
     """Returns the MSE on -1..1 of SR's and HR's local means at each place in an LR pixel's cell.
 
     Not in the paper. An LR pixel is a cell of ``scale`` x ``scale`` pixels, made by a pixel shuffle from as many

@@ -18,6 +18,9 @@ from fourfold.weights import resolve_parameters
 
 RECIPES = Path(__file__).parent / "recipes"
 
+#: Cells on a side over which the lattice term averages; a crop must have as many.
+LATTICE_CELLS = 6
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -226,6 +229,12 @@ class Recipe(_Settings):
     def _fitting_together(self) -> "Recipe":
         if self.loss.adversarial and self.discriminator.kind == "crop" and self.data.crop_px % 16:
             raise ValueError(f"data.crop_px is {self.data.crop_px}; the discriminator needs a multiple of 16")
+        if self.loss.adversarial and self.discriminator.kind == "crop" and self.data.crop_px * self.data.batch == 16:
+            raise ValueError("of one crop of 16 px, the discriminator has one value per map to normalise; take two")
+        if self.loss.lattice and self.data.crop_px < LATTICE_CELLS * self.scale:
+            raise ValueError(
+                f"data.crop_px is {self.data.crop_px}; loss.lattice needs {LATTICE_CELLS * self.scale} at x{self.scale}"
+            )
         if self.loss.vgg_shift_px > self.data.crop_px - 16:
             raise ValueError(
                 f"loss.vgg_shift_px is {self.loss.vgg_shift_px} in crops of {self.data.crop_px} px; VGG19 needs 16"

@@ -2,6 +2,8 @@
 
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from fourfold.training.estimate import compute_dtype
 from fourfold.training.graph import GraphedStage
 from fourfold.training.loop import Listener, Progress, Trainer
 from fourfold.training.pictures import BankReport
-from fourfold.training.processes import make_fabric, one_first, read_launch
+from fourfold.training.processes import any_process, make_fabric, one_first, read_launch
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
 from fourfold.training.sampler import CropSampler
@@ -62,11 +64,26 @@ def run_training(
     """
     launch, run_folder = read_launch(), RunFolder(folder)
     resume = _check_folder(run_folder, resume, restarted=launch.restarts > 0)
-    torch.manual_seed(recipe.run.seed)
-    fabric = make_fabric(device, recipe.run.precision, launch)
-    fabric.barrier()  # every process has looked at the folder before the first one writes into it
+    with run_folder.held() if launch.rank == 0 else nullcontext():
+        torch.manual_seed(recipe.run.seed)
+        fabric = make_fabric(device, recipe.run.precision, launch)
+        fabric.barrier()  # every process has looked at the folder before the first one writes into it
+        return _train(recipe, source, run_folder, fabric, listener, valid=valid, vgg=vgg, resume=resume)
+
+
+def _train(
+    recipe: Recipe,
+    source: DataSource,
+    run_folder: RunFolder,
+    fabric: Fabric,
+    listener: Listener,
+    *,
+    valid: Path | None,
+    vgg: Path | None,
+    resume: bool,
+) -> Progress:
     listener = listener if fabric.is_global_zero else lambda kind, values: None
-    bank, report = _open_data(recipe, source, fabric, folder, listener)
+    bank, report = _open_data(recipe, source, fabric, run_folder.path, listener)
     features, scale = _content(recipe, vgg, bank, fabric, run_folder if resume else None, listener)
     batches = _batches(recipe, bank, fabric)
     stage: Stage = make_stage(recipe, fabric, generator=_initial(recipe), features=features, content_scale=scale)
@@ -76,7 +93,8 @@ def run_training(
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
     if fabric.is_global_zero:
-        run_folder.start(recipe, report, __version__, f"fourfold train {recipe.name} --run {folder} --resume ...")
+        again = f"fourfold train {recipe.name} --run {run_folder.path} --resume ..."
+        run_folder.start(recipe, report, __version__, again)
         remove_partial_files(run_folder.checkpoints)
     if resume:
         trainer.resume()
@@ -96,7 +114,7 @@ def _check_folder(run_folder: RunFolder, resume: bool, *, restarted: bool) -> bo
         return any(run_folder.checkpoints.glob("update-*.pt"))
     if resume and load_checkpoint(run_folder.checkpoints) is None:
         raise TrainingError(f"there is no checkpoint in {folder} to go on from; leave out --resume to begin")
-    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not resume and run_folder.taken:
         raise TrainingError(f"the run folder {folder} is not empty; give another --run, or --resume to go on with it")
     return resume
 
@@ -113,6 +131,7 @@ def _open_data(
         progress=lambda done, total: listener("reading", {"done": done, "total": total}),
         announce=lambda text: listener("bank", {"text": text}),
         one_first=one_first(fabric),
+        any_process=partial(any_process, fabric),
     )
     listener(
         "data",

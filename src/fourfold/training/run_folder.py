@@ -11,17 +11,20 @@
       pictures/         NAME-00002000.png: bicubic, restored and HR side by side, after 2000 updates
       checkpoints/      update-00001000.pt ...: everything to resume
       latest.safetensors, best.safetensors    weights files, loadable by every command
+      lock              held while the run is at work, so that no other one writes here
 """
 
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from fourfold.durable import write_atomically
+from fourfold.durable import exclusive, write_atomically
 from fourfold.errors import PictureError, TrainingError
 from fourfold.imaging import Picture, write_picture
 from fourfold.training.pictures import BankReport
@@ -42,9 +45,23 @@ A training run of Fourfold {version}. {description}
 
 
 def next_run_folder(name: str, root: Path = Path("runs")) -> Path:
-    """Returns the first free numbered folder: ``runs/NAME-001``, ``-002``..."""
+    """Makes the first free numbered folder, ``runs/NAME-001``, ``-002``..., and returns it: two runs get two.
+
+    Raises:
+        TrainingError: if it cannot be made.
+    """
     taken = [int(m[1]) for p in root.glob(f"{name}-*") if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))]
-    return root / f"{name}-{max(taken, default=0) + 1:03d}"
+    number = max(taken, default=0) + 1
+    while True:
+        folder = root / f"{name}-{number:03d}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1  # another run began in this moment
+        except OSError as error:
+            raise TrainingError(f"cannot make the run folder {folder} ({error.strerror or error})") from error
+        else:
+            return folder
 
 
 class RunFolder:
@@ -59,6 +76,35 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.latest = path / "latest.safetensors"
         self.best = path / "best.safetensors"
+
+    @property
+    def taken(self) -> bool:
+        """Whether something is in the way of a new run."""
+        return self.path.exists() and (not self.path.is_dir() or any(p.name != "lock" for p in self.path.iterdir()))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the folder to this run; one that ends without having written anything leaves none behind.
+
+        Raises:
+            TrainingError: if another run is at work in it, or it cannot be made.
+        """
+        lock, held = self.path / "lock", ExitStack()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            held.enter_context(exclusive(lock))
+        except BlockingIOError as error:
+            raise TrainingError(f"another run is at work in {self.path}; give another --run") from error
+        except OSError as error:
+            raise TrainingError(f"cannot write the run folder {self.path} ({error.strerror or error})") from error
+        with held:
+            try:
+                yield
+            finally:
+                if not self.taken:
+                    lock.unlink(missing_ok=True)
+                    with suppress(OSError):  # it may be the root of a disk
+                        self.path.rmdir()
 
     def start(self, recipe: Recipe, report: BankReport, version: str, resume: str) -> None:
         """Makes the folder and writes what describes the run.

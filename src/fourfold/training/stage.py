@@ -204,8 +204,12 @@ def freeze_statistics(network: nn.Module) -> None:
 
 
 def can_capture(recipe: Recipe, fabric: Fabric) -> bool:
-    """Returns whether updates can be replayed as one CUDA graph: one process on a CUDA device."""
-    return recipe.run.graph and fabric.device.type == "cuda" and fabric.world_size == 1
+    """Returns whether updates can be replayed as one CUDA graph: SRResNet in one process on a CUDA device.
+
+    The networks on luma take the bicubic's tables from the host in every forward, which a capture refuses.
+    """
+    on_luma = recipe.network.architecture != "srresnet"
+    return recipe.run.graph and not on_luma and fabric.device.type == "cuda" and fabric.world_size == 1
 
 
 def make_optimiser(network: nn.Module, settings: OptimiserSettings, *, capturable: bool = False) -> torch.optim.Adam:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fourfold.durable import write_atomically
+from fourfold.durable import exclusive, write_atomically
 from fourfold.errors import DataError
 from fourfold.training.bank import Planes
 from fourfold.training.pictures import BankReport, Pixels, TrainingPicture
@@ -27,6 +27,7 @@ class StreamedBank:
     once per set of pictures (by their paths, sizes and times) and used again by later runs::
 
         CACHE/pictures-0123456789abcdef/
+          lock              held by the run that decodes; others wait for it
           hr.raw, lr.raw    the pixels
           index.json        sizes and the report; written last, so a folder without it is begun anew
 
@@ -75,7 +76,13 @@ class StreamedBank:
         return batch
 
 
-def build_cache(root: Path, pictures: Sequence[TrainingPicture], decoder: Decoder, report: BankReport) -> Path:
+def build_cache(
+    root: Path,
+    pictures: Sequence[TrainingPicture],
+    decoder: Decoder,
+    report: BankReport,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Path:
     """Returns the cache folder of these pictures, decoding them into it unless an earlier run has.
 
     Args:
@@ -83,17 +90,20 @@ def build_cache(root: Path, pictures: Sequence[TrainingPicture], decoder: Decode
         pictures: the set.
         decoder: yields the decoded pictures.
         report: filled by the decoder, or from the cache.
+        announce: told if another run decodes the same pictures, and is waited for.
 
     Raises:
         DataError: if the cache cannot be written, or no picture is usable.
     """
     folder = root / f"pictures-{_fingerprint(pictures)}"
     try:
-        if (folder / "index.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        busy = lambda: announce(f"another run decodes the same pictures into {folder}; waiting for it")  # noqa: E731
+        with exclusive(folder / "lock", busy):
+            if not (folder / "index.json").is_file():
+                return _build(folder, decoder, report)
             _restore(report, json.loads((folder / "index.json").read_text(encoding="utf-8"))["report"])
             return folder
-        folder.mkdir(parents=True, exist_ok=True)
-        return _build(folder, decoder, report)
     except OSError as error:
         raise DataError(
             f"the decoded pictures cannot be kept in {folder} ({error.strerror or error}); they need "
@@ -121,9 +131,11 @@ def _build(folder: Path, decoder: Decoder, report: BankReport) -> Path:
 def _fingerprint(pictures: Sequence[TrainingPicture]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for picture in pictures:
-        stat = picture.path.stat()
-        line = f"{picture.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{picture.lr_path}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
+        for path in (picture.path, *([picture.lr_path] if picture.lr_path is not None else [])):
+            stat = path.stat()
+            line = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update(b"\n")
     return digest.hexdigest()
 
 
