@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--notes", type=Path, required=True)
     options = parser.parse_args()
     notes = tomllib.loads(options.notes.read_text(encoding="utf-8"))
+    what, limits = notes["what"], notes["limits"]
     trained = read_weights(options.weights)
     told = {key: notes[key] for key in ("data", "data_licence", "licence", "device") if key in notes}
     recipe = trained.config.recipe | ({"init": notes["init"]} if "init" in notes else {})
@@ -62,7 +63,7 @@ def main() -> None:
         print(name, values)
     target = SHIPPED / f"{options.name}.safetensors"
     write_weights(target, dataclasses.replace(config, scores=scores), trained.tensors, half=True)
-    card = render_card(read_weights(target), what=notes["what"], limits=notes["limits"])
+    card = render_card(read_weights(target), what=what, limits=limits)
     write_atomically(target.with_suffix(".md"), card.encode())
     print(f"{target} {target.stat().st_size:,} bytes")
 

@@ -57,6 +57,23 @@ def written(picture: Picture, folder: Path, format: str = "png") -> bytes:
     return (folder / f"rows.{format}").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ([chunk(b"gAMA", (45455).to_bytes(4, "big"))], []),
+        ([chunk(b"gAMA", (100_000).to_bytes(4, "big"))], ["a gamma of 1/1.00 was taken for sRGB's"]),
+        ([chunk(b"gAMA", (55_556).to_bytes(4, "big"))], ["a gamma of 1/1.80 was taken for sRGB's"]),
+        ([chunk(b"gAMA", (55_556).to_bytes(4, "big")), chunk(b"sRGB", b"\0")], []),
+        ([chunk(b"gAMA", b"\0\0\0\0")], []),
+        ([chunk(b"gAMA", b"")], []),
+        ([chunk(b"cICP", b"\1\r\0\1")], []),
+        ([chunk(b"cICP", b"\x09\x10\0\1")], ["colours by cICP code points were taken for sRGB"]),
+    ],
+)
+def test_colours_that_are_not_heeded_are_said(chunks: list[bytes], said: list[str]) -> None:
+    assert read_picture(png_with(*chunks)).metadata.notes == said
+
+
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9, 0.999])
 @pytest.mark.parametrize("all_frames", [False, True])
 def test_a_gif_cut_short_is_refused(share: float, all_frames: bool, tmp_path: Path) -> None:

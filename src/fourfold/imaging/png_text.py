@@ -1,6 +1,6 @@
 """Text fields of PNG files. libvips takes every one for UTF-8, which by the standard only one kind of three is.
 
-Source: PNG specification, third edition (W3C 2025), sections 5.3 (chunks), 11.3.3 (text).
+Source: PNG specification, third edition (W3C 2025), sections 5.3 (chunks), 11.3.2 (colour), 11.3.3 (text).
 """
 
 import io
@@ -16,6 +16,10 @@ _MAX_FIELDS = 1000
 _MAX_KEY_BYTES = 79
 _XMP_KEY = "XML:com.adobe.xmp"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+#: What says how the numbers are meant as colours; the first two are read elsewhere, or mean what is taken anyway.
+_COLOUR_KINDS = (b"iCCP", b"sRGB", b"cICP", b"gAMA")
+#: gAMA of sRGB, 1 / 2.2 in 100,000ths, and the little by which programs miss it.
+_SRGB_GAMMA, _GAMMA_SLACK = 45_455, 100
 
 
 @dataclass
@@ -37,9 +41,13 @@ def read_chunks(file: BinaryIO) -> PngChunks:
     """Returns what the chunks of a PNG file say, as far as they can be followed."""
     found = PngChunks()
     left, fields = _MAX_TEXT_BYTES, 0
+    colour: dict[bytes, bytes] = {}
     for kind, content, intact in _chunks(file):
         if kind == b"pHYs":
             found.states_dpi = intact and content[8:9] == b"\1"
+            continue
+        if kind in _COLOUR_KINDS:
+            colour[kind] = content
             continue
         key = content[: _MAX_KEY_BYTES + 1].partition(b"\0")[0].decode("latin-1")
         if key == _XMP_KEY:
@@ -57,7 +65,20 @@ def read_chunks(file: BinaryIO) -> PngChunks:
             found.notes.append(f"the text field {key!r} is there more than once: joined into one")
             text = f"{found.comments[key]}\n{text}"
         found.comments[key] = text
+    found.notes += _unheard_colour(colour)
     return found
+
+
+def _unheard_colour(said: dict[bytes, bytes]) -> list[str]:
+    """Returns a note if the file says with anything but a profile that its colours are not sRGB's."""
+    if b"iCCP" in said or b"sRGB" in said:
+        return []
+    if b"cICP" in said and said[b"cICP"][:2] != b"\1\r":  # BT.709's primaries with sRGB's curve
+        return ["colours by cICP code points were taken for sRGB"]
+    gamma = int.from_bytes(said.get(b"gAMA", b"")[:4], "big") or _SRGB_GAMMA
+    if abs(gamma - _SRGB_GAMMA) > _GAMMA_SLACK:
+        return [f"a gamma of 1/{100_000 / gamma:.2f} was taken for sRGB's"]
+    return []
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -65,7 +86,7 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bool]]:
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind not in _TEXT_KINDS and kind != b"pHYs":
+        if kind not in (*_TEXT_KINDS, *_COLOUR_KINDS, b"pHYs"):
             file.seek(size + 4, io.SEEK_CUR)
             continue
         # what is longer than any field that is read gets no further: its checksum cannot be right
