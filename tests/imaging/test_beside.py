@@ -65,7 +65,6 @@ def written(picture: Picture, folder: Path, format: str = "png") -> bytes:
         ([chunk(b"gAMA", (55_556).to_bytes(4, "big"))], ["a gamma of 1/1.80 was taken for sRGB's"]),
         ([chunk(b"gAMA", (55_556).to_bytes(4, "big")), chunk(b"sRGB", b"\0")], []),
         ([chunk(b"gAMA", b"\0\0\0\0")], []),
-        ([chunk(b"gAMA", b"")], []),
         ([chunk(b"cICP", b"\1\r\0\1")], []),
         ([chunk(b"cICP", b"\x09\x10\0\1")], ["colours by cICP code points were taken for sRGB"]),
     ],
