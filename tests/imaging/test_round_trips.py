@@ -12,12 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fourfold.imaging import LossWarning, encode_picture, open_picture, read_picture
+from fourfold.imaging import Layout, LossWarning, SaveOptions, encode_picture, losses, open_picture, read_picture
 from fourfold.imaging.exif import EXIF_IFD, Tag, build_exif, parse_exif
 from fourfold.imaging.formats import FORMATS
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.reading import to_array
-from fourfold.imaging.writing import Layout, SaveOptions, losses
 from tests.imaging.samples import TOP, XMP, alpha_for, encoded, exif_with, make_photo, matrix_profile, pixels
 
 TABLE = Path(__file__).parents[2] / "docs" / "pictures.md"

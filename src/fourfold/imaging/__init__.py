@@ -5,6 +5,8 @@ from fourfold.imaging.atomic import AtomicOutput, atomic_output, refuse_existing
 from fourfold.imaging.colour import quantise, rgb_to_y, to_integers, to_unit
 from fourfold.imaging.finding import find_pictures
 from fourfold.imaging.formats import FORMATS, SIGNATURE_BYTES, SUFFIXES, Format, format_named, format_of, recognise
+from fourfold.imaging.layout import Layout, SaveOptions
+from fourfold.imaging.losses import check_side, losses
 from fourfold.imaging.memory import decoder_bytes, encoder_bytes
 from fourfold.imaging.opening import MAX_PIXELS, OpenPicture, open_picture
 from fourfold.imaging.picture import Metadata, Picture
@@ -12,7 +14,7 @@ from fourfold.imaging.reading import read_picture, read_rgb
 from fourfold.imaging.resampling import imresize, matrix, output_size, resize_array
 from fourfold.imaging.rows import FrameRows, RowSource, find_peak, hand_on
 from fourfold.imaging.sink import RowSink
-from fourfold.imaging.writing import Layout, LossWarning, SaveOptions, check_side, encode_picture, losses, write_picture
+from fourfold.imaging.writing import LossWarning, encode_picture, write_picture
 
 __all__ = [
     "FORMATS",

@@ -7,8 +7,8 @@ megapixels and rounded up; row-by-row formats need a few rows and count as nothi
 from typing import Any
 
 from fourfold.imaging.formats import Format
+from fourfold.imaging.layout import Layout, SaveOptions
 from fourfold.imaging.opening import OpenPicture
-from fourfold.imaging.writing import Layout, SaveOptions
 
 #: Turned pictures are decoded whole: in memory up to this size, beyond that libvips uses a temporary file.
 _TURNED_BYTES = 100 << 20

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from fourfold.imaging.atomic import TEMPORARY_PREFIX
 from fourfold.imaging.formats import Format
+from fourfold.imaging.layout import DEFAULT_QUALITY, Layout, SaveOptions
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.png_stream import PngStream
-from fourfold.imaging.writing import DEFAULT_QUALITY, EncodingError, Layout, SaveOptions, save_image
+from fourfold.imaging.writing import EncodingError, save_image
 
 #: Up to this size, lossy WebP is known to work whatever the picture.
 _SURE_WEBP_PX = 16_000_000

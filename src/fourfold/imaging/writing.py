@@ -1,10 +1,9 @@
-"""Pictures written: what each format can hold, what it cannot, and files that appear whole or not at all."""
+"""Pictures written: through libvips, into files that appear whole or not at all."""
 
 import errno
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,11 @@ import pyvips
 from fourfold.errors import PictureError
 from fourfold.imaging import iptc
 from fourfold.imaging.atomic import atomic_output
-from fourfold.imaging.exif_place import MAX_EXIF_BYTES
 from fourfold.imaging.finishing import Finish
-from fourfold.imaging.formats import FORMATS, Format, format_named, format_of
+from fourfold.imaging.formats import Format, format_named, format_of
+from fourfold.imaging.layout import DEFAULT_QUALITY, Layout, SaveOptions
+from fourfold.imaging.losses import is_grey_profile, losses
 from fourfold.imaging.picture import Metadata, Picture
-from fourfold.imaging.png_text import can_hold
-
-#: JPEG, WebP and AVIF quality when none is given: high, since people upscale to keep detail.
-DEFAULT_QUALITY = 95
-
 
 #: Up to this size, a picture may be held in memory for a smaller file.
 _SMALL_PX = 8_000_000
@@ -31,11 +26,6 @@ _SMALL_PX = 8_000_000
 _KEEP_EXIF = 1
 _KEEP_ALL = 31
 
-#: Longer blocks libvips leaves out of JPEG files, where a segment holds 64 KB.
-_MAX_JPEG_BYTES = {"xmp": 60_000, "iptc": 65_500}
-#: libvips writes WebP frames that are shown no longer than this with 100 ms instead, as browsers show them.
-_SHORTEST_WEBP_MS = 10
-
 
 class EncodingError(PictureError):
     """The encoder gave up on these pixels with these options."""
@@ -43,46 +33,6 @@ class EncodingError(PictureError):
 
 class LossWarning(UserWarning):
     """The chosen format cannot hold everything that the picture has."""
-
-
-@dataclass(frozen=True)
-class SaveOptions:
-    """How to write.
-
-    Attributes:
-        quality: 1..100 for JPEG, WebP and AVIF; None for :data:`DEFAULT_QUALITY`.
-        lossless: WebP and AVIF without loss.
-        strip: leave out EXIF (GPS included), XMP, IPTC and comments.
-    """
-
-    quality: int | None = None
-    lossless: bool = False
-    strip: bool = False
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What is about to be written, known before any pixel is.
-
-    Attributes:
-        height: rows of one frame.
-        width: columns.
-        channels: 1 or 3, alpha not counted.
-        has_alpha: whether alpha follows the colour channels.
-        dtype: uint8, uint16 or float32.
-        frames: pictures below each other.
-        delays_ms: time of each frame of an animation.
-        loop: repetitions of an animation, 0 for ever.
-    """
-
-    height: int
-    width: int
-    channels: int
-    has_alpha: bool
-    dtype: np.dtype[Any]
-    frames: int = 1
-    delays_ms: tuple[int, ...] = ()
-    loop: int = 0
 
 
 def write_picture(
@@ -165,95 +115,6 @@ def _to_image(picture: Picture) -> Any:
     kind = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}[pixels.dtype.name]
     height, width, bands = pixels.shape
     return pyvips.Image.new_from_memory(np.ascontiguousarray(pixels), width, height, bands, kind)
-
-
-def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOptions) -> list[str]:
-    """Returns a sentence for everything that writing in this format loses or changes; empty if nothing.
-
-    Raises:
-        PictureError: if the picture is too large for the format.
-    """
-    check_side(format, layout.height, layout.width, layout.frames)
-    name = format.name.upper() if format.name != "webp" else "WebP"
-    lost = []
-    if layout.has_alpha and not format.alpha:
-        lost.append(f"{name} holds no transparency: put on white")
-    if layout.dtype == np.float32 and not format.floating:
-        bits = max(format.depths)
-        lost.append(f"{name} holds no floating point: written with {bits} bits per sample")
-    elif layout.dtype == np.uint16 and max(format.depths) < _depth(metadata):
-        lost.append(f"{name} holds at most {max(format.depths)} bits per sample: reduced from {_depth(metadata)}")
-    if layout.frames > 1:
-        lost += _lost_frames(name, format, layout)
-    if format.name == "gif":
-        lost.append("GIF holds 256 colours per frame: reduced")
-    if metadata.icc is not None and "icc" not in format.holds:
-        lost.append(f"{name} holds no colour profile: converted to sRGB")
-    elif _is_grey_profile(metadata.icc) and not format.grey:
-        lost.append(f"{name} holds no grey pictures: grey and its profile converted to sRGB")
-    if not options.strip:
-        lost += _lost_metadata(name, format, metadata)
-    if metadata.dpi is not None and "dpi" not in format.holds:
-        lost.append(f"{name} holds no DPI: left out")
-    return lost
-
-
-def _lost_frames(name: str, format: Format, layout: Layout) -> list[str]:
-    if not format.frames:
-        return [f"{name} holds one picture: only the first of {layout.frames} is written"]
-    if format.frames == "pages" and layout.delays_ms:
-        return [f"{name} holds pages, not an animation: frame times and loops left out"]
-    if format.name == "webp" and any(delay <= _SHORTEST_WEBP_MS for delay in layout.delays_ms):
-        return [f"frames shown for {_SHORTEST_WEBP_MS} ms or less are shown for 100 ms, as browsers show them"]
-    if format.name == "gif" and any(delay % 10 for delay in layout.delays_ms):
-        return ["GIF holds frame times in steps of 10 ms: rounded"]
-    return []
-
-
-def _depth(metadata: Metadata) -> int:
-    """Returns how many bits the samples of a uint16 picture really have."""
-    return metadata.bits if metadata.bits in (10, 12) else 16
-
-
-def _lost_metadata(name: str, format: Format, metadata: Metadata) -> list[str]:
-    lost = [
-        f"{name} holds no {kind.upper()}: left out"
-        for kind in ("exif", "xmp", "iptc")
-        if getattr(metadata, kind) is not None and kind not in format.holds
-    ]
-    unheld = [key for key in metadata.comments if "comments" not in format.holds]
-    if unheld:
-        lost.append(f"{name} holds no text fields: {', '.join(sorted(unheld))} left out")
-    elif any(not can_hold(key) for key in metadata.comments):
-        names = ", ".join(sorted(key for key in metadata.comments if not can_hold(key)))
-        lost.append(f"{name} names text fields with 1 to 79 Latin letters: {names} left out")
-    return lost + _too_long(name, format, metadata)
-
-
-def _too_long(name: str, format: Format, metadata: Metadata) -> list[str]:
-    limits = {"exif": MAX_EXIF_BYTES} if format.name != "tiff" else {}
-    if format.name == "jpg":
-        limits |= _MAX_JPEG_BYTES
-    return [
-        f"{name} is given at most {limit:,} bytes of {kind.upper()}: left out"
-        for kind, limit in limits.items()
-        if kind in format.holds and len(getattr(metadata, kind) or b"") > limit
-    ]
-
-
-def check_side(format: Format, height: int, width: int, frames: int = 1) -> None:
-    """Raises PictureError if a picture of this size cannot be written in the format."""
-    rows = height * frames if format.name == "tiff" else height
-    if max(rows, width) > format.max_side_px:
-        roomy = [f.name for f in FORMATS.values() if f.max_side_px >= max(rows, width)]
-        raise PictureError(
-            f"{width} x {height} is too large for {format.name}, which ends at {format.max_side_px:,} pixels a side; "
-            f"choose {' or '.join(roomy)}"
-        )
-
-
-def _is_grey_profile(icc: bytes | None) -> bool:
-    return icc is not None and icc[16:20] == b"GRAY"
 
 
 def save_image(
@@ -356,7 +217,7 @@ def _fitted(image: Any, layout: Layout, metadata: Metadata, format: Format) -> A
         image = _as_integers(image, 65535.0 if max(format.depths) > 8 else 255.0, layout)
     elif layout.dtype == np.uint16 and max(format.depths) == 8:
         image = _as_integers(image, 255.0 / 65535.0, layout)
-    if metadata.icc is not None and ("icc" not in format.holds or (_is_grey_profile(metadata.icc) and not format.grey)):
+    if metadata.icc is not None and ("icc" not in format.holds or (is_grey_profile(metadata.icc) and not format.grey)):
         depth = 16 if image.format == "ushort" else 8
         image = image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
         image.remove("icc-profile-data")
