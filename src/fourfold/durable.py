@@ -3,11 +3,15 @@
 Pictures, which are written as a stream and may not replace what is there, have :mod:`fourfold.imaging.atomic`.
 """
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+#: What file systems without locks answer, network ones among them.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -67,4 +71,7 @@ def exclusive(path: Path, busy: Callable[[], None] | None = None) -> Iterator[No
                 raise
             busy()
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         yield

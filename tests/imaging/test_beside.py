@@ -1,6 +1,7 @@
 """What stands beside the pixels: text fields, comments, EXIF that libvips does not know, orientation, frames."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -71,6 +72,15 @@ def written(picture: Picture, folder: Path, format: str = "png") -> bytes:
 )
 def test_colours_that_are_not_heeded_are_said(chunks: list[bytes], said: list[str]) -> None:
     assert read_picture(png_with(*chunks)).metadata.notes == said
+
+
+def test_text_is_whole_though_the_disk_takes_it_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written_at_once = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda descriptor, data, at: written_at_once(descriptor, data[:50], at))
+    comments = {f"Field {k}": "word " * 100 for k in range(3)}
+    exif = exif_with(1).tobytes()
+    file = written(Picture(make_photo(9, 8), metadata=Metadata(comments=dict(comments), exif=exif)), tmp_path)
+    assert read_picture(file).metadata.comments == comments
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9, 0.999])
@@ -359,6 +369,15 @@ def test_every_page_is_turned(orientation: int) -> None:
     assert np.array_equal(np.stack(found), np.stack(expected))
 
 
+def test_mirrored_pages_of_any_size_are_read_in_order() -> None:
+    pages = [make_photo(300, 700, k) for k in range(6)]
+    opened = open_picture(tiff(*((page, 2) for page in pages), photometric="rgb"), all_frames=True)
+    for k, page in enumerate(pages):
+        rows = FrameRows(opened, k)
+        found = np.concatenate([rows.read(top, min(top + 64, 300)) for top in range(0, 300, 64)])
+        assert np.array_equal(found, page[:, ::-1])
+
+
 def test_pages_that_are_turned_differently_leave_the_first() -> None:
     file = tiff((make_photo(16, 24), 6), (make_photo(16, 24), 1), photometric="rgb")
     opened = open_picture(file, all_frames=True)
@@ -401,6 +420,17 @@ def test_lost_frame_times_are_said(format: str, delays: tuple[int, ...], said: l
     found = open_picture(tmp_path / f"a.{format}", all_frames=True)
     changed = any("times" in sentence or "100 ms" in sentence for sentence in said)
     assert (found.delays_ms == list(delays)) == (not changed and format != "png")
+
+
+@pytest.mark.parametrize("top", [1000, 2**32 - 1])
+def test_whole_numbers_of_32_bits_keep_their_transparency(top: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = np.full((8, 9, 4), top, np.uint32)
+    values[:, :, 3] = 2**30
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, photometric="rgb", extrasamples=["unassalpha"])
+    found = read_picture(file.getvalue())
+    assert found.alpha is not None and np.allclose(found.alpha, 0.25)
 
 
 @pytest.mark.parametrize("top", [1000, 2**32 - 1])

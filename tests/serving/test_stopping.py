@@ -189,7 +189,7 @@ def test_two_servers_do_not_share_a_state_folder(tmp_path: Path) -> None:
     Store(tmp_path / "state").close()
 
 
-@pytest.mark.parametrize("name", ["Documents/thesis.tex", "thesis.tex", "a-short-name/job.json", ".config/x"])
+@pytest.mark.parametrize("name", ["Documents/thesis.tex", "thesis.tex", "family-photos-summer-2019/a.jpg", ".config/x"])
 def test_a_folder_with_other_things_in_it_is_no_state_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("dear")
@@ -201,6 +201,7 @@ def test_a_folder_with_other_things_in_it_is_no_state_folder(tmp_path: Path, nam
 
 def test_what_a_file_system_keeps_at_its_root_stays(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".DS_Store").touch()
     store = Store(tmp_path)
     assert not list(store.restore())
     store.close()
@@ -208,6 +209,7 @@ def test_what_a_file_system_keeps_at_its_root_stays(tmp_path: Path) -> None:
 
 
 def test_jobs_are_taken_up_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
     for letter, created_at in (("a", 30.0), ("b", 10.0), ("c", 20.0)):
         record = {
             "id": letter * 22,
@@ -235,6 +237,7 @@ def test_damaged_records_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> Non
     }.items():
         (state / name).mkdir(parents=True)
         (state / name / "job.json").write_text(text)
+    (state / "lock").touch()
     store = Store(state)
     assert [job.id for job in store.restore()] == ["e" * 22]
     assert sorted(path.name for path in state.iterdir() if path.is_dir()) == ["e" * 22]

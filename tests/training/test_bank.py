@@ -1,3 +1,4 @@
+import errno
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -183,6 +184,23 @@ def test_other_lr_pictures_under_the_same_names_are_decoded_anew(tmp_path: Path)
         lr, _ = Batches(bank, sampler_of(bank, data, grid_px=4), Degradation(data, 4, CPU), CPU).next()
         means.append(round(float(lr.mean()) * 255))
     assert means == [200, 30]
+
+
+def test_a_finished_cache_need_not_be_writable(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = DataSource([pictures], cache=tmp_path / "c")
+    open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+    monkeypatch.setattr("fourfold.training.streaming.exclusive", lambda *_: pytest.fail("nothing is to be written"))
+    _, report = open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+    assert len(report.used) == 7
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with exclusive(tmp_path / "lock"):
+        pass
 
 
 def test_two_runs_decode_the_same_pictures_once(tmp_path: Path, pictures: Path) -> None:

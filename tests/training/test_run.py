@@ -224,6 +224,12 @@ def test_run_folders_are_numbered(tmp_path: Path) -> None:
     assert next_run_folder("c", tmp_path) == tmp_path / "c-002", "a run that begins at the same time gets its own"
 
 
+def test_a_place_for_runs_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "disk-not-mounted" / "runs")
+    with pytest.raises(TrainingError, match="cannot make the folder"):
+        next_run_folder("a", tmp_path / "runs")
+
+
 def test_a_folder_that_another_run_works_in_is_left_alone(tmp_path: Path, pictures: Path) -> None:
     train(tiny_recipe(), pictures, tmp_path / "run")
     with RunFolder(tmp_path / "run").held(), pytest.raises(TrainingError, match="another run is at work"):

@@ -230,7 +230,8 @@ def with_resolution(block: bytes, dpi: tuple[float, float]) -> bytes:
     """
     exif = parse_exif(block)
     for tag, value in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True):
-        exif.main.tags[tag] = Tag(5, 1, struct.pack(exif.order + "II", round(value * 1000), 1000))
+        thousandths = min(round(value * 1000), 2**32 - 1)
+        exif.main.tags[tag] = Tag(5, 1, struct.pack(exif.order + "II", thousandths, 1000))
     exif.set_short(exif.main, RESOLUTION_UNIT, 2)
     return build_exif(exif)
 

@@ -44,7 +44,12 @@ class Finish:
         self.metadata = replace(metadata, exif=None if self._place is None else self._place.stand_in)
 
     def begin(self, descriptor: int) -> None:
-        """Leaves room at the file's start, so that nothing large has to be moved later."""
+        """Leaves room at the file's start, so that nothing large has to be moved later.
+
+        Raises:
+            OSError: if the disk has no room for what comes there.
+        """
+        _write_all(descriptor, bytes(len(self._text)), 0)  # no hole: to fill one, a full disk may have no room left
         os.lseek(descriptor, len(self._text), os.SEEK_SET)
 
     def complete(self, descriptor: int) -> None:
@@ -56,11 +61,11 @@ class Finish:
         if self._text:
             # the head moves to the start, the text fills the gap: IHDR first, text before the pixels
             head = os.pread(descriptor, _PNG_HEAD_BYTES, len(self._text))
-            os.pwrite(descriptor, head + self._text, 0)
+            _write_all(descriptor, head + self._text, 0)
         if self._place is not None:
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
                 at, patch = self._place.patch(data)
-            os.pwrite(descriptor, patch, at)
+            _write_all(descriptor, patch, at)
         if self._tiff is not None:
             append_tags(descriptor, *self._tiff)
 
@@ -72,3 +77,9 @@ class Finish:
         if self._text:
             encoded = encoded[:_PNG_HEAD_BYTES] + self._text + encoded[_PNG_HEAD_BYTES:]
         return encoded if self._tiff is None else insert_tags(encoded, *self._tiff)
+
+
+def _write_all(descriptor: int, data: bytes, at: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, at)
+        data, at = data[written:], at + written

@@ -228,10 +228,20 @@ def _assemble(
     )
 
 
+def _floating(image: Any) -> Any:
+    """Returns 32-bit whole numbers as floating point: colours keep their values, alpha is 1 where it was full."""
+    if image.bands not in (2, 4):
+        return image.cast("float")
+    last = image.bands - 1
+    return image[:last].cast("float").bandjoin((image[last] / float(2**32 - 1)).cast("float"))
+
+
 def _turned(image: Any, orientation: int, frames: int) -> Any:
     """Returns the image with every frame upright; libvips loads pages together only if they are turned alike."""
     if orientation == 1:
         return image
+    if orientation == 2:
+        return image.fliphor()  # of all pages at once: cut apart, their rows would be asked for out of order
     height = image.height // frames
     pages = [image.crop(0, k * height, image.width, height).autorot() for k in range(frames)]
     return pages[0] if frames == 1 else pyvips.Image.arrayjoin(pages, across=1)
@@ -327,7 +337,7 @@ def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
         return image.cast("float")
     if image.format == "uint":
         metadata.notes.append("32-bit whole numbers turned into 32-bit floating point")
-        return image.cast("float")
+        return _floating(image)
     raise PictureError(f"samples of kind {image.format!r}; 8- and 16-bit unsigned and floating point are read")
 
 

@@ -53,6 +53,7 @@ class Service:
         self.store = Store(settings.state)
         self.queue = FairQueue()
         self.jobs: dict[str, Job] = {}
+        self._unrecorded: set[str] = set()  # ended, and the disk would not take it yet
         self.listeners = Listeners()
         self.metrics = Metrics()
         self.inspection = Inspection(settings.limits)
@@ -251,17 +252,22 @@ class Service:
 
     async def _settle(self, job: Job) -> None:
         """Keeps what a finished job needs, and tells everybody."""
-        # on record before anything is deleted: a crash in between must not lose the job
-        if await self._record(job):
-            if job.state is State.DONE:
-                await self.store.strip(job.id, lambda name: name != "source")
-            elif self.store.durable:
-                await self.store.strip(job.id, lambda name: name == "job.json")
-            else:
-                await self.store.remove(job.id)
+        await self._shed(job)
         if (ended := self._ended.get(job.id)) is not None:
             ended.set()
         self._tell_of(job)
+
+    async def _shed(self, job: Job) -> None:
+        """Records how a job ended and deletes what it no longer needs; tried again later where the disk refuses."""
+        recorded = await self._record(job)
+        (self._unrecorded.discard if recorded else self._unrecorded.add)(job.id)
+        if job.state is State.DONE:
+            # on record before the picture is deleted: a crash in between must not lose the job
+            await self.store.strip(job.id, lambda name: name != "source" or not recorded)
+        elif self.store.durable:
+            await self.store.strip(job.id, lambda name: name == "job.json")
+        else:
+            await self.store.remove(job.id)
 
     async def _record(self, job: Job) -> bool:
         """Puts a job that was accepted on record; returns whether it is.
@@ -388,6 +394,12 @@ class Service:
                     del self.jobs[job.id]
             elif job.final and now > (job.expires_at or 0):
                 await self._expire(job)
+        for job_id in list(self._unrecorded):
+            unrecorded = self.jobs.get(job_id)
+            if unrecorded is not None and unrecorded.final:
+                await self._shed(unrecorded)
+            else:
+                self._unrecorded.discard(job_id)
         await self._make_room()
 
     async def _make_room(self) -> None:

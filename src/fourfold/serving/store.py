@@ -23,8 +23,8 @@ from fourfold.serving.jobs import Job, State
 log = logging.getLogger("fourfold.serving")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{20,32}")
-#: Besides jobs, what a state folder may hold: our lock, and what file systems put at their root.
-_NO_JOBS = {"lock", "lost+found"}
+#: Besides jobs, what a state folder may hold: our lock, and what systems put into folders of their own accord.
+_NO_JOBS = {"lock", "lost+found", ".DS_Store"}
 
 
 class Store:
@@ -135,11 +135,14 @@ class Store:
 def _refuse_foreign(state: Path) -> None:
     """Refuses a folder with anything in it that no server of ours left: damaged jobs are removed, all else is safe.
 
+    A server of ours leaves its lock; a folder without one, whatever its folders are called, is somebody else's.
+
     Raises:
         UsageError: naming what is in the way.
     """
+    ours = (state / "lock").is_file()
     for path in sorted(state.iterdir()):
-        if path.name not in _NO_JOBS and not (path.is_dir() and _ID.fullmatch(path.name)):
+        if path.name not in _NO_JOBS and not (ours and path.is_dir() and _ID.fullmatch(path.name)):
             raise UsageError(f"the state folder {state} holds something else: {path.name}; name a folder of its own")
 
 

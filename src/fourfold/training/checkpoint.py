@@ -97,4 +97,5 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Puts back what :func:`random_state` returned, on whatever device this process has: all processes draw alike."""
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+        saved = state["cuda"]
+        torch.cuda.set_rng_state(saved[0] if isinstance(saved, list) else saved)  # a list: of every device, once

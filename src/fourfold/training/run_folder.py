@@ -50,12 +50,16 @@ def next_run_folder(name: str, root: Path = Path("runs")) -> Path:
     Raises:
         TrainingError: if it cannot be made.
     """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make the folder {root} ({error.strerror or error})") from error
     taken = [int(m[1]) for p in root.glob(f"{name}-*") if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))]
     number = max(taken, default=0) + 1
     while True:
         folder = root / f"{name}-{number:03d}"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             number += 1  # another run began in this moment
         except OSError as error:

@@ -97,18 +97,26 @@ def build_cache(
     """
     folder = root / f"pictures-{_fingerprint(pictures)}"
     try:
+        if _taken_up(folder, report):  # which may lie where nothing can be written
+            return folder
         folder.mkdir(parents=True, exist_ok=True)
         busy = lambda: announce(f"another run decodes the same pictures into {folder}; waiting for it")  # noqa: E731
         with exclusive(folder / "lock", busy):
-            if not (folder / "index.json").is_file():
-                return _build(folder, decoder, report)
-            _restore(report, json.loads((folder / "index.json").read_text(encoding="utf-8"))["report"])
-            return folder
+            return folder if _taken_up(folder, report) else _build(folder, decoder, report)
     except OSError as error:
         raise DataError(
             f"the decoded pictures cannot be kept in {folder} ({error.strerror or error}); they need "
             f"{sum(p.bytes_needed for p in pictures) / 1e9:.1f} GB. Give another place with --cache"
         ) from error
+
+
+def _taken_up(folder: Path, report: BankReport) -> bool:
+    """Fills the report from a finished cache; returns whether there is one."""
+    index = folder / "index.json"
+    if not index.is_file():
+        return False
+    _restore(report, json.loads(index.read_text(encoding="utf-8"))["report"])
+    return True
 
 
 def _build(folder: Path, decoder: Decoder, report: BankReport) -> Path:
