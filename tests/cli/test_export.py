@@ -69,6 +69,23 @@ def test_openvino_equals_the_network(run, tiny_weights, tmp_path, lr):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.bin", "tiny.xml"]
 
 
+@pytest.mark.parametrize(
+    ("output", "files"),
+    [
+        ("Tiny.XML", ["Tiny.XML", "Tiny.bin"]),
+        ("Tiny.v2.Xml", ["Tiny.v2.Xml", "Tiny.v2.bin"]),
+        ("Tiny.ONNX", ["Tiny.ONNX"]),
+        ("Tiny.SafeTensors", ["Tiny.SafeTensors"]),
+    ],
+)
+def test_an_ending_in_capitals_is_kept(run, tiny_weights, tmp_path, output, files):
+    report = json.loads(run(tiny_weights, "-o", tmp_path / output, "--json").stdout)
+    assert report["max_difference"] < 1e-4
+    assert sorted(p.name for p in tmp_path.iterdir()) == files
+    if files[-1].endswith(".bin"):
+        openvino.Core().compile_model(str(tmp_path / output), "CPU")
+
+
 def test_safetensors_have_the_plain_keys_of_the_torch_module(run, tiny_weights, tmp_path):
     path = tmp_path / "tiny.safetensors"
     run(tiny_weights, "-o", path)

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from fourfold.weights import catalogue, read_config
 from tests.cli.running import Cli
+from tests.conftest import make_tensors
 
 
 def test_a_weights_file(cli: Cli, tiny_weights: Path) -> None:
@@ -65,6 +67,20 @@ def test_a_damaged_file(cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:
     path.write_bytes(tiny_weights.read_bytes()[:-10])
     done = cli("models", path)
     assert done.code == 1 and "damaged" in done.err
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "\x1b]0;title\x07"), ("updates", "many"), ("scores", [1, 2]), ("content_scale", "x"), ("data", ["a"])],
+)
+def test_a_header_that_cannot_be_shown(cli: Cli, tmp_path: Path, field: str, value: object) -> None:
+    parameters = {"blocks": 1, "width": 4}
+    header = {"architecture": "srresnet", "parameters": parameters, field: value}
+    path = tmp_path / "odd.safetensors"
+    save_file(make_tensors("srresnet", parameters), path, metadata={"fourfold": json.dumps(header)})
+    done = cli("models", path)
+    assert done.code == 1 and done.out == ""
+    assert f"odd.safetensors: '{field}' in Fourfold's header" in done.err and "\x1b" not in done.err
 
 
 def test_scores_are_shown() -> None:

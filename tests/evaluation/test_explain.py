@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from fourfold.errors import EvaluationError
 from fourfold.evaluation import planes, psnr, ssim_daala, ssim_wang
-from fourfold.evaluation.explain import _shrunk, explain, kernels, readings, uniform_ssim
+from fourfold.evaluation.explain import Quantity, _shrunk, explain, kernels, readings, uniform_ssim
 from fourfold.imaging import imresize
 from tests.conftest import make_photo
 from tests.evaluation.conftest import save
@@ -88,6 +88,61 @@ def test_what_nothing_explains() -> None:
     assert not found.matches and found.nearest.value < 99
 
 
+@pytest.mark.parametrize(
+    ("side_px", "quantity", "kind", "border_px"),
+    [
+        (1, "psnr", "PSNR", 0),
+        (3, "psnr", "PSNR", 0),
+        (8, "psnr", "PSNR", 0),
+        (9, "psnr", "PSNR", 4),
+        (1, "ssim", "SSIM after daala", 0),
+        (8, "ssim", "SSIM after daala", 0),
+        (9, "ssim", "SSIM after daala", 4),
+        (10, "ssim", "SSIM after daala", 4),
+        (11, "ssim", "SSIM after daala", 4),
+    ],
+)
+def test_small_pictures(side_px: int, quantity: Quantity, kind: str, border_px: int) -> None:
+    sr, hr = SR[:side_px, :side_px], HR[:side_px, :side_px]
+    found = explain(sr, hr, 99.0, quantity=quantity)  # nothing gives it, so the kernels are tried, too
+    assert (found.ours.kind, found.ours.channel, found.ours.border_px) == (kind, "y", border_px)
+    assert found.is_papers is (border_px == 4)
+
+
+@pytest.mark.parametrize(
+    ("side_px", "kind", "borders_px"),
+    [
+        (10, "Wang", []),
+        (11, "Wang", [0]),
+        (18, "Wang", [0, 1, 2, 3]),
+        (19, "Wang", [0, 1, 2, 3, 4]),
+        (6, "7x7", []),
+        (7, "7x7", [0]),
+        (14, "7x7", [0, 1, 2, 3]),
+        (15, "7x7", [0, 1, 2, 3, 4]),
+        (3, "daala", [0, 1]),
+    ],
+)
+def test_a_window_is_used_wherever_it_fits(side_px: int, kind: str, borders_px: list[int]) -> None:
+    found = readings(SR[:side_px], HR[:side_px], "ssim")
+    assert sorted(r.border_px for r in found if kind in r.kind and r.channel == "y" and r.rounded) == borders_px
+    assert all(np.isfinite(r.value) for r in found)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3)])
+@pytest.mark.parametrize("quantity", ["psnr", "ssim"])
+def test_nothing_to_measure(shape: tuple[int, ...], quantity: Quantity) -> None:
+    empty = np.zeros(shape, np.uint8)
+    with pytest.raises(EvaluationError, match="too small to measure"):
+        explain(empty, empty, 28.0, quantity=quantity)
+
+
+@pytest.mark.parametrize(("side_px", "some"), [(3, False), (4, True), (7, True)])
+def test_kernels_need_four_pixels(side_px: int, some: bool) -> None:
+    assert bool(kernels(HR[:side_px])) is some
+    assert bool(kernels(HR[:, :side_px], "ssim")) is some
+
+
 def test_bad_input() -> None:
     with pytest.raises(EvaluationError, match="must be equal"):
         explain(SR, HR[:-4], 28.0)
@@ -115,6 +170,31 @@ def test_the_command(tmp_path: Path) -> None:
     assert code == 0 and "nothing tried gives 99.123" in output
     code, output = _doctor(sr, hr, "--expected", f"{ssim_wang(SR, HR):.5f}")
     assert code == 0 and "Wang" in output
+
+
+@pytest.mark.parametrize(("side_px", "told"), [(8, "the most similar one gives"), (9, "the paper's convention gives")])
+def test_the_command_says_when_pictures_are_too_small_for_the_paper(side_px: int, told: str, tmp_path: Path) -> None:
+    sr = str(save(tmp_path / "sr.png", SR[:side_px, :side_px]))
+    hr = str(save(tmp_path / "hr.png", HR[:side_px, :side_px]))
+    code, output = _doctor(sr, hr, "--expected", "28")
+    assert code == 0 and told in output
+    assert ("too small for the paper's convention, 4 px cut" in output) is (side_px == 8)
+    assert ("the paper's convention gives" in output) is (side_px == 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        ((), 0, "is explained by"),
+        (("--tolerance", "0"), 0, "nothing tried gives"),
+        (("--tolerance", "0.5"), 0, "is explained by"),
+        (("--tolerance", "-1"), 2, "--tolerance"),
+    ],
+)
+def test_the_tolerance(options: tuple[str, ...], code: int, told: str, tmp_path: Path) -> None:
+    sr, hr = str(save(tmp_path / "sr.png", SR)), str(save(tmp_path / "hr.png", HR))
+    found, output = _doctor(sr, hr, "--expected", f"{psnr(SR, HR):.2f}", *options)
+    assert found == code and told in output
 
 
 def test_a_few_pixels_are_cropped_and_many_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fourfold.weights import (
     read_weights,
     write_weights,
 )
+from fourfold.weights import format as weights_format
 from tests.conftest import make_tensors
 
 SMALL = {"blocks": 1, "width": 4}
@@ -91,6 +93,14 @@ BAD_FILES = {
         r"'tail\.bias' has shape \(4,\); it must be \(3,\)",
     ),
     "NaN": (_damaged(lambda t: t["head.bias"].fill(np.nan)), "'head.bias' holds NaN"),
+    "infinity": (
+        _damaged(lambda t: t["fusion_bn.running_var"].fill(np.inf)),
+        r"'fusion_bn\.running_var' holds NaN or inf",
+    ),
+    "negative variance": (
+        _damaged(lambda t: t["body.0.bn1.running_var"].__setitem__(2, -0.5)),
+        r"'body\.0\.bn1\.running_var' holds a negative variance",
+    ),
     "unknown architecture": (_damaged(_nothing, architecture="rrdb"), "unknown architecture 'rrdb'"),
     "no architecture": (_damaged(_nothing, architecture=None), "names no architecture"),
     "unknown parameter": (_damaged(_nothing, parameters={"depth": 3}), "no parameter 'depth'"),
@@ -98,7 +108,7 @@ BAD_FILES = {
     "huge network": (_damaged(_nothing, parameters={"blocks": 10**9}), "must lie in 1..4096"),
     "odd scale": (_damaged(_nothing, parameters={"scale": 3}), "must be 2, 4 or 8"),
     "parameters no object": (_damaged(_nothing, parameters=[1]), "not an object"),
-    "newer format": (_damaged(_nothing, format=99), "newer Fourfold"),
+    "newer format": (_damaged(_nothing, format=99, name=1), "newer Fourfold"),
     "no fourfold header": (
         lambda folder: (
             save_file(make_tensors("srresnet", SMALL), folder / "plain.safetensors"),
@@ -125,6 +135,72 @@ def test_bad_files_are_refused_by_name(case: str, tmp_path: Path) -> None:
     assert path.name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("parameters", [1], "is not an object"),
+        ("name", {"a": 1}, "is not text"),
+        ("name", None, "is not text"),
+        ("name", "\x1b[31mred", "holds control characters"),
+        ("name", "two\nlines", "holds control characters"),
+        ("name", "half a pair \ud800", "holds control characters"),
+        ("recipe", "x", "is not an object"),
+        ("data", ["a"], "is not text"),
+        ("data", "\x9b2J", "holds control characters"),
+        ("data_licence", 1, "is not text"),
+        ("licence", "CC0\r", "holds control characters"),
+        ("device", False, "is not text"),
+        ("device", "ring\a", "holds control characters"),
+        ("updates", "many", "is not a whole number"),
+        ("updates", -1, "is not a whole number"),
+        ("updates", 1.5, "is not a whole number"),
+        ("updates", True, "is not a whole number"),
+        ("updates", 10**400, "is not a whole number"),
+        ("content_scale", "x", "is neither a finite number nor null"),
+        ("content_scale", True, "is neither a finite number nor null"),
+        ("content_scale", float("nan"), "is neither a finite number nor null"),
+        ("content_scale", 10**400, "is neither a finite number nor null"),
+        ("scores", [1, 2], "is not an object"),
+        ("scores", {"Set5": 31.9}, "is not an object of numbers for 'Set5'"),
+        ("scores", {"Set5": {"psnr_y": "high"}}, "is not an object of numbers for 'Set5'"),
+        ("scores", {"Set5": {"psnr_y": True}}, "is not an object of numbers for 'Set5'"),
+        ("scores", {"\x1b[2J": {}}, "names a set that holds control characters"),
+        ("fourfold_version", 1, "is not text"),
+        ("fourfold_version", "0.1\b", "holds control characters"),
+        ("format", True, "is not a whole number"),
+        ("format", "1", "is not a whole number"),
+        ("format", -1, "is not a whole number"),
+    ],
+)
+def test_fields_of_a_wrong_kind_are_refused_by_name(field: str, value: object, problem: str, tmp_path: Path) -> None:
+    path = _raw(tmp_path / "bad.safetensors", make_tensors("srresnet", SMALL), _header(**{field: value}))
+    with pytest.raises(WeightsError) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}: '{field}' in Fourfold's header {problem}")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},  # as the oldest files
+        {"name": "größer", "data": "one\n\ttwo", "licence": "a\nb", "device": "c\nd", "data_licence": "e\nf"},
+        {"updates": 0, "content_scale": None, "scores": {}, "recipe": {}},
+        {"content_scale": 1, "scores": {"Set5": {"psnr_y": float("inf"), "niqe": 5}, "Set14": {}}},
+        {"a_field_of_tomorrow": [1]},
+    ],
+)
+def test_headers_that_are_read(values: dict[str, object], tmp_path: Path) -> None:
+    path = _raw(tmp_path / "good.safetensors", make_tensors("srresnet", SMALL), _header(**values))
+    config = read_weights(path).config
+    known = {key: value for key, value in values.items() if hasattr(config, key)}
+    assert {key: getattr(config, key) for key in known} == known
+
+
+def test_every_field_of_the_header_is_checked() -> None:
+    assert set(weights_format._FIELDS) == {field.name for field in fields(WeightsConfig)} - {"architecture"}
+
+
 def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a file"):
         read_weights(tmp_path)
@@ -137,6 +213,12 @@ def test_writing_refuses_what_it_could_not_read(tmp_path: Path) -> None:
     del tensors["head.bias"]
     with pytest.raises(WeightsError, match=r"head\.bias"):
         write_weights(tmp_path / "w.safetensors", WeightsConfig("srresnet", SMALL), tensors)
+    with pytest.raises(WeightsError, match="'name' in Fourfold's header holds control characters"):
+        write_weights(
+            tmp_path / "w.safetensors",
+            WeightsConfig("srresnet", SMALL, name="\x1b"),
+            make_tensors("srresnet", SMALL),
+        )
     with pytest.raises(WeightsError, match="cannot write"):
         write_weights(
             tmp_path / "no" / "w.safetensors", WeightsConfig("srresnet", SMALL), make_tensors("srresnet", SMALL)

@@ -16,7 +16,8 @@ def psnr(
         str, typer.Option("--quantity", help="auto, psnr or ssim; auto takes numbers up to 1 for SSIM.")
     ] = "auto",
     tolerance: Annotated[
-        float | None, typer.Option("--tolerance", help="How near counts; the default is half of the last digit given.")
+        float | None,
+        typer.Option("--tolerance", min=0.0, help="How near counts; the default is half of the last digit given."),
     ] = None,
     show: Annotated[int, typer.Option("--show", min=1, help="How many explanations to list.")] = 5,
 ) -> None:
@@ -25,7 +26,7 @@ def psnr(
     Tries every channel, range, rounding, border and kind of SSIM on the two pictures, and, if none fits, what
     interpolation from LR pictures of other downscaling kernels would give, and names what fits.
     """
-    from fourfold.evaluation.explain import Quantity, explain
+    from fourfold.evaluation.explain import PAPER_BORDER_PX, Quantity, explain
     from fourfold.evaluation.sets import read_pixels
 
     if quantity not in ("auto", "psnr", "ssim"):
@@ -38,9 +39,13 @@ def psnr(
         height, width = (min(a, b) for a, b in zip(first.shape[:2], second.shape[:2], strict=True))
         typer.echo(f"note: sizes differ by a few pixels; both are cropped to {width}x{height}", err=True)
         first, second = first[:height, :width], second[:height, :width]
-    found = explain(first, second, wanted, quantity=chosen, tolerance=tolerance or _half_digit(expected))
+    within = tolerance if tolerance is not None else _half_digit(expected)
+    found = explain(first, second, wanted, quantity=chosen, tolerance=within)
     digits = 3 if found.ours.kind.startswith("PSNR") else 5
-    typer.echo(f"the paper's convention gives {found.ours.value:.{digits}f}: {found.ours.words}")
+    if not found.is_papers:
+        typer.echo(f"the pictures are too small for the paper's convention, {PAPER_BORDER_PX} px cut from every border")
+    which = "the paper's convention" if found.is_papers else "the most similar one"
+    typer.echo(f"{which} gives {found.ours.value:.{digits}f}: {found.ours.words}")
     if not found.matches:
         typer.echo(
             f"nothing tried gives {expected}; the nearest is {found.nearest.value:.{digits}f}: {found.nearest.words}"

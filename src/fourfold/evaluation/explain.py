@@ -21,6 +21,8 @@ from fourfold.imaging.resampling import Kernel
 Pixels = NDArray[Any]
 Quantity = Literal["psnr", "ssim"]
 
+#: cut from every border by the paper
+PAPER_BORDER_PX = 4
 BORDERS_PX = (0, 1, 2, 3, 4, 6, 8, 10)
 #: how the channel can be taken, in words
 CHANNELS = {
@@ -77,7 +79,7 @@ def readings(sr: Pixels, hr: Pixels, quantity: Quantity = "psnr") -> list[Readin
         quantity: "psnr" or "ssim".
 
     Raises:
-        EvaluationError: if the pictures cannot be compared.
+        EvaluationError: if the pictures cannot be compared, or are too small for every way.
     """
     if sr.shape[:2] != hr.shape[:2]:
         raise EvaluationError(
@@ -85,6 +87,8 @@ def readings(sr: Pixels, hr: Pixels, quantity: Quantity = "psnr") -> list[Readin
             "they must be equal"
         )
     found = list(_measured(sr, hr, quantity, "the given picture"))
+    if not found:
+        raise EvaluationError(f"{hr.shape[1]}x{hr.shape[0]} pixels are too small to measure")
     return sorted(found, key=lambda reading: reading.unusual)
 
 
@@ -92,9 +96,12 @@ def kernels(hr: Pixels, quantity: Quantity = "psnr") -> list[Reading]:
     """Returns the paper's measure for bicubic and its kin, made from the original by different downscalings.
 
     If one of them gives the expected number, what was expected is the number of an interpolation (or of pictures
-    made from LR pictures of that kernel), not of the picture at hand.
+    made from LR pictures of that kernel), not of the picture at hand. Below 4 pixels there is no LR picture, and
+    nothing is returned.
     """
     height, width = (n // 4 * 4 for n in hr.shape[:2])
+    if not height or not width:
+        return []
     whole = np.repeat(hr, 3, axis=2) if hr.ndim == 3 and hr.shape[2] == 1 else hr
     whole = whole[:height, :width]
     found: list[Reading] = []
@@ -103,7 +110,7 @@ def kernels(hr: Pixels, quantity: Quantity = "psnr") -> list[Reading]:
         for up in _UP:
             sr = imresize(lr, 4, kernel=up)
             about = f"measured on {up} from LR pictures made by {words}"
-            found += _measured(sr, whole, quantity, about, borders=(4, 0), channels=("y", "rgb"))
+            found += _measured(sr, whole, quantity, about, borders=(PAPER_BORDER_PX, 0), channels=("y", "rgb"))
     return found
 
 
@@ -153,13 +160,14 @@ def _measured(
     for channel in channels:
         for rounded in (False, True) if channel.startswith("y") else (False,):
             first, second = (_plane(p, channel, rounded) for p in (sr, hr))
+            odd = (channel != "y") * (1 + (channel not in ("rgb", "y-full"))) + rounded
             for border_px in borders:
-                if min(first.shape[:2]) <= 2 * border_px + (11 if quantity == "ssim" else 0):
+                if min(first.shape[:2]) <= 2 * border_px:
                     continue
                 inside = (slice(border_px, first.shape[0] - border_px), slice(border_px, first.shape[1] - border_px))
-                odd = (channel != "y") * (1 + (channel not in ("rgb", "y-full"))) + rounded + (border_px != 4)
+                cut = border_px != PAPER_BORDER_PX
                 for kind, value, more in _values(first[inside], second[inside], channel, rounded, quantity):
-                    yield Reading(value, channel, rounded, border_px, kind, about, odd + more)
+                    yield Reading(value, channel, rounded, border_px, kind, about, odd + cut + more)
 
 
 def _plane(picture: Pixels, channel: str, rounded: bool) -> NDArray[np.float64]:
@@ -192,8 +200,11 @@ def _values(
     whole = rounded or channel[0] != "y"
     if whole:  # daala's tool reads 8-bit planes, so rounding is the usual thing there
         yield "SSIM after daala", daala_of_planes(sr, hr), -rounded
-    yield "SSIM after Wang (11x11)", wang_of_planes(sr, hr), 1
-    yield "SSIM with a plain 7x7 window", uniform_ssim(sr, hr), 2
+    smallest_px = min(sr.shape[:2])  # these two measure only where their window is wholly inside
+    if smallest_px >= 11:
+        yield "SSIM after Wang (11x11)", wang_of_planes(sr, hr), 1
+    if smallest_px >= 7:
+        yield "SSIM with a plain 7x7 window", uniform_ssim(sr, hr), 2
 
 
 def _decibels(error: float, peak: float) -> float:
@@ -229,7 +240,7 @@ class Explanation:
     """What explains an expected number.
 
     Attributes:
-        ours: the paper's convention on the pictures at hand.
+        ours: the paper's convention on the pictures at hand, or the most similar where they are too small for it.
         matches: readings within the tolerance, the most usual first.
         nearest: the reading closest to the expectation, where none matches.
     """
@@ -237,6 +248,11 @@ class Explanation:
     ours: Reading
     matches: list[Reading]
     nearest: Reading
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether :attr:`ours` is the paper's convention; small pictures leave nothing inside its border."""
+        return self.ours.border_px == PAPER_BORDER_PX
 
 
 def explain(
@@ -252,7 +268,7 @@ def explain(
         tolerance: None is half of the last digit that papers print: 0.005 dB, or 0.00005.
 
     Raises:
-        EvaluationError: if the pictures cannot be compared, or the number is not finite.
+        EvaluationError: if the pictures cannot be compared or are too small, or the number is not finite.
     """
     if not math.isfinite(expected):
         raise EvaluationError(f"the expected value is {expected}; give a number in dB, or an SSIM")

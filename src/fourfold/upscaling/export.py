@@ -67,9 +67,10 @@ def export(weights: WeightsFile, path: str | Path, *, overwrite: bool = False) -
         EngineError: if what was written does not give what Fourfold's engine gives.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise UsageError(f"{path}: cannot export to {path.suffix or 'a name without an ending'}; {_ENDINGS}")
-    format, write, run = FORMATS[path.suffix.lower()]
+    format, write, run = FORMATS[suffix]
     targets = (path, path.with_suffix(".bin")) if format == "openvino" else (path,)
     for target in targets:
         if target.is_dir():  # a move would put the file into it
@@ -80,11 +81,12 @@ def export(weights: WeightsFile, path: str | Path, *, overwrite: bool = False) -
         raise WeightsError(f"{path}: there is no folder {path.parent}")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-            draft = Path(folder) / path.name
+            # OpenVINO knows its endings in lower case only
+            draft = (Path(folder) / path.name).with_suffix(suffix)
             write(weights, draft)
             difference, checked_with = _check(weights, draft, run)
             for target in targets:
-                shutil.move(Path(folder) / target.name, target)
+                shutil.move(draft.with_suffix(target.suffix.lower()), target)
     except OSError as error:
         raise WeightsError(f"{path}: cannot write it ({error.strerror or error})") from error
     return Exported(format, targets, sum(t.stat().st_size for t in targets), difference, checked_with)

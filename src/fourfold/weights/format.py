@@ -6,8 +6,10 @@ loads with no other flag, never runs code, and is checked tensor by tensor again
 
 import hashlib
 import json
+import math
 import struct
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ FORMAT_VERSION = 1
 #: A real header is a few tens of kilobytes; more is damage or malice.
 MAX_HEADER_BYTES = 1_000_000
 MAX_FILE_BYTES = 2_000_000_000
+#: No count in a header is larger; an integer without bounds cannot be printed as a float.
+_LARGEST_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def read_weights(path: str | Path) -> WeightsFile:
 
     Raises:
         WeightsError: naming the file and, where it applies, the tensor: missing, extra, of a wrong shape, not
-            finite; a truncated file; an oversized header; an unknown architecture.
+            finite, a negative variance; a field of the header that is not what it must be; a truncated file; an
+            oversized header; an unknown architecture.
     """
     path = Path(path)
     config = read_config(path)
@@ -117,6 +122,8 @@ def read_weights(path: str | Path) -> WeightsFile:
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise WeightsError(f"{path}: tensor {name!r} holds NaN or infinity")
+        if name.endswith(".running_var") and (tensor < 0).any():
+            raise WeightsError(f"{path}: tensor {name!r} holds a negative variance")
     return WeightsFile(config, tensors, hash_file(path), path)
 
 
@@ -133,11 +140,14 @@ def write_weights(
             float16's range).
 
     Raises:
-        WeightsError: if the tensors do not fit the architecture, or the file cannot be written.
+        WeightsError: if the tensors do not fit the architecture, a field of the header could not be read back, or
+            the file cannot be written.
     """
     path = Path(path)
     parameters = resolve_parameters(config.architecture, config.parameters)
-    header = json.dumps({**asdict(config), "parameters": parameters}, sort_keys=True)
+    values = {**asdict(config), "parameters": parameters}
+    _check_fields(path, values)
+    header = json.dumps(values, sort_keys=True)
     _check_shapes(path, config, {name: tuple(t.shape) for name, t in tensors.items()})
     stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
     try:
@@ -200,20 +210,87 @@ def _parse_config(path: Path, metadata: Any) -> WeightsConfig:
         raise WeightsError(f"{path}: Fourfold's header is not JSON") from error
     if not isinstance(values, dict) or not isinstance(values.get("architecture"), str):
         raise WeightsError(f"{path}: Fourfold's header names no architecture")
-    if not isinstance(values.get("parameters", {}), dict):
-        raise WeightsError(f"{path}: 'parameters' in Fourfold's header is not an object")
     version = values.get("format", FORMAT_VERSION)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if isinstance(version, int) and version > FORMAT_VERSION:  # first: a newer format may have other fields
         raise WeightsError(
             f"{path}: written in header format {version!r}; this Fourfold ({__version__}) reads up to "
             f"{FORMAT_VERSION}. Install a newer Fourfold"
         )
+    _check_fields(path, values)
     known = {f.name for f in fields(WeightsConfig)}
     try:
         parameters = resolve_parameters(values["architecture"], values.get("parameters", {}))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     return WeightsConfig(**{**{k: v for k, v in values.items() if k in known}, "parameters": parameters})
+
+
+def _text_problem(value: Any, allowed: str = "") -> str | None:
+    if not isinstance(value, str):
+        return "is not text"
+    # control characters would command the terminal that shows them; half a surrogate pair cannot be shown at all
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in allowed for c in value):
+        return "holds control characters"
+    return None
+
+
+def _paragraph_problem(value: Any) -> str | None:
+    return _text_problem(value, allowed="\n\t")
+
+
+def _object_problem(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "is not an object"
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_INTEGER
+
+
+def _count_problem(value: Any) -> str | None:
+    return None if _is_integer(value) and value >= 0 else "is not a whole number of 0 or more"
+
+
+def _scale_problem(value: Any) -> str | None:
+    if value is None or _is_integer(value) or (isinstance(value, float) and math.isfinite(value)):
+        return None
+    return "is neither a finite number nor null"
+
+
+def _scores_problem(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return "is not an object"
+    for data, scores in value.items():
+        if (problem := _text_problem(data)) is not None:
+            return f"names a set that {problem}"
+        # an infinite PSNR is a score, too
+        if not isinstance(scores, dict) or not all(isinstance(s, float) or _is_integer(s) for s in scores.values()):
+            return f"is not an object of numbers for {data!r}"
+    return None
+
+
+#: field of the header -> what is wrong with a value, None if nothing is; "architecture" is checked before these
+_FIELDS: dict[str, Callable[[Any], str | None]] = {
+    "parameters": _object_problem,
+    "name": _text_problem,
+    "recipe": _object_problem,
+    "data": _paragraph_problem,
+    "data_licence": _paragraph_problem,
+    "licence": _paragraph_problem,
+    "updates": _count_problem,
+    "device": _paragraph_problem,
+    "content_scale": _scale_problem,
+    "scores": _scores_problem,
+    "fourfold_version": _text_problem,
+    "format": _count_problem,
+}
+
+
+def _check_fields(path: Path, values: Mapping[str, Any]) -> None:
+    """Refuses a field of a wrong kind here, where the file is known, and not where it is used."""
+    for name, find_problem in _FIELDS.items():
+        problem = find_problem(values[name]) if name in values else None
+        if problem is not None:
+            raise WeightsError(f"{path}: {name!r} in Fourfold's header {problem}")
 
 
 def _check_shapes(path: Path, config: WeightsConfig, found: Mapping[str, tuple[int, ...]]) -> None:
