@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import CancelledError, EngineError, EvaluationError
 from fourfold.evaluation import psnr, ssim_daala, ssim_wang
-from fourfold.evaluation.benchmark import Mean, difference_to_paper, run_benchmark
+from fourfold.evaluation.benchmark import Mean, difference_to_paper, papers, run_benchmark
 from fourfold.evaluation.methods import make_methods
 from fourfold.evaluation.niqe import PristineModel
 from fourfold.evaluation.paper import published
@@ -123,7 +123,21 @@ def test_results_of_the_uncropped_original_are_cropped(data: Path) -> None:
     save(data / "Odd" / "a.png", odd)
     found = run_benchmark(find_sets(data, ["Odd"]), [Broken(odd)])
     assert found.scores[0].values["psnr_y"] == math.inf
-    assert found.notes == ["Odd: a.png cropped from 58x51 to 56x48"]
+    assert found.notes == [
+        "Odd: a.png cropped from 58x51 to 56x48",
+        "Odd, broken: a.png cropped from 58x51 to 56x48, as its original",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("original", "result"),
+    [((48, 56), (49, 57)), ((48, 56), (51, 59)), ((48, 56), (48, 57)), ((51, 58), (50, 58)), ((51, 58), (51, 59))],
+)
+def test_results_of_another_size_are_refused(original: tuple[int, int], result: tuple[int, int], data: Path) -> None:
+    save(data / "Odd" / "a.png", make_photo(*original, seed=4))
+    found = run_benchmark(find_sets(data, ["Odd"]), [Broken(make_photo(*result, seed=4))])
+    assert not found.scores
+    assert f"the result is {result[1]}x{result[0]}, the original 56x48" in found.problems[0].message
 
 
 @pytest.mark.parametrize("content", ["unreadable", "too small for the border", "too small for SSIM"])
@@ -166,10 +180,33 @@ def test_the_papers_numbers() -> None:
     assert published("bicubic", "Set5") == (28.43, 0.8211, 1.97)
     assert published("srgan", "Set14") == published("SRGAN-VGG54", "Set14") == (26.02, 0.7397, 3.72)
     assert published("srgan-vgg22", "BSD100") is None
+    assert published("bicubic", "BSD100", 100) is not None and published("bicubic", "BSD100", 99) is None
     assert published("mine", "Set5") is None and published("bicubic", "Urban100") is None
     mean = Mean("Set5", "bicubic", 5, True, {"psnr_y": 28.5, "ssim_daala": 0.82}, None)
     assert difference_to_paper(mean) == pytest.approx({"psnr_y": 0.07, "ssim_daala": -0.0011})
+    part = Mean("Set5", "bicubic", 3, True, {"psnr_y": 28.5, "ssim_daala": 0.82}, None)
+    assert papers(mean) is not None and papers(part) is None and difference_to_paper(part) == {}
+    failed = Mean("Set5", "bicubic", 3, False, {"psnr_y": None}, None, of_images=5)
+    assert papers(failed) == (28.43, 0.8211, 1.97) and difference_to_paper(failed) == {}
     assert difference_to_paper(Mean("Set5", "hr", 5, True, {"psnr_y": math.inf, "ssim_daala": 1.0}, None)) == {}
+
+
+@pytest.mark.parametrize(
+    ("pictures", "methods", "note"),
+    [
+        (3, ["bicubic"], "Set5: the paper's numbers are left out; its Set5 has 5 pictures, this one 3"),
+        (5, ["bicubic"], None),
+        (3, ["bilinear"], None),
+    ],
+)
+def test_a_part_of_the_papers_set_is_not_compared(
+    pictures: int, methods: list[str], note: str | None, data: Path
+) -> None:
+    for k in range(3, pictures):
+        save(data / "Set5" / f"{k}.png", make_photo(48, 56, seed=k))
+    found = run_benchmark(find_sets(data), make_methods(methods))
+    assert found.notes == ([note] if note else [])
+    assert [papers(mean) is not None for mean in found.means] == [pictures == 5, False]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fourfold.errors import DataError, EvaluationError, FourfoldError, UsageError
-from fourfold.evaluation.methods import Network, ResultFolder, default_methods, find_naming, make_methods
+from fourfold.evaluation.methods import Network, ResultFolder, default_methods, make_methods
+from fourfold.evaluation.naming import find_naming
 from fourfold.evaluation.sets import BenchmarkSet, read_pair, read_set
 from fourfold.imaging import imresize
 from tests.conftest import make_photo
@@ -42,11 +43,20 @@ def test_a_weights_file_runs_and_says_what_it_is(tiny_weights: Path, set5: Bench
     assert about["precision"] == "fp32" and about["parameters"] > 0
 
 
+def test_a_path_may_hold_an_equals_sign(tiny_weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "lr=1e-4" / "w.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(tiny_weights.read_bytes())
+    assert [method.name for method in make_methods([str(path), f"mine={path}"])] == ["w", "mine"]
+
+
 def test_names_that_mean_nothing(tmp_path: Path, tiny_weights: Path) -> None:
     for spec, error, says in (
         ("bicubik", UsageError, "no method 'bicubik'.*bicubic"),
         (f"x={tmp_path}/absent", EvaluationError, "no folder and no weights file"),
         (str(tmp_path / "absent.safetensors"), UsageError, "absent"),
+        (f"hr={tmp_path}", UsageError, "hr is the originals; choose another name"),
+        (f"HR={tmp_path}/{{name}}.png", UsageError, "hr is the originals; choose another name"),
     ):
         with pytest.raises(error, match=says):
             make_methods([spec])
@@ -133,6 +143,111 @@ def test_what_cannot_be_found_out(tmp_path: Path, set5: BenchmarkSet) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no folder Set5 and no pictures"):
         ResultFolder("theirs", str(tmp_path / "none")).restore(pair, entry, set5)
+
+
+BABY, BIRD, FLY = "baby", "bird", "butterfly"
+
+
+@pytest.mark.parametrize(
+    ("method", "files", "naming"),
+    [
+        # the method's own naming wins where another program has more pictures
+        ("ours", {"{}_bicubic": (BABY, BIRD, FLY), "{}_ours": (BABY, FLY)}, "{name}_ours"),
+        ("ours", {"{}_HR": (BABY, BIRD, FLY), "{}_ours": (BABY, FLY)}, "{name}_ours"),
+        ("Ours", {"{}": (BABY, BIRD, FLY), "ours-{}": (BABY,)}, "ours-{name}"),
+        ("srgan", {"{}_ESRGAN": (BABY, BIRD, FLY), "{}_SRGAN": (BABY,)}, "{name}_SRGAN"),
+        ("srgan", {"{}_SRGAN-VGG54": (BABY, BIRD), "{}_SRGAN": (BABY, BIRD)}, "{name}_SRGAN"),
+        ("srgan-vgg54", {"{}_SRGAN-VGG54": (BABY, BIRD), "{}_SRGAN": (BABY, BIRD, FLY)}, "{name}_SRGAN-VGG54"),
+        ("ours", {"{}_ours_x2": (BABY,), "{}_ours_x4": (BABY, BIRD)}, "{name}_ours_x4"),
+        # none holds its name: only what stands alone, and never the originals
+        ("theirs", {"{}_x4": (BABY, BIRD, FLY), "{}_old": (BABY,)}, "{name}_x4"),
+        ("theirs", {"{}_GT": (BABY, BIRD, FLY), "{}_lr": (BABY, BIRD, FLY), "{}_x4": (BABY,)}, "{name}_x4"),
+        ("theirs", {"{}_LRnet": (BABY, BIRD)}, "{name}_LRnet"),
+        # refused, with the candidates
+        (
+            "theirs",
+            {"{}": (BABY, BIRD, FLY), "{}_x4": (BABY, BIRD)},
+            "several namings.*{name}, {name}_x4;.*/{name}.png",
+        ),
+        ("theirs", {"{}_a": (BABY, BIRD, FLY), "{}_b": (BABY, BIRD, FLY)}, "several namings.*{name}_a, {name}_b"),
+        ("gan", {"{}_ESRGAN": (BABY, BIRD, FLY), "{}_SRGAN": (BABY, BIRD, FLY)}, "several namings"),
+        ("srgan", {"{}_SRGAN-VGG54": (BABY, BIRD, FLY), "{}_SRGAN": (BABY, BIRD)}, "several namings"),
+        ("ours", {"{}_ours_x2": (BABY, BIRD), "{}_ours_x4": (BABY, BIRD)}, "several namings"),
+        ("theirs", {"{}_HR": (BABY, BIRD, FLY)}, "only originals.*theirs=.*/{name}_HR.png"),
+    ],
+)
+def test_whose_pictures_they_are(method: str, files: dict[str, tuple[str, ...]], naming: str, tmp_path: Path) -> None:
+    for pattern, keys in files.items():
+        for key in keys:
+            (tmp_path / f"{pattern.format(key)}.png").touch()
+    if naming.startswith(("several", "only")):
+        with pytest.raises(DataError, match=naming.replace("{", r"\{").replace("}", r"\}")):
+            find_naming(tmp_path, [BABY, BIRD, FLY], method)
+    else:
+        assert find_naming(tmp_path, [BABY, BIRD, FLY], method).text == naming
+
+
+def test_numbers_inside_names_are_no_rivals(tmp_path: Path) -> None:
+    keys = [str(k) for k in range(1, 101)]
+    for key in keys:
+        (tmp_path / f"img_{key}_x4.png").touch()
+        (tmp_path / f"{key}_mine_4.png").touch()
+    assert find_naming(tmp_path, keys, "mine").text == "{name}_mine_4"
+    for key in keys:
+        (tmp_path / f"{key}_mine_4.png").unlink()
+    assert find_naming(tmp_path, keys, "theirs").text == "img_{name}_x4"
+
+
+def test_a_missing_picture_of_a_mixed_folder_fails(tmp_path: Path, set5: BenchmarkSet) -> None:
+    for entry in set5.entries:
+        save(tmp_path / "out" / f"{entry.key}_bicubic.png", HR)
+        if entry.key != "bird":
+            save(tmp_path / "out" / f"{entry.key}_ours.png", HR)
+    method = ResultFolder("ours", str(tmp_path / "out"))
+    baby, bird, _ = set5.entries
+    method.restore(read_pair(baby), baby, set5)
+    with pytest.raises(DataError, match=r"ours has no picture for bird\.png; expected .*bird_ours\.png"):
+        method.restore(read_pair(bird), bird, set5)
+    assert method.notes() == [f"Set5: ours is what is named {{name}}_ours in {tmp_path / 'out'}"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "file"),
+    [
+        ("{name}_x4.png", "bird_x4.png"),
+        ("{name}_x4", "bird_x4.tif"),
+        ("{name}.x4", "bird.x4.png"),
+        ("per/{name}/out.png", "per/bird/out.png"),
+        ("per/{name}/out", "per/bird/out.tiff"),
+        ("{set}/{name}/{name}_{set}.PNG", "Set5/bird/bird_Set5.PNG"),
+        ("{name}_x4.png", None),
+    ],
+)
+def test_a_given_naming_means_exactly_its_file(
+    pattern: str, file: str | None, tmp_path: Path, set5: BenchmarkSet
+) -> None:
+    entry = set5.entries[1]
+    pair = read_pair(entry)
+    save(tmp_path / "bird_x4.jpg" if pattern == "{name}_x4.png" else tmp_path / "other.png", pair.hr // 2)
+    if file is not None:
+        save(tmp_path / file, pair.hr)
+    (method,) = make_methods([f"theirs={tmp_path}/{pattern}"])
+    if file is None:
+        with pytest.raises(DataError, match=r"no picture for bird\.png; expected .*bird_x4\.png"):
+            method.restore(pair, entry, set5)
+    else:
+        assert np.array_equal(method.restore(pair, entry, set5), pair.hr)
+
+
+@pytest.mark.parametrize("location", ["", "/{name}"])
+def test_one_name_with_two_endings_is_refused(location: str, tmp_path: Path, set5: BenchmarkSet) -> None:
+    entry = set5.entries[1]
+    pair = read_pair(entry)
+    for ending in ("png", "jpg"):
+        save(tmp_path / "out" / f"bird.{ending}", pair.hr)
+    (method,) = make_methods([f"theirs={tmp_path / 'out'}{location}"])
+    with pytest.raises(DataError, match=r"bird\.jpg and bird\.png are both called 'bird'"):
+        method.restore(pair, entry, set5)
 
 
 def test_defaults_are_methods() -> None:

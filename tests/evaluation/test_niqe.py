@@ -1,5 +1,6 @@
 """NIQE against a second implementation written with scipy, closer to the authors' program."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,32 @@ def test_parameters_of_other_shapes(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", mu_pris_param=np.zeros((1, 18)), cov_pris_param=np.zeros((18, 18)))
     with pytest.raises(EvaluationError, match="shapes"):
         load_pristine(tmp_path / "p.npz")
+
+
+def _cut(path: Path) -> None:
+    np.savez(path, mu_pris_param=np.ones((1, 36)), cov_pris_param=np.eye(36))
+    path.write_bytes(path.read_bytes()[:4000])
+
+
+def _bit_turned(path: Path) -> None:
+    np.savez_compressed(path, mu_pris_param=np.ones((1, 36)), cov_pris_param=np.eye(36))
+    path.write_bytes(bytes(byte ^ 0xFF if k == 70 else byte for k, byte in enumerate(path.read_bytes())))
+
+
+def _bare_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.ones(36))
+
+
+def _not_finite(path: Path) -> None:
+    np.savez(path, mu_pris_param=np.ones((1, 36)), cov_pris_param=np.full((36, 36), np.nan))
+
+
+@pytest.mark.parametrize("spoil", [_cut, _bit_turned, _bare_array, _not_finite])
+def test_damaged_parameter_files(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(tmp_path / "niqe.npz")
+    with pytest.raises(EvaluationError, match=r"niqe\.npz.*NIQE parameters"):
+        load_pristine(tmp_path / "niqe.npz")
 
 
 def test_parameters_are_read(tmp_path: Path) -> None:

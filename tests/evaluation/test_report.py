@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
-from fourfold.cli.evaluate import app
+from fourfold.cli.evaluate import _print, app
 from fourfold.errors import EvaluationError, UsageError
 from fourfold.evaluation.benchmark import Benchmark, run_benchmark
 from fourfold.evaluation.context import describe
 from fourfold.evaluation.figures import Gallery, Region, detailed_region
 from fourfold.evaluation.methods import make_methods
+from fourfold.evaluation.niqe import PristineModel
 from fourfold.evaluation.pages import render
 from fourfold.evaluation.plot import Point, scatter, ticks
 from fourfold.evaluation.record import to_record, write_record
@@ -31,6 +34,16 @@ def found(data: Path) -> Benchmark:
     return run_benchmark(find_sets(data), make_methods(["nearest", "bicubic", "hr"]), against="bicubic")
 
 
+@pytest.fixture
+def whole(data: Path) -> Benchmark:
+    """A Set5 with as many pictures as the paper's, large enough for NIQE."""
+    for k, name in enumerate(("baby", "bird", "butterfly", "head", "woman")):
+        save(data / "Set5" / f"{name}.png", make_photo(104, 200, seed=k))
+    pristine = PristineModel(np.ones(36), np.eye(36))
+    methods = make_methods(["nearest", "bicubic", "hr"])
+    return run_benchmark(find_sets(data), methods, against="bicubic", pristine=pristine)
+
+
 def test_the_record_has_the_published_structure(found: Benchmark) -> None:
     record = to_record(found, describe(found, command="fourfold evaluate"))
     assert set(record) == {"results", "means", "context"}
@@ -43,11 +56,16 @@ def test_the_record_has_the_published_structure(found: Benchmark) -> None:
     exact = next(r for r in again["results"] if r["method"] == "hr")
     assert exact["psnr_y"] == "inf" and float(exact["psnr_y"]) == float("inf")
     mean = next(m for m in again["means"] if (m["set"], m["method"]) == ("Set5", "bicubic"))
-    assert mean["paper"] == {"psnr_y": 28.43, "ssim_daala": 0.8211, "mos": 1.97}
-    assert set(mean["difference_to_paper"]) == {"psnr_y", "ssim_daala"}
+    assert mean["paper"] is None and mean["difference_to_paper"] is None  # three pictures are not the paper's Set5
     context = again["context"]
     assert len(context["sets"]["Set5"]["sha256"]) == 64 and context["methods"]["bicubic"]["kind"] == "resampler"
     assert {"commit", "command", "date", "machine", "libraries", "conventions"} <= set(context)
+
+
+def test_the_record_has_the_papers_numbers(whole: Benchmark) -> None:
+    mean = next(m for m in to_record(whole, {})["means"] if (m["set"], m["method"]) == ("Set5", "bicubic"))
+    assert mean["paper"] == {"psnr_y": 28.43, "ssim_daala": 0.8211, "mos": 1.97}
+    assert set(mean["difference_to_paper"]) == {"psnr_y", "ssim_daala"}
 
 
 def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
@@ -55,15 +73,42 @@ def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
         write_record(tmp_path / "absent" / "r.json", {})
 
 
-def test_tables_stand_beside_the_papers(found: Benchmark) -> None:
+def test_tables_stand_beside_the_papers(whole: Benchmark) -> None:
     console = Console(width=140, record=True)
-    for table in tables(found):
+    for table in tables(whole):
         console.print(table)
     text = console.export_text()
-    assert "Set5, 3 pictures" in text and "Other, 1 picture " in text
+    assert "Set5, 5 pictures" in text and "Other, 1 picture " in text
     row = next(line for line in text.splitlines() if line.startswith("bicubic"))
     assert "28.43" in row and "0.8211" in row
     assert "inf" in text
+
+
+def test_a_title_stays_in_one_line(found: Benchmark, capsys: pytest.CaptureFixture[str]) -> None:
+    found.means = [replace(mean, values={}, p={}, against=None, method="x") for mean in found.means]
+    _print(found)
+    assert capsys.readouterr().out.splitlines()[0].strip() == "Set5, 3 pictures"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("width", [80, 100])
+def test_numbers_are_never_shortened(
+    width: int, terminal: bool, whole: Benchmark, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+    whole.means = [replace(mean, method=f"{mean.method:_<60}") for mean in whole.means] + whole.means
+    _print(whole)
+    said = capsys.readouterr().out
+    text = Text.from_ansi(said).plain
+    assert ("\x1b[" in said) == terminal
+    assert "…" not in text and "..." not in text
+    head, *rows = text.partition("Other, 1 picture")[0].splitlines()[1:]
+    assert head.split()[:5] == ["PSNR", "paper", "diff", "SSIM", "daala"] and "NIQE" in head
+    (bicubic,) = (row.split() for row in rows if row.startswith("bicubic "))
+    mean = whole.mean("Set5", "bicubic")
+    assert mean is not None and mean.values["niqe"] is not None
+    assert bicubic[2] == "28.43" and bicubic[5] == "0.8211" and f"{mean.values['niqe']:.2f}" in bicubic
 
 
 @pytest.mark.parametrize(
@@ -218,6 +263,47 @@ def test_a_failure_is_told_and_the_rest_done(data: Path, tmp_path: Path) -> None
 def test_wrong_usage(arguments: list[str], says: str, data: Path) -> None:
     result = _run("--data", str(data), *arguments)
     assert result.exit_code != 0 and says in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--save", "FILE"], "is a file; name a folder"),
+        (["--save", "FILE/below/it"], "is a file; name a folder"),
+        (["--json", "FOLDER"], "is a folder"),
+        (["--html", "FOLDER"], "is a folder"),
+        (["--sets", "Set5,Set5"], "two sets are called 'Set5'"),
+        (["--pictures", "Set5/baby.png"], "give --html FILE too"),
+        (["--methods", "hr=FOLDER"], "hr is the originals"),
+    ],
+)
+def test_wrong_usage_is_told_before_measuring(
+    arguments: list[str], says: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+
+    def never(*_: Any, **__: Any) -> None:
+        pytest.fail("measured")
+
+    monkeypatch.setattr("fourfold.evaluation.benchmark.run_benchmark", never)
+    places = {"FILE": str(tmp_path / "file"), "FOLDER": str(tmp_path)}
+    given = [a.replace("FILE", places["FILE"]).replace("FOLDER", places["FOLDER"]) for a in arguments]
+    defaults = [] if "--methods" in given else ["--methods", "nearest"]
+    result = _run("--data", str(data), *given, *defaults)
+    assert isinstance(result.exception, UsageError) and says in str(result.exception)
+
+
+def test_the_naming_found_is_told(data: Path, tmp_path: Path) -> None:
+    for name in ("baby", "bird", "butterfly"):
+        original = data / "Set5" / f"{name}.png"
+        (tmp_path / f"{name}_ours.png").write_bytes(original.read_bytes())
+        (tmp_path / f"{name}_HR.png").write_bytes(original.read_bytes())
+    given = f"given={tmp_path}/{{name}}_HR.png"
+    result = _run("--data", str(data), "--sets", "Set5", "--methods", f"ours={tmp_path},{given}", "--json", "-")
+    assert result.exit_code == 0, result.output
+    note = f"Set5: ours is what is named {{name}}_ours in {tmp_path}"
+    assert [line for line in result.stderr.splitlines() if "is what" in line] == [f"note: {note}"]
+    assert json.loads(result.stdout)["context"]["notes"] == [note]
 
 
 @pytest.mark.browser

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fourfold.errors import DataError, PictureError
+from fourfold.errors import DataError, PictureError, UsageError
 from fourfold.evaluation.sets import find_sets, read_pair, read_set
-from fourfold.imaging import Picture, imresize, write_picture
+from fourfold.imaging import Picture, imresize, read_picture, write_picture
 from tests.conftest import make_photo
 from tests.evaluation.conftest import save
 
@@ -76,7 +76,7 @@ def test_sizes_that_do_not_divide_are_cropped_and_said(tmp_path: Path) -> None:
     save(tmp_path / "a.png", odd)
     pair = read_pair(read_set(tmp_path).entries[0])
     assert np.array_equal(pair.hr, odd[:48, :56])
-    assert pair.lr.shape == (12, 14, 3)
+    assert pair.lr.shape == (12, 14, 3) and pair.uncropped == (50, 59)
     assert pair.notes == ("a.png cropped from 59x50 to 56x48",)
 
 
@@ -152,6 +152,21 @@ def test_nothing_there(tmp_path: Path, data: Path) -> None:
         find_sets(data, ["Empty"])
     with pytest.raises(DataError, match=r"no set 'Set6'.*Set5"):
         find_sets(data, ["Set6"])
+    for twice in (["Set5", "Set5"], ["Set5", "Other", "./Set5"]):
+        with pytest.raises(UsageError, match="two sets are called 'Set5'"):
+            find_sets(data, twice)
+
+
+def test_originals_may_be_of_any_size(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def read(path: Path, *, max_pixels: int) -> Picture:
+        asked.append(max_pixels)
+        return read_picture(path, max_pixels=max_pixels)
+
+    monkeypatch.setattr("fourfold.evaluation.sets.read_picture", read)
+    read_pair(read_set(data / "Set5").entries[0])
+    assert asked == [2**40]  # as in training; evaluate has no --max-pixels
 
 
 def test_one_name_twice(tmp_path: Path) -> None:

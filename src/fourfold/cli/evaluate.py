@@ -79,11 +79,14 @@ def evaluate(
     """
     from fourfold.evaluation.benchmark import run_benchmark
     from fourfold.evaluation.figures import Gallery
-    from fourfold.evaluation.methods import default_methods, make_methods
+    from fourfold.evaluation.methods import ResultFolder, default_methods, make_methods
     from fourfold.evaluation.niqe import load_pristine
     from fourfold.evaluation.sets import find_sets
 
-    _check_folders(json_file, html_file)
+    _check_files(json_file, html_file)
+    _check_save(save)
+    if pictures is not None and html_file is None:
+        raise UsageError("--pictures chooses what --html shows; give --html FILE too")
     _need(*(["scipy"] if against or not methods or "bicubic" in methods else []), *(["jinja2"] if html_file else []))
     specs = _split(methods) or default_methods()
     if against is None and "bicubic" in specs:
@@ -114,6 +117,7 @@ def evaluate(
         )
     if vgg is not None:
         found.notes.append(f"vgg54 is counted with the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}")
+    found.notes += [note for method in chosen if isinstance(method, ResultFolder) for note in method.notes()]
     _tell(found, json_file, html_file, gallery)
     if found.problems:
         raise EvaluationError(
@@ -160,11 +164,24 @@ def _shortened(notes: list[str]) -> list[str]:
     return told
 
 
-def _check_folders(*files: Path | None) -> None:
-    """Raises before hours of measuring, not after, where a file will have no folder to lie in."""
+def _check_files(*files: Path | None) -> None:
+    """Raises before hours of measuring, not after, where a file cannot be written."""
     for file in files:
-        if file is not None and str(file) != "-" and not file.absolute().parent.is_dir():
+        if file is None or str(file) == "-":
+            continue
+        if file.is_dir():
+            raise UsageError(f"{file} is a folder; name a file in it")
+        if not file.absolute().parent.is_dir():
             raise UsageError(f"{file}: there is no folder {file.parent}")
+
+
+def _check_save(save: Path | None) -> None:
+    """Raises before hours of measuring where pictures cannot be kept."""
+    if save is None:
+        return
+    there = next(path for path in (save, *save.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"--save {save}: {there} is a file; name a folder")
 
 
 def _need(*modules: str) -> None:
@@ -261,14 +278,16 @@ class _ProgressBar:
 def _print(found: "Benchmark") -> None:
     from rich.console import Console
 
-    from fourfold.evaluation.tables import tables
+    from fourfold.evaluation.tables import tables, width_of
 
     out = Console()
-    console = out if out.is_terminal else Console(width=140)
+    width = out.width if out.is_terminal else 140
     for table in tables(found):
+        # a line that is too long for the terminal goes on in the next; a number is never shortened
+        console = Console(width=max(width, width_of(table)))
         console.print(table)
         console.print()
-    console.print(
+    Console(width=width).print(
         f"{len(found.scores)} measurements in {found.elapsed_s:.1f} s. PSNR and SSIM on Y, 4 px cut; "
         "* p < 0.05 (paired Wilcoxon, PSNR)",
         style="dim",

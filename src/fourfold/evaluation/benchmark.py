@@ -14,7 +14,7 @@ from fourfold.evaluation.consistency import colour_drift, lr_psnr
 from fourfold.evaluation.methods import Method
 from fourfold.evaluation.metrics import psnr, ssim_daala, ssim_wang
 from fourfold.evaluation.niqe import PristineModel, niqe
-from fourfold.evaluation.paper import published
+from fourfold.evaluation.paper import Published, published, why_left_out
 from fourfold.evaluation.sets import BenchmarkSet, Entry, Pair, read_pair
 from fourfold.evaluation.significance import wilcoxon_p
 
@@ -76,6 +76,7 @@ class Mean:
         seconds: mean time per picture.
         against: method that the p values compare with, or None.
         p: measure -> two-sided p of the paired Wilcoxon test against that method.
+        of_images: pictures that the set has; None for as many as were measured.
     """
 
     set: str
@@ -86,6 +87,7 @@ class Mean:
     seconds: float | None
     against: str | None = None
     p: dict[str, float | None] = field(default_factory=dict)
+    of_images: int | None = None
 
 
 @dataclass
@@ -150,6 +152,7 @@ def run_benchmark(
                 if pair is not None:
                     _measure(found, of, entry, method, pair, pristine, extra or {}, keep)
         found.means += _means(found, of, against)
+        found.notes += why_left_out(of.name, len(of.entries), [m.name for m in methods])
     found.elapsed_s = time.monotonic() - started
     return found
 
@@ -178,7 +181,7 @@ def _measure(
         started = time.perf_counter()
         sr = method.restore(pair, entry, of)
         seconds = time.perf_counter() - started if method.timed else None
-        sr = _same_size(sr, pair, entry)
+        sr, cropped = _same_size(sr, pair, entry)
         values = measure(sr, pair.hr, pair.lr, pristine=pristine, extra=extra)
     except CancelledError:
         raise
@@ -187,12 +190,13 @@ def _measure(
         return
     size = (int(pair.hr.shape[0]), int(pair.hr.shape[1]))
     found.scores.append(Score(of.name, entry.image, method.name, values, seconds, size))
+    found.notes += [f"{of.name}, {method.name}: {note}" for note in cropped]
     if keep is not None:
         keep(of, entry, method.name, sr)
 
 
-def _same_size(sr: Pixels, pair: Pair, entry: Entry) -> Pixels:
-    """Returns the result, cropped where it was made from the uncropped original.
+def _same_size(sr: Pixels, pair: Pair, entry: Entry) -> tuple[Pixels, list[str]]:
+    """Returns the result, cropped if it has the uncropped original's size, and a note if it was.
 
     Raises:
         DataError: if it is of another size.
@@ -201,8 +205,11 @@ def _same_size(sr: Pixels, pair: Pair, entry: Entry) -> Pixels:
     height, width = pair.hr.shape[:2]
     if np.issubdtype(sr.dtype, np.floating) and not np.isfinite(sr).all():
         raise EngineError(f"{entry.image}: the result holds values that are not finite (NaN or infinity)")
-    if height <= sr.shape[0] < height + 4 and width <= sr.shape[1] < width + 4:
-        return sr[:height, :width]
+    if sr.shape[:2] == (height, width):
+        return sr, []
+    if sr.shape[:2] == pair.uncropped:  # any other size would be a picture that is shifted by who knows how much
+        note = f"{entry.image} cropped from {sr.shape[1]}x{sr.shape[0]} to {width}x{height}, as its original"
+        return sr[:height, :width], [note]
     hint = "; was the LR picture given in its place?" if sr.shape[0] * 4 == height else ""
     raise DataError(f"{entry.image}: the result is {sr.shape[1]}x{sr.shape[0]}, the original {width}x{height}{hint}")
 
@@ -252,7 +259,9 @@ def _means(found: Benchmark, of: BenchmarkSet, against: str | None) -> list[Mean
         p = {}
         if complete and len(compared) == len(scores):
             p = {k: _p([s.values[k] for s in scores], [s.values[k] for s in compared]) for k in names}
-        means.append(Mean(of.name, name, len(scores), complete, values, seconds, against if p else None, p))
+        means.append(
+            Mean(of.name, name, len(scores), complete, values, seconds, against if p else None, p, len(of.entries))
+        )
     return means
 
 
@@ -266,9 +275,15 @@ def _p(first: Sequence[float | None], second: Sequence[float | None]) -> float |
     return wilcoxon_p(a, b) if len(a) == len(first) and len(b) == len(second) else None
 
 
+def papers(mean: Mean) -> Published | None:
+    """Returns the paper's numbers for a mean; None where it has none, or a set of that name has other pictures."""
+    images = mean.images if mean.of_images is None else mean.of_images
+    return published(mean.method, mean.set, images)
+
+
 def difference_to_paper(mean: Mean) -> dict[str, float]:
     """Returns measure -> our mean minus the paper's, for the measures that the paper has."""
-    theirs = published(mean.method, mean.set)
+    theirs = papers(mean)
     if theirs is None or mean.method == "hr":
         return {}
     pairs = {"psnr_y": theirs.psnr_y, "ssim_daala": theirs.ssim_daala}

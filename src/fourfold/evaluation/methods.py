@@ -5,14 +5,13 @@
 ``srresnet-mse``, ...         a shipped model, run by the same ``Upscaler`` as everywhere
 ``path/to/file.safetensors``  any weights file
 ``NAME=DIR``                  result pictures of another program; their naming is found out
-``NAME=DIR/{name}_x4.png``    the same with the naming given; ``{set}`` is the set's name
+``NAME=DIR/{name}_x4.png``    the same with the naming given, exactly; ``{set}`` is the set's name
 ``hr``                        the originals themselves: what every other method is up against
 ============================  =====================================================================
 """
 
 import contextlib
 import difflib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 
 from fourfold.errors import DataError, EngineError, EvaluationError, FourfoldError, UnknownModelError, UsageError
 from fourfold.evaluation.cost import Cost, network_cost
-from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, pictures_in, read_pixels
+from fourfold.evaluation.naming import Naming, Pattern, find_naming, result_folder
+from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, read_pixels
 from fourfold.imaging import imresize
 from fourfold.imaging.resampling import Kernel
 from fourfold.weights import WeightsFile, load_weights, shipped_names
@@ -147,7 +147,7 @@ class ResultFolder:
     """Result pictures of another program, found by name.
 
     Args:
-        name: what the results call it; also helps to tell its pictures from others in the same folder.
+        name: what the results call it; also tells its pictures from others in the same folder.
         location: a folder, or a path with ``{name}`` (the picture's name without ending) and perhaps ``{set}``.
     """
 
@@ -155,92 +155,36 @@ class ResultFolder:
 
     def __init__(self, name: str, location: str) -> None:
         self.name, self.location = name, location
-        self._naming: dict[str, Naming] = {}
+        self._naming: dict[str, Naming | Pattern] = {}
 
     def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
         """Returns the picture from the folder.
 
         Raises:
-            DataError: if it is missing, or the naming cannot be found out.
+            DataError: if it is missing or there twice, or the naming cannot be found out.
             PictureError: if it cannot be read.
         """
         if of.name not in self._naming:
             self._naming[of.name] = self._find_naming(of)
-        path = self._naming[of.name].path(entry)
+        naming = self._naming[of.name]
+        path = naming.path(entry)
         if path is None:
-            raise DataError(f"{self.name} has no picture for {entry.image} in {self._naming[of.name].folder}")
+            raise DataError(f"{self.name} has no picture for {entry.image}; expected {naming.wanted(entry)}")
         return read_pixels(path)[0]
 
     def about(self) -> dict[str, Any]:
         """Returns the folder and, per set, the naming that was found."""
         return {"kind": "results", "folder": self.location, "naming": {s: n.text for s, n in self._naming.items()}}
 
-    def _find_naming(self, of: BenchmarkSet) -> "Naming":
+    def notes(self) -> list[str]:
+        """Returns, per set, which naming was found out, so that whoever reads the numbers can object."""
+        found = {s: n for s, n in self._naming.items() if isinstance(n, Naming)}
+        return [f"{s}: {self.name} is what is named {n.text} in {n.folder}" for s, n in found.items()]
+
+    def _find_naming(self, of: BenchmarkSet) -> Naming | Pattern:
         if "{name}" in self.location:
-            path = Path(self.location.replace("{set}", of.name))
-            prefix, suffix = path.stem.split("{name}", 1)
-            return Naming(path.parent, prefix, suffix)
-        return find_naming(_folder_of(Path(self.location), of), [e.key for e in of.entries], self.name)
-
-
-@dataclass(frozen=True)
-class Naming:
-    """How a program named its results: ``prefix + picture's name + suffix``, any picture format."""
-
-    folder: Path
-    prefix: str
-    suffix: str
-
-    @property
-    def text(self) -> str:
-        """The naming as it can be given: ``{name}_x4``."""
-        return f"{self.prefix}{{name}}{self.suffix}"
-
-    def path(self, entry: Entry) -> Path | None:
-        """Returns the file of an entry, or None."""
-        wanted = f"{self.prefix}{entry.key}{self.suffix}"
-        return next((p for p in pictures_in(self.folder) if p.stem == wanted), None)
-
-
-def find_naming(folder: Path, keys: Sequence[str], method: str) -> Naming:
-    """Returns the naming that fits the most pictures of a set.
-
-    Among several that fit equally many (a folder with the results of several programs), the one that holds the
-    method's name wins, then the bare name.
-
-    Raises:
-        DataError: if nothing fits, or several namings do and none stands out.
-    """
-    stems = [path.stem for path in pictures_in(folder)]
-    votes = Counter(
-        (stem[:at], stem[at + len(key) :])
-        for stem in stems
-        for key in keys
-        for at in [m.start() for m in re.finditer(re.escape(key), stem)]
-    )
-    if not votes:
-        raise DataError(
-            f"{method}: no file in {folder} is named after {keys[0]!r} or another picture of the set; "
-            f"give the naming, as in {method}={folder}/{{name}}.png"
-        )
-    most = max(votes.values())
-    best = [pair for pair, count in votes.items() if count == most]
-    named = [pair for pair in best if method.lower() in (pair[0] + pair[1]).lower()]
-    for choice in (best, named, [pair for pair in best if pair == ("", "")]):
-        if len(choice) == 1:
-            return Naming(folder, *choice[0])
-    patterns = ", ".join(sorted(f"{prefix}{{name}}{suffix}" for prefix, suffix in best)[:6])
-    raise DataError(
-        f"{method}: several namings fit {folder}: {patterns}; give one, as in {method}={folder}/PATTERN.png"
-    )
-
-
-def _folder_of(root: Path, of: BenchmarkSet) -> Path:
-    for folder in (root / of.name, root / of.name.lower(), root):
-        if folder.is_dir() and (folder != root or pictures_in(root)):
-            inner = folder / f"image_SRF_{SCALE}"
-            return inner if inner.is_dir() else folder
-    raise DataError(f"{root}: no folder {of.name} and no pictures")
+            return Pattern(self.location, of.name)
+        return find_naming(result_folder(Path(self.location), of), [e.key for e in of.entries], self.name)
 
 
 def make_methods(specs: Sequence[str], *, engine: str = "auto", precision: str = "auto") -> list[Method]:
@@ -270,6 +214,10 @@ def _make(spec: str, engine: str, precision: str) -> Method:
     if spec == "hr":
         return Original()
     name, equals, location = spec.partition("=")
+    if Path(spec).is_file():  # a path may hold an equals sign itself: runs/lr=1e-4/w.safetensors
+        name, equals = Path(spec).stem, ""
+    if name.lower() == "hr":
+        raise UsageError(f"{spec}: hr is the originals; choose another name, as in NAME=DIR")
     if equals and name and location:
         path = Path(location)
         if path.is_dir() or "{name}" in location:
@@ -278,7 +226,7 @@ def _make(spec: str, engine: str, precision: str) -> Method:
             return Network(name, path, engine, precision)
         raise EvaluationError(f"{spec}: {location} is no folder and no weights file")
     try:
-        return Network(Path(spec).stem if Path(spec).is_file() else spec, spec, engine, precision)
+        return Network(name if Path(spec).is_file() else spec, spec, engine, precision)
     except UnknownModelError as error:
         others = [*KERNELS, "hr", *shipped_names()]
         near = difflib.get_close_matches(spec, others, n=1)

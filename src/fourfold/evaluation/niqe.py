@@ -11,6 +11,8 @@ of what is measured (section II-D of the paper).
 """
 
 import math
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -48,16 +50,21 @@ def load_pristine(path: str | Path) -> PristineModel:
     """Returns the pristine statistics of an ``.npz`` file with ``mu_pris_param`` and ``cov_pris_param``.
 
     Raises:
-        EvaluationError: if the file is missing, damaged or holds other shapes.
+        EvaluationError: if the file is missing, damaged, or holds other shapes or values that are not finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here: numpy leaves a file open that is no archive
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             mean = np.asarray(file["mu_pris_param"], dtype=np.float64).reshape(-1)
             covariance = np.asarray(file["cov_pris_param"], dtype=np.float64)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except TypeError as error:
+        raise EvaluationError(f"{path}: no NIQE parameters (a single array; an .npz holds several)") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise EvaluationError(f"{path}: no NIQE parameters ({error})") from error
     if mean.shape != (FEATURES,) or covariance.shape != (FEATURES, FEATURES):
         raise EvaluationError(f"{path}: NIQE parameters of shapes {mean.shape} and {covariance.shape}")
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise EvaluationError(f"{path}: NIQE parameters that are not finite (NaN or infinity)")
     return PristineModel(mean, covariance)
 
 

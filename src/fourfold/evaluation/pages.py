@@ -5,10 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper
+from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper, papers
 from fourfold.evaluation.cost import HD_PIXELS
 from fourfold.evaluation.figures import Gallery
-from fourfold.evaluation.paper import published
 from fourfold.evaluation.plot import Point, scatter
 from fourfold.evaluation.record import plain, write_text
 from fourfold.evaluation.significance import LEVEL
@@ -91,7 +90,7 @@ def _set_view(found: Benchmark, name: str, images: int) -> dict[str, Any]:
     best = {m: _best_method(means, m) for m in MEASURES}
     rows = []
     for mean in means:
-        theirs, differences = published(mean.method, name), difference_to_paper(mean)
+        theirs, differences = papers(mean), difference_to_paper(mean)
         rows.append(
             {
                 "method": mean.method,

@@ -3,6 +3,7 @@
 PSNR on Y with 4 pixels cut; SSIM is daala's; MOS is the mean of 26 raters.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -14,7 +15,9 @@ class Published(NamedTuple):
     mos: float
 
 
-_SETS = ("Set5", "Set14", "BSD100")
+#: the paper's sets and how many pictures each has
+PICTURES = {"Set5": 5, "Set14": 14, "BSD100": 100}
+_SETS = tuple(PICTURES)
 
 #: method -> one cell per set, in the order of the sets; Table 1's variants have no BSD100
 _TABLE: dict[str, tuple[tuple[float, float, float], ...]] = {
@@ -36,15 +39,26 @@ _TABLE["hr"] = ((float("inf"), 1.0, 4.32), (float("inf"), 1.0, 4.32), (float("in
 _ALIASES = {"srgan": "srgan-vgg54", "srresnet": "srresnet-mse"}
 
 
-def published(method: str, set_name: str) -> Published | None:
+def published(method: str, set_name: str, pictures: int | None = None) -> Published | None:
     """Returns the paper's numbers of a method on a set, or None where it has none.
 
     Args:
         method: a method's name, in any case.
         set_name: "Set5", "Set14" or "BSD100".
+        pictures: how many pictures the set has here; means over another number are not the paper's.
     """
     name = method.lower()
     cells = _TABLE.get(_ALIASES.get(name, name), ())
-    if set_name not in _SETS or _SETS.index(set_name) >= len(cells):
+    if set_name not in _SETS or _SETS.index(set_name) >= len(cells) or pictures not in (None, PICTURES[set_name]):
         return None
     return Published(*cells[_SETS.index(set_name)])
+
+
+def why_left_out(set_name: str, pictures: int, methods: Sequence[str]) -> list[str]:
+    """Returns a note if the paper has numbers for these methods, but for another number of pictures."""
+    if pictures == PICTURES.get(set_name) or not any(published(method, set_name) for method in methods):
+        return []
+    return [
+        f"{set_name}: the paper's numbers are left out; its {set_name} has {PICTURES[set_name]} pictures, "
+        f"this one {pictures}"
+    ]

@@ -11,8 +11,7 @@ from typing import Any
 
 from fourfold.durable import write_atomically
 from fourfold.errors import EvaluationError
-from fourfold.evaluation.benchmark import Benchmark, difference_to_paper
-from fourfold.evaluation.paper import published
+from fourfold.evaluation.benchmark import Benchmark, difference_to_paper, papers
 
 
 def to_record(found: Benchmark, context: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def to_record(found: Benchmark, context: dict[str, Any]) -> dict[str, Any]:
     ]
     means = []
     for m in found.means:
-        theirs = published(m.method, m.set)
+        theirs = papers(m)
         means.append(
             {
                 "set": m.set,

@@ -14,6 +14,7 @@ the file's name: a mean over what happens to fit would look like a result.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.errors import DataError, PictureError
+from fourfold.errors import DataError, PictureError, UsageError
 from fourfold.imaging import find_pictures, imresize, read_picture
 
 SCALE = 4
@@ -79,11 +80,13 @@ class Pair:
         hr: (H, W, 3) uint8 or uint16, both sides multiples of 4.
         lr: (H / 4, W / 4, 3), same dtype.
         notes: what was done to get there: cropped, alpha dropped.
+        uncropped: (height, width) of the original's file; a result made from all of it has that size.
     """
 
     hr: Pixels
     lr: Pixels
     notes: tuple[str, ...] = field(default=())
+    uncropped: tuple[int, int] | None = None
 
 
 def find_sets(root: Path, names: Sequence[str] | None = None) -> list[BenchmarkSet]:
@@ -94,6 +97,7 @@ def find_sets(root: Path, names: Sequence[str] | None = None) -> list[BenchmarkS
         names: names of sub-folders; None for all, the paper's first.
 
     Raises:
+        UsageError: if a set is named twice.
         DataError: if the folder or a named set is missing, empty, or does not fit together.
     """
     if not root.is_dir():
@@ -110,7 +114,11 @@ def find_sets(root: Path, names: Sequence[str] | None = None) -> list[BenchmarkS
         if not (home / name).is_dir():
             there = ", ".join(sorted(p.name for p in home.iterdir() if p.is_dir())) or "none"
             raise DataError(f"no set {name!r} in {home}; there are: {there}")
-    return [read_set(home / name) for name in names]
+    sets = [read_set(home / name) for name in names]
+    twice = [name for name, count in Counter(of.name for of in sets).items() if count > 1]
+    if twice:
+        raise UsageError(f"two sets are called {twice[0]!r}; name each set once")
+    return sets
 
 
 def _paper_order(name: str) -> tuple[int, str]:
@@ -219,10 +227,11 @@ def read_pair(entry: Entry) -> Pair:
         hr = hr[:whole_height, :whole_width]
         notes = (*notes, f"{entry.image} cropped from {width}x{height} to {whole_width}x{whole_height}")
     if entry.lr is None:
-        return Pair(hr, imresize(hr, 1 / SCALE), notes)
+        return Pair(hr, imresize(hr, 1 / SCALE), notes, (height, width))
     lr, lr_notes = read_pixels(entry.lr)
     _check_sizes(entry, hr, lr)
-    return Pair(hr, lr.astype(hr.dtype) if lr.dtype == hr.dtype else _as_dtype(lr, hr.dtype), (*notes, *lr_notes))
+    lr = lr if lr.dtype == hr.dtype else _as_dtype(lr, hr.dtype)
+    return Pair(hr, lr, (*notes, *lr_notes), (height, width))
 
 
 def _check_sizes(entry: Entry, hr: Pixels, lr: Pixels) -> None:
@@ -252,7 +261,7 @@ def read_pixels(path: Path) -> tuple[Pixels, tuple[str, ...]]:
     Raises:
         PictureError: if the file cannot be read, or holds floating values.
     """
-    picture = read_picture(path)
+    picture = read_picture(path, max_pixels=2**40)  # as read_rgb: chosen by whoever measures, of any size
     pixels = picture.pixels
     if not np.issubdtype(pixels.dtype, np.integer):
         raise PictureError(f"{path}: floating values; measured pictures hold 8 or 16 bits")

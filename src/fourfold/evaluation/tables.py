@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper
-from fourfold.evaluation.paper import published
+from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper, papers
 from fourfold.evaluation.significance import LEVEL
 
 #: measure -> (heading, digits, whether larger is better)
@@ -30,10 +31,17 @@ def tables(found: Benchmark) -> Iterator[Table]:
         yield _table(f"{of.name}, {len(of.entries)} picture{'s' if len(of.entries) != 1 else ''}", means)
 
 
+def width_of(table: Table) -> int:
+    """Returns the columns that a table needs; in fewer, rich would shorten numbers to an ellipsis."""
+    console = Console(width=10_000)
+    return Measurement.get(console, console.options, table).maximum
+
+
 def _table(title: str, means: list[Mean]) -> Table:
-    with_paper = any(published(m.method, m.set) for m in means)
+    with_paper = any(papers(m) for m in means)
     names = [name for name in MEASURES if any(m.values.get(name) is not None for m in means)]
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    table.min_width = len(title)  # so that the title stays in one line
     table.add_column("", no_wrap=True)
     for name in names:
         table.add_column(MEASURES[name][0], justify="right", no_wrap=True)
@@ -51,7 +59,7 @@ def _table(title: str, means: list[Mean]) -> Table:
 
 
 def _row(mean: Mean, names: list[str], with_paper: bool, against: str | None, best: dict[str, str]) -> list[Text]:
-    differences, theirs = difference_to_paper(mean), published(mean.method, mean.set)
+    differences, theirs = difference_to_paper(mean), papers(mean)
     cells = [Text(mean.method)]
     for name in names:
         digits = MEASURES[name][1]

@@ -257,8 +257,7 @@ def _choose_calibration(request: Request) -> list[Path]:
 def _fitting(pixels: NDArray[Any], pair: Pair, name: str, entry: Entry) -> NDArray[Any]:
     """Returns a version with the size of its original; one of the size before cropping is cropped alike."""
     height, width = pair.hr.shape[:2]
-    extra = (pixels.shape[0] - height, pixels.shape[1] - width)
-    if not all(0 <= more < SCALE for more in extra):
+    if pixels.shape[:2] not in ((height, width), pair.uncropped):
         raise DataError(
             f"{name}: the picture for {entry.image} is {pixels.shape[1]}x{pixels.shape[0]}, "
             f"the original is {width}x{height}"
