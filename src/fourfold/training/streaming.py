@@ -96,11 +96,14 @@ def build_cache(
         DataError: if the cache cannot be written, or no picture is usable.
     """
     folder = root / f"pictures-{_fingerprint(pictures)}"
+
+    def busy() -> None:
+        announce(f"another run decodes the same pictures into {folder}; waiting for it")
+
     try:
         if _taken_up(folder, report):  # which may lie where nothing can be written
             return folder
         folder.mkdir(parents=True, exist_ok=True)
-        busy = lambda: announce(f"another run decodes the same pictures into {folder}; waiting for it")  # noqa: E731
         with exclusive(folder / "lock", busy):
             return folder if _taken_up(folder, report) else _build(folder, decoder, report)
     except OSError as error:
