@@ -1,6 +1,8 @@
 """``fourfold models``: what is shipped, and what a weights file says about itself."""
 
 import json
+import re
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,9 +45,11 @@ def _show_all(as_json: bool) -> None:
     for model in found:
         names = ", ".join([model.name, *other_names[model.name]])
         typer.echo(f"{names}{'  (default)' if model.name == default else ''}")
-        scores = "; ".join(_scores(model.config)) or "not scored"
-        typer.echo(f"    {_network(model.config)}, {_megabytes(model.path)}; {scores}")
-        typer.echo(f"    trained on {model.config.data or 'unknown pictures'}; {model.config.licence or 'no licence'}")
+        typer.echo(f"    {'; '.join(_scores(model.config, _BRIEFLY)) or 'not scored'}")
+        data = re.split(r"[:.](?=\s)", model.config.data or "unknown pictures")[0]
+        licence = model.config.licence or "no licence"
+        typer.echo(f"    {_network(model.config)}, {_megabytes(model.path)}; trained on {data}; {licence}")
+    typer.echo("fourfold models NAME tells all of one: every measure, its data and their licences, its model card")
 
 
 def _default() -> str | None:
@@ -123,13 +127,19 @@ _MEASURES = {
 }
 
 
-def _scores(config: "WeightsConfig") -> list[str]:
+#: the measures told where all models are listed
+_BRIEFLY = ("psnr_y", "niqe")
+
+
+def _scores(config: "WeightsConfig", measures: Collection[str] = tuple(_MEASURES)) -> list[str]:
     """Returns one text per set, its measures in a fixed order."""
     told = []
     for data, values in config.scores.items():
         if isinstance(values, dict):
             found = [
-                text.format(values[key]) for key, text in _MEASURES.items() if isinstance(values.get(key), int | float)
+                text.format(values[key])
+                for key, text in _MEASURES.items()
+                if key in measures and isinstance(values.get(key), int | float)
             ]
             told += [f"{data} {', '.join(found)}"] if found else []
     return told
