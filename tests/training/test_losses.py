@@ -8,6 +8,7 @@ from torch.nn import functional
 from fourfold.errors import TrainingError
 from fourfold.imaging import resize_array
 from fourfold.networks import VGG19Features
+from fourfold.training import losses
 from fourfold.training.degradation import Degradation
 from fourfold.training.gradients import gradient_shares
 from fourfold.training.losses import (
@@ -110,6 +111,34 @@ def test_a_shifted_vgg_loss_sees_both_pictures_from_the_same_place() -> None:
     vgg_loss(sr, hr, features, 1.0, 16).backward()
     assert sr.grad is not None
     assert int((sr.grad.abs().sum(dim=1) > 0).any(dim=1).sum()) <= 16  # columns that VGG19 looked at
+
+
+def test_a_zoomed_vgg_loss_sees_the_same_part_of_both_pictures_another_each_time() -> None:
+    torch.manual_seed(0)
+    features = VGG19Features("22", "torchvision")
+    hr = torch.rand(3, 3, 32, 32)
+    assert vgg_loss(hr.clone(), hr, features, 1.0, zoom=(1.0, 2.0)).item() == 0
+    assert vgg_loss(hr.clone(), hr, features, 1.0, 8, (1.5, 2.0)).item() == 0
+    sr = torch.rand(3, 3, 32, 32, requires_grad=True)
+    seen = {round(vgg_loss(sr, hr, features, 1.0, zoom=(1.0, 1.5)).item(), 9) for _ in range(12)}
+    assert len(seen) == 12
+    vgg_loss(sr, hr, features, 1.0, zoom=(1.0, 1.5)).backward()
+    assert sr.grad is not None
+    assert torch.isfinite(sr.grad).all()
+    assert (sr.grad.abs().sum(dim=(1, 2, 3)) > 0).all()
+
+
+def test_zooming_enlarges_by_the_factors_and_stays_inside() -> None:
+    torch.manual_seed(0)
+    ramp = torch.linspace(0, 1, 64).expand(40, 3, 64, 64)  # grows along the columns: its slope tells the factor
+    zoomed, same = losses._zoomed(ramp, ramp, (1.2, 2.0))
+    assert torch.equal(zoomed, same)
+    factors = (ramp[0, 0, 0, 52] - ramp[0, 0, 0, 12]) / (zoomed[:, 0, 32, 52] - zoomed[:, 0, 32, 12])
+    assert 1.19 <= factors.min() < 1.35
+    assert 1.8 < factors.max() <= 2.01
+    assert zoomed.min() >= -0.01
+    assert zoomed.max() <= 1.01
+    assert zoomed[:, 0, 32, 32].std() > 0.05  # the parts lie anywhere
 
 
 def test_a_weight_of_zero_leaves_a_term_out() -> None:

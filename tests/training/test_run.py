@@ -178,7 +178,7 @@ def test_a_term_without_gradient_stops_the_run(
 ) -> None:
     from fourfold.training import losses
 
-    monkeypatch.setattr(losses, "vgg_loss", lambda sr, hr, features, scale, shift_px: torch.tensor([0.3]).sum())
+    monkeypatch.setattr(losses, "vgg_loss", lambda sr, hr, features, scale, shift_px, zoom: torch.tensor([0.3]).sum())
     recipe = tiny_recipe("srgan-vgg22", "loss.vgg_scale=1.0")
     with pytest.raises(TrainingError, match="update 1: the loss term 'vgg'"):
         train(recipe, pictures, tmp_path, vgg=vgg)

@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -83,6 +83,9 @@ class DataSettings(_Settings):
         return self
 
 
+VGGZoom = Annotated[float, Field(ge=1, le=4)]
+
+
 class LossSettings(_Settings):
     """The terms of the generator's loss (Ledig et al. 2017, eqs. 3 to 6); a weight of 0 leaves a term out.
 
@@ -96,6 +99,7 @@ class LossSettings(_Settings):
         vgg_ratio: what the calibration aims at: the VGG loss of bicubic crops, in multiples of their pixel MSE.
         vgg_scale: a factor given by hand instead of the calibrated one; the paper's is 0.006151 (1/12.75 squared).
         vgg_shift_px: VGG19 looks at the crops from a random row and column up to this one on; 0 is the paper's.
+        vgg_zoom: least and largest factor by which VGG19 sees parts of the crops enlarged; 1 and 1 are the paper's.
         recursions: DRCN alone: the share of the loss that its recursions have, each supervised; the rest is the
             final picture's.
         adversarial: weight of -log D(G(lr)).
@@ -114,6 +118,7 @@ class LossSettings(_Settings):
     vgg_ratio: float = Field(6.9, gt=0)
     vgg_scale: float | None = Field(None, gt=0)
     vgg_shift_px: int = Field(0, ge=0, le=16)
+    vgg_zoom: tuple[VGGZoom, VGGZoom] = (1.0, 1.0)
     recursions: float = Field(0.0, ge=0, lt=1)
     adversarial: float = Field(0.0, ge=0)
     consistency: float = Field(0.0, ge=0)
@@ -125,6 +130,12 @@ class LossSettings(_Settings):
     def _some_content(self) -> "LossSettings":
         if self.pixel == 0 and self.vgg == 0:
             raise ValueError("there is no content loss: pixel and vgg are both 0")
+        return self
+
+    @model_validator(mode="after")
+    def _least_before_largest(self) -> "LossSettings":
+        if self.vgg_zoom[0] > self.vgg_zoom[1]:
+            raise ValueError(f"vgg_zoom is {self.vgg_zoom[0]:g} to {self.vgg_zoom[1]:g}; the least factor comes first")
         return self
 
     @model_validator(mode="after")
