@@ -12,15 +12,9 @@ WORDS = {
     "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
     "srresnet-mse": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
     "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
-    "srgan-vgg22": (
-        "SRGAN-VGG22",
-        "The paper's, by an early layer of VGG19: sharp, with a fine weave on smooth things.",
-    ),
+    "srgan-vgg22": ("SRGAN-VGG22", "The paper's, by an early layer of VGG19: sharp edges, little texture."),
     "srgan-mse": ("SRGAN-MSE", "The paper's, on pixels alone: crisp, with little texture."),
-    "srresnet-vgg22": (
-        "SRResNet-VGG22",
-        "The paper's, without an adversary: crisper than faithful, under a fine weave.",
-    ),
+    "srresnet-vgg22": ("SRResNet-VGG22", "The paper's, without an adversary: a little crisper than faithful."),
     "espcn": ("ESPCN", "A small, quick network of 2016, for comparison. Soft."),
     "srcnn": ("SRCNN", "The first such network, of 2014, for comparison. Soft."),
 }
