@@ -4,26 +4,56 @@
 
 ``notes.toml`` holds what no program can know: ``what``, ``limits``, ``data``, ``data_licence``, ``licence`` and,
 if the header is not enough, ``device`` and ``init``. ``--data`` is the folder that holds ``bench/`` and ``valid/``.
-With ``--niqe FILE``, the parameters of pristine pictures, NIQE is among the scores.
+With ``--niqe FILE``, the parameters of pristine pictures, NIQE is among the scores. With ``--centre FOLDER``, the
+training pictures, the constant colour cast that the network has on them is taken out of its last bias.
 """
 
 import argparse
 import dataclasses
+import shutil
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import fourfold
 from fourfold.durable import write_atomically
 from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import PristineModel, load_pristine
 from fourfold.imaging import find_pictures, imresize, read_rgb
-from fourfold.weights import read_weights, render_card, write_weights
+from fourfold.training.centring import centred, colour_cast
+from fourfold.upscaling.engines import PRECISIONS
+from fourfold.weights import WeightsFile, read_weights, render_card, write_weights
 from fourfold.weights.catalogue import SHIPPED
 
 SETS = {"valid": "valid", "Set5": "bench/Set5", "Set14": "bench/Set14", "BSD100": "bench/BSD100"}
+
+#: Centring looks at the middles of so many pictures, evenly spread over the folder's.
+CENTRED_ON, CENTRED_PX = 128, 256
+
+
+def centre(weights: Path, folder: Path) -> WeightsFile:
+    """Writes the weights anew without their colour cast, as measured in both precisions, and returns them."""
+    paths = find_pictures(folder, recursive=True)
+    middles = [middle(read_rgb(path)) for path in paths[:: -(-len(paths) // CENTRED_ON)]]
+    casts = []
+    for precision in PRECISIONS:
+        upscaler = fourfold.load(weights, precision=precision)
+        casts.append(colour_cast(upscaler, middles, upscaler.scale))
+        print(f"colour cast in {precision}, 255ths:", (casts[-1] * 255).round(3))
+    trained = read_weights(weights)
+    write_weights(weights, trained.config, centred(trained, np.mean(casts, axis=0)))
+    return read_weights(weights)
+
+
+def middle(picture: NDArray[Any]) -> NDArray[Any]:
+    """Returns at most CENTRED_PX by CENTRED_PX of a picture, as 8 bits."""
+    top, left = (max(0, side - CENTRED_PX) // 2 for side in picture.shape[:2])
+    part = picture[top : top + CENTRED_PX, left : left + CENTRED_PX]
+    return part if part.dtype == np.uint8 else (part >> 8).astype(np.uint8)
 
 
 def score(weights: Path, folder: Path, pristine: PristineModel | None) -> dict[str, float]:
@@ -45,6 +75,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--niqe", type=Path, help="NIQE's parameters (.npz)")
+    parser.add_argument("--centre", type=Path, help="training pictures to take the colour cast out on")
     parser.add_argument("--notes", type=Path, required=True)
     options = parser.parse_args()
     notes = tomllib.loads(options.notes.read_text(encoding="utf-8"))
@@ -56,6 +87,8 @@ def main() -> None:
     pristine = load_pristine(options.niqe) if options.niqe else None
     SHIPPED.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
+        if options.centre:
+            trained = centre(Path(shutil.copy(options.weights, scratch)), options.centre)
         # what is scored is what is shipped: the float16 file, not the float32 one that it came from
         half = write_weights(Path(scratch) / "half.safetensors", config, trained.tensors, half=True)
         scores = {name: score(half, options.data / folder, pristine) for name, folder in SETS.items()}
