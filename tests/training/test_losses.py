@@ -30,7 +30,26 @@ def test_pixel_loss_counts_on_minus_one_to_one() -> None:
     assert pixel_loss(sr, hr, LossSettings()) == pytest.approx(0.25)  # a difference of 0.5, squared
     assert pixel_loss(sr, hr, LossSettings(pixel_kind="l1")) == pytest.approx(0.5)
     assert pixel_loss(sr, hr, LossSettings(pixel_kind="charbonnier")) == pytest.approx(math.sqrt(0.25 + 1e-6))
+    assert pixel_loss(sr, hr, LossSettings(pixel_kind="psnr")) == pytest.approx(math.log(0.25 + 1e-3))
     assert pixel_loss(sr, hr, LossSettings(pixel_channel="y")) == pytest.approx(0.25)
+
+
+def test_psnr_weighs_every_crop_alike() -> None:
+    """Its gradient in a crop goes with 1 / MSE: a hard crop, a hundred times as far off, pulls no more than others."""
+    hr = torch.full((2, 3, 16, 16), 0.5)
+    sr = (hr + torch.tensor([0.05, 0.5]).view(2, 1, 1, 1)).requires_grad_()
+    pixel_loss(sr, hr, LossSettings(pixel_kind="psnr")).backward()
+    easy, hard = sr.grad.square().sum(dim=(1, 2, 3)).sqrt()
+    assert float(easy / hard) == pytest.approx((0.05 / 0.5) * (1.0 + 1e-3) / (0.01 + 1e-3), rel=1e-4)
+
+
+def test_psnr_leaves_even_crops_alone() -> None:
+    hr = torch.full((1, 3, 16, 16), 0.5)
+    sr = hr.clone().requires_grad_()
+    loss = pixel_loss(sr, hr, LossSettings(pixel_kind="psnr"))
+    loss.backward()
+    assert loss.isfinite()
+    assert float(sr.grad.abs().max()) == 0
 
 
 def test_total_variation_sums_steps_of_each_picture() -> None:

@@ -91,7 +91,7 @@ class LossSettings(_Settings):
 
     Attributes:
         pixel: weight of the pixel loss on -1..1.
-        pixel_kind: "mse" is the paper's; "l1" and "charbonnier" are not.
+        pixel_kind: "mse" is the paper's; "l1", "charbonnier" and "psnr" (the log of each crop's MSE) are not.
         pixel_channel: "rgb", or "y" for networks that restore the luma alone (SRCNN, ESPCN, DRCN).
         vgg: weight of the VGG content loss, applied to the calibrated loss (see docs/training.md).
         vgg_layer: "22" or "54" in the paper.
@@ -110,7 +110,7 @@ class LossSettings(_Settings):
     """
 
     pixel: float = Field(1.0, ge=0)
-    pixel_kind: Literal["mse", "l1", "charbonnier"] = "mse"
+    pixel_kind: Literal["mse", "l1", "charbonnier", "psnr"] = "mse"
     pixel_channel: Literal["rgb", "y"] = "rgb"
     vgg: float = Field(0.0, ge=0)
     vgg_layer: str = Field("54", coerce_numbers_to_str=True)  # --set loss.vgg_layer=22 comes as a number
