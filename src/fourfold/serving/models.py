@@ -11,6 +11,7 @@ from fourfold.weights import ALIASES, FAITHFUL, WeightsConfig, default_name, loc
 WORDS = {
     "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
     "srresnet-mse": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
+    "srresnet-plus": ("Faithful, trained longer", "The faithful network, a little closer still to the original."),
     "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
     "srgan-vgg22": ("SRGAN-VGG22", "The paper's, by an early layer of VGG19: sharp edges, little texture."),
     "srgan-mse": ("SRGAN-MSE", "The paper's, on pixels alone: crisp, with little texture."),

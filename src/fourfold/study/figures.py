@@ -29,6 +29,7 @@ LABELS = {
     "drcn": "DRCN",
     "espcn": "ESPCN",
     "srresnet-mse": "SRResNet",
+    "srresnet-plus": "SRResNet-plus",
     "srresnet-vgg22": "SRResNet-VGG22",
     "srgan-mse": "SRGAN-MSE",
     "srgan-vgg22": "SRGAN-VGG22",
