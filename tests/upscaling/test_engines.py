@@ -1,5 +1,7 @@
 """Every engine gives what the torch network gives; precision, choice, and failing in an orderly way."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,7 @@ def reference(weights, picture):
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.02)])
 def test_an_engine_equals_the_network(weights, engine, precision, tolerance):
-    picture = np.random.default_rng(1).random((13, 22, 3), dtype=np.float32)
+    picture = np.random.default_rng(1).random((17, 22, 3), dtype=np.float32)
     expected = reference(weights, picture).clip(0, 1)
     found = Upscaler(weights, engine=engine, precision=precision)(picture)
     assert found.shape == expected.shape
@@ -53,9 +55,39 @@ def test_an_engine_equals_the_network(weights, engine, precision, tolerance):
 def test_pictures_of_all_sizes_run_on_one_engine(tiny_weights):
     weights = load_weights(tiny_weights)
     upscaler = Upscaler(weights, engine="openvino", precision="fp32")
-    for height, width in [(1, 1), (3, 5), (17, 4), (1, 30), (40, 33)]:
+    for height, width in [(16, 16), (19, 16), (17, 40), (40, 33), (16, 90)]:
         picture = np.random.default_rng(2).random((height, width, 3), dtype=np.float32)
         assert np.abs(upscaler(picture) - reference(weights, picture).clip(0, 1)).max() <= 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (17, 4), (1, 30), (15, 15)])
+def test_a_tiny_picture_is_read_with_its_edges_repeated(tiny_weights, height, width):
+    """Of a picture smaller than its reach, a network would see mostly the zeros around it."""
+    weights = load_weights(tiny_weights)
+    picture = np.random.default_rng(2).random((height, width, 3), dtype=np.float32)
+    rows, columns = ((max(0, 16 - side) // 2, (max(0, 16 - side) + 1) // 2) for side in (height, width))
+    padded = reference(weights, np.pad(picture, (rows, columns, (0, 0)), mode="edge"))
+    expected = padded[4 * rows[0] :, 4 * columns[0] :][: 4 * height, : 4 * width].clip(0, 1)
+    upscaler = Upscaler(weights, engine="openvino", precision="fp32")
+    assert np.abs(upscaler(picture) - expected).max() <= 1e-4
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (200, 100, 50)])
+def test_one_pixel_keeps_its_colour(colour):
+    sr = load("srresnet-mse", precision="fp32")(np.full((1, 1, 3), colour, np.uint8))
+    assert np.abs(sr.astype(int) - colour).max() <= 4
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_threads_share_an_upscaler(tiny_weights, engine):
+    """Each gets its own picture back, whatever the others are at."""
+    upscaler = Upscaler(load_weights(tiny_weights), engine=engine, precision="fp32")
+    pictures = [np.random.default_rng(k).random((20 + 3 * k, 31 - k, 3), dtype=np.float32) for k in range(6)]
+    expected = [upscaler(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda k: upscaler(pictures[k % 6]), range(60)))
+    for k, sr in enumerate(found):
+        assert np.array_equal(sr, expected[k % 6])
 
 
 def test_bf16_keeps_the_values_of_8_bits_exact():

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -236,7 +237,9 @@ class _Line:
     def __init__(
         self, upscaler: Upscaler, options: FileOptions, progress: Progress | None, cancelled: Cancelled | None
     ) -> None:
-        self._upscaler, self._options, self._progress, self._cancelled = upscaler, options, progress, cancelled
+        # a shallow copy: the same engine, and a limit of its own, which is lowered while codecs are at work
+        self._upscaler, self._options = copy(upscaler), options
+        self._progress, self._cancelled = progress, cancelled
         # what --strip leaves out is taken away on opening: the receipt is put in afterwards, and stays
         self._save = replace(self._options.save, strip=False)
         self._max_memory = upscaler.max_memory  # the upscaler's own is less while codecs are at work

@@ -29,6 +29,9 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 #: float32 copies of a tile's output that exist at once beside the network's own tensors.
 _END_COPIES = 4
 
+#: What a network makes of less is mostly of the zeros around it: of one white pixel, it makes grey ones.
+_LEAST_SIDE_PX = 16
+
 #: Larger windows bring nothing and delay progress and cancelling.
 _MAX_WINDOW_PX = 512 * 512
 
@@ -67,7 +70,7 @@ class ArraySource:
 
 
 class Upscaler:
-    """Upscales pictures with one network on one engine.
+    """Upscales pictures with one network on one engine. Several threads may use it at once.
 
     Args:
         weights: a loaded weights file.
@@ -202,11 +205,12 @@ class Upscaler:
         """Returns the core of one tile, upscaled, in the source's dtype."""
         unit = to_unit(window)
         rgb = np.repeat(unit, 3, axis=2) if source.channels == 1 else unit
+        rgb, top, left = _large_enough(rgb, source)
         sr = self._run(rgb)
         s = self.scale
         sr = sr[
-            (row.core_start - row.start) * s : (row.core_stop - row.start) * s,
-            (column.core_start - column.start) * s : (column.core_stop - column.start) * s,
+            (top + row.core_start - row.start) * s : (top + row.core_stop - row.start) * s,
+            (left + column.core_start - column.start) * s : (left + column.core_stop - column.start) * s,
         ]
         if source.channels == 1:
             sr = (sr @ _GREY)[..., None]
@@ -316,6 +320,20 @@ def parse_size(size: int | str | None) -> int:
     if value < 16 << 20:
         raise UsageError(f"a limit of {size} is too small to work in; give at least 16M")
     return value
+
+
+def _large_enough(window: NDArray[np.float32], source: RowSource) -> tuple[NDArray[np.float32], int, int]:
+    """Returns a window of a tiny picture with its edges repeated, and the row and column where it begins in that.
+
+    The picture's size decides, not the window's, so that all tiles of a picture are treated alike.
+    """
+    short = [max(0, _LEAST_SIDE_PX - side) for side in (source.height, source.width)]
+    if not any(short):
+        return window, 0, 0
+    before = [missing // 2 for missing in short]
+    after = [missing - first for missing, first in zip(short, before, strict=True)]
+    rows, columns = zip(before, after, strict=True)
+    return np.pad(window, (rows, columns, (0, 0)), mode="edge"), before[0], before[1]
 
 
 def _check(array: NDArray[Any]) -> NDArray[Any]:

@@ -26,7 +26,7 @@ class OutOfMemoryError(EngineError):
 
 
 class Engine(Protocol):
-    """Runs one folded network.
+    """Runs one folded network. Several threads may call it; their runs may have to wait for each other.
 
     Attributes:
         name: "openvino" or "torch".

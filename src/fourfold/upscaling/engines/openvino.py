@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class OpenvinoEngine:
             model = build(accurate(graph) if precision == "bf16" else graph)
             compiled = _core().compile_model(model, "CPU", settings)
             self._request = compiled.create_infer_request()
+            self._one_at_a_time = threading.Lock()  # the request holds one run's input and output
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile the network: {_first_line(error)}") from error
 
@@ -57,8 +59,9 @@ class OpenvinoEngine:
         x = np.ascontiguousarray(split(lr) if self.precision == "bf16" else lr, np.float32)
         try:
             # shared memory in: no copy; the result is copied, because the next run overwrites it
-            self._request.infer([x], share_inputs=True)
-            return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+            with self._one_at_a_time:
+                self._request.infer([x], share_inputs=True)
+                return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
         except MemoryError as error:
             raise OutOfMemoryError(f"no memory for a tile of {lr.shape[3]}x{lr.shape[2]}") from error
         except RuntimeError as error:
