@@ -1,4 +1,5 @@
 import errno
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -234,6 +235,18 @@ def test_a_cache_is_made_once(tmp_path: Path, pictures: Path) -> None:
         )  # fmt: skip
         assert len(report.used) == 7
     assert reads == list(range(1, 8))
+
+
+def test_a_cache_does_not_hide_what_broke_since(tmp_path: Path, pictures: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "hr")
+    source = DataSource([tmp_path / "hr"], cache=tmp_path / "c")
+    open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+    (tmp_path / "hr" / "junk.png").write_bytes(b"junk")
+    with pytest.raises(DataError, match=r"1 of 8 pictures cannot be used, such as .*junk\.png"):
+        open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+    _, report = open_bank(source, settings(bank="streamed", broken_share=0.5), 4, CPU, default_cache=tmp_path)
+    assert [path.name for path, _ in report.broken] == ["junk.png"]
+    assert (report.found, len(report.used)) == (8, 7)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, pictures: Path) -> None:

@@ -35,6 +35,16 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     assert state["update"] == 1
 
 
+def test_a_damaged_one_takes_no_good_ones_place(tmp_path: Path) -> None:
+    """A run that goes on from the one before it makes new ones, with lower numbers at first."""
+    save_checkpoint(tmp_path, 400, {}, keep=1)
+    (tmp_path / "update-00000600.pt").write_bytes(b"cut off")
+    save_checkpoint(tmp_path, 500, {}, keep=1)
+    assert numbers(tmp_path) == [500, 600]
+    save_checkpoint(tmp_path, 600, {}, keep=1)
+    assert numbers(tmp_path) == [600]
+
+
 def test_only_damaged_checkpoints(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
     for update, content in enumerate([b"", b"rubbish"]):

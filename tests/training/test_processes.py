@@ -14,7 +14,7 @@ from torch import distributed, nn
 
 from fourfold.errors import UsageError
 from fourfold.networks import from_weights
-from fourfold.training.processes import Launch, SynchronisedBatchNorm2d, make_fabric, read_launch
+from fourfold.training.processes import Launch, SynchronisedBatchNorm2d, make_fabric, own_rand, read_launch
 from fourfold.weights import read_weights
 from tests.training.trainer import ROOT, Trainer
 
@@ -113,6 +113,37 @@ def test_two_processes_are_one(trainer: Trainer, tmp_path: Path, valid: Path) ->
     assert_equal_runs(progress(tmp_path / "one"), progress(tmp_path / "two"))
     assert (restored(tmp_path / "one") - restored(tmp_path / "two")).abs().max() < 2e-3
     assert read_weights(tmp_path / "two/latest.safetensors").config.device.endswith("x 2")
+
+
+def test_random_numbers_of_the_rows_do_not_depend_on_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(world: int, rank: int) -> torch.Tensor:
+        monkeypatch.setattr(distributed, "is_initialized", lambda: world > 1)
+        monkeypatch.setattr(distributed, "get_world_size", lambda: world)
+        monkeypatch.setattr(distributed, "get_rank", lambda: rank)
+        torch.manual_seed(0)
+        own = own_rand(4 // world, 2, torch.device("cpu"))
+        return torch.cat([own, torch.rand(1, 2)])  # whatever is drawn next is the same again
+
+    one, first, second = drawn(1, 0), drawn(2, 0), drawn(2, 1)
+    assert torch.equal(one[:4], torch.cat([first[:2], second[:2]]))
+    assert torch.equal(one[4:], first[2:])
+    assert torch.equal(one[4:], second[2:])
+
+
+def documented_launches() -> list[str]:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.startswith("torchrun ")]
+
+
+@pytest.mark.parametrize("line", documented_launches())
+def test_documented_launches_reach_the_command_whole(line: str) -> None:
+    """torchrun has options of its own, and takes abbreviations of them: --run must not become its --run-path."""
+    from torch.distributed.run import get_args_parser
+
+    options = get_args_parser().parse_args(line.split()[1:])
+    assert options.module
+    started = [options.training_script, *options.training_script_args]
+    assert [part for part in started if part != "--"] == line.split(" -- ")[1].split()
 
 
 @pytest.mark.slow

@@ -206,8 +206,35 @@ def test_runs_that_cannot_start(tmp_path: Path, pictures: Path, vgg: Path) -> No
 
 def test_a_checkpoint_of_other_networks(tmp_path: Path, pictures: Path) -> None:
     train(tiny_recipe(), pictures, tmp_path)
-    with pytest.raises(CheckpointError, match="other networks"):
-        train(tiny_recipe("srgan-mse"), pictures, tmp_path, resume=True)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="other networks: generator, not generator, discriminator"):
+        train(tiny_recipe("srresnet-mse", "loss.adversarial=1e-3"), pictures, tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
+def test_an_adversary_is_not_left_behind(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe("srgan-mse"), pictures, tmp_path)
+    with pytest.raises(CheckpointError, match="other networks: generator, discriminator, not generator"):
+        train(tiny_recipe("srgan-mse", "loss.adversarial=0"), pictures, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("other", [{"name": "srgan-mse"}, {"profile": "cpu"}])
+def test_going_on_with_another_recipe(tmp_path: Path, pictures: Path, other: dict[str, str]) -> None:
+    train(tiny_recipe(), pictures, tmp_path)
+    recipe = tiny_recipe("srresnet-mse", "run.updates=12")
+    with pytest.raises(TrainingError, match="of srresnet-mse, profile paper, and was to go on with"):
+        train(recipe.model_copy(update=other), pictures, tmp_path, resume=True)
+    assert RunFolder(tmp_path).recipe().run.updates == 8
+    train(recipe, pictures, tmp_path, resume=True)
+    assert RunFolder(tmp_path).recipe().run.updates == 12
+
+
+def test_the_end_of_a_run_is_validated(tmp_path: Path, pictures: Path, valid: Path) -> None:
+    """The best is never missing, and is the newest where that was asked for."""
+    recipe = tiny_recipe("srresnet-mse", "run.updates=5", "run.validate_every=2", "run.best_by=newest")
+    events = train(recipe, pictures, tmp_path, valid=valid)
+    assert [values["update"] for kind, values in events if kind == "validation"] == [2, 4, 5]
+    assert read_weights(tmp_path / "best.safetensors").config.updates == 5
 
 
 def test_the_log_on_a_full_disk(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def train(
 
     Everything that a run is goes into its run folder: the resolved recipe, the log, checkpoints and weights files.
     Ctrl-C or SIGTERM writes a checkpoint and leaves; --resume goes on from it, bit for bit on a CPU. Several
-    processes: torchrun --nproc-per-node 8 -m fourfold train ..., see docs/training.md.
+    processes: torchrun --nproc-per-node 8 -m -- fourfold train ..., see docs/training.md.
     """
     from fourfold.training import DataSource, load_recipe, next_run_folder, run_training
     from fourfold.training.processes import read_launch

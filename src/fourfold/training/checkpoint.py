@@ -50,7 +50,8 @@ def save_checkpoint(folder: Path, update: int, state: dict[str, Any], *, keep: i
             f"cannot write checkpoint {path} ({error.strerror or error}); the last good one is kept. "
             "Make room, then go on with --resume"
         ) from error
-    for old in checkpoints(folder)[:-keep]:
+    # one with a higher number is damaged, or this update would have come after it: it takes no good one's place
+    for old in [p for p in checkpoints(folder) if p <= path][:-keep]:
         if old != checkpoint_path(folder, best):
             old.unlink(missing_ok=True)
     return path

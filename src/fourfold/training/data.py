@@ -11,7 +11,7 @@ import torch
 
 from fourfold.errors import DataError
 from fourfold.training.bank import Bank, ResidentBank
-from fourfold.training.pictures import BankReport, ReadingProgress, TrainingPicture, decode, survey
+from fourfold.training.pictures import BankReport, ReadingProgress, TrainingPicture, check_broken, decode, survey
 from fourfold.training.recipe import DataSettings
 from fourfold.training.streaming import StreamedBank, build_cache
 
@@ -123,6 +123,7 @@ def open_bank(
         return ResidentBank(read(), needed, device, scale), report
     with one_first or nullcontext():
         folder = build_cache(source.cache or default_cache, pictures, read, report, announce)
+    check_broken(report, settings.broken_share)  # a cache that was there already has not been asked
     return StreamedBank(folder, scale, settings.workers or 4, pin=device.type == "cuda"), report
 
 

@@ -114,7 +114,8 @@ class Trainer:
 
                 # what is seen of it: nothing is written unless everything up to here was finite
                 logging = update % run.log_every == 0 or update == run.updates or update == first + 1
-                validating = bool(self.validator and run.validate_every and update % run.validate_every == 0)
+                due = update % run.validate_every == 0 or update == run.updates if run.validate_every else False
+                validating = self.validator is not None and due
                 saving = update % run.checkpoint_every == 0 or update == run.updates
                 if logging or validating or saving:
                     means, now = window.close(), time.monotonic()
@@ -142,6 +143,8 @@ class Trainer:
         if state is None:
             return False
         try:
+            if state["networks"].keys() != self.stage.networks.keys():
+                raise ValueError(f"{', '.join(state['networks'])}, not {', '.join(self.stage.networks)}")
             for name, network in self.stage.networks.items():
                 network.load_state_dict(state["networks"][name])
                 load_optimiser(self.stage.optimisers[name], state["optimisers"][name])

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fourfold.networks import VGG19Features, luma
+from fourfold.training.processes import own_rand
 from fourfold.training.recipe import LATTICE_CELLS, LossSettings
 
 #: Below this MSE on -1..1 (36 dB), the loss "psnr" flattens out: of a nearly even crop nothing is left to learn.
@@ -157,8 +158,8 @@ def _zoomed(sr: Tensor, hr: Tensor, zoom: tuple[float, float]) -> tuple[Tensor, 
     very waves that are to be seen.
     """
     least, largest = zoom
-    side = 1 / (least + (largest - least) * torch.rand(len(sr), 1, device=sr.device))  # of the part, in the whole's
-    middle = (1 - side) * (2 * torch.rand(len(sr), 2, device=sr.device) - 1)  # in grid_sample's -1..1
+    side = 1 / (least + (largest - least) * own_rand(len(sr), 1, sr.device))  # of the part, in the whole's
+    middle = (1 - side) * (2 * own_rand(len(sr), 2, sr.device) - 1)  # in grid_sample's -1..1
     to_part = torch.cat([torch.diag_embed(side.expand(-1, 2)), middle[:, :, None]], dim=2)
     grid = functional.affine_grid(to_part, list(sr.shape), align_corners=False)
     seen = [functional.grid_sample(x.float(), grid, "bicubic", "border", align_corners=False) for x in (sr, hr)]

@@ -118,11 +118,11 @@ def decode(
         DataError: as soon as more pictures are broken than ``broken_share`` of those found.
     """
     seen: dict[bytes, Path] = {}
-    _check_broken(report, broken_share)
+    check_broken(report, broken_share)
     for done, (picture, result) in enumerate(_run_ahead(pictures, scale, _threads(workers)), 1):
         if isinstance(result, str):
             report.broken.append((picture.path, result))
-            _check_broken(report, broken_share)
+            check_broken(report, broken_share)
         else:
             twin = seen.setdefault(hashlib.blake2b(result[0].tobytes(), digest_size=16).digest(), picture.path)
             if twin is not picture.path:
@@ -201,7 +201,12 @@ def _partner(relative: Path, lr_folder: Path, scale: int) -> Path | None:
     return None
 
 
-def _check_broken(report: BankReport, broken_share: float) -> None:
+def check_broken(report: BankReport, broken_share: float) -> None:
+    """Refuses a set of which too much is broken.
+
+    Raises:
+        DataError: if more pictures are broken than ``broken_share`` of those found.
+    """
     if len(report.broken) > broken_share * report.found:
         path, why = report.broken[0]
         raise DataError(

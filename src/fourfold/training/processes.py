@@ -116,6 +116,17 @@ def any_process(fabric: Fabric, flag: bool) -> bool:
     return bool(found)
 
 
+def own_rand(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Returns uniform random numbers for this process's rows of the mini-batch, (rows, columns).
+
+    All processes draw alike, for all of them together, and each takes its own part: so rows differ between processes,
+    and no number depends on how many there are.
+    """
+    together = distributed.is_available() and distributed.is_initialized()
+    world, rank = (distributed.get_world_size(), distributed.get_rank()) if together else (1, 0)
+    return torch.rand(world * rows, columns, device=device)[rank * rows : (rank + 1) * rows]
+
+
 def synchronise_batch_norm(network: nn.Module, fabric: Fabric) -> nn.Module:
     """Returns the network with batch norm over the batch of all processes; with one process, as it was.
 

@@ -64,6 +64,8 @@ def run_training(
     """
     launch, run_folder = read_launch(), RunFolder(folder)
     resume = _check_folder(run_folder, resume, restarted=launch.restarts > 0)
+    if resume:
+        _check_recipe(run_folder, recipe)
     with run_folder.held() if launch.rank == 0 else nullcontext():
         torch.manual_seed(recipe.run.seed)
         fabric = make_fabric(device, recipe.run.precision, launch)
@@ -92,12 +94,12 @@ def _train(
     validator = Validator(valid, recipe.scale, features=compared, content_scale=scale) if valid is not None else None
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
+    if resume:
+        trainer.resume()  # refuses what does not belong together, before anything in the folder is written anew
     if fabric.is_global_zero:
         again = f"fourfold train {recipe.name} --run {run_folder.path} --resume ..."
         run_folder.start(recipe, report, __version__, again)
         remove_partial_files(run_folder.checkpoints)
-    if resume:
-        trainer.resume()
     progress = trainer.run()
     fabric.barrier()
     return progress
@@ -117,6 +119,21 @@ def _check_folder(run_folder: RunFolder, resume: bool, *, restarted: bool) -> bo
     if not resume and run_folder.taken:
         raise TrainingError(f"the run folder {folder} is not empty; give another --run, or --resume to go on with it")
     return resume
+
+
+def _check_recipe(run_folder: RunFolder, recipe: Recipe) -> None:
+    """Refuses to go on with another recipe or profile than the run's; single settings may have changed.
+
+    Raises:
+        TrainingError: naming both.
+    """
+    before = run_folder.recipe()
+    if (before.name, before.profile) != (recipe.name, recipe.profile):
+        raise TrainingError(
+            f"the run in {run_folder.path} is of {before.name}, profile {before.profile}, and was to go on with "
+            f"{recipe.name}, profile {recipe.profile}; give the same recipe and --profile (--set can change settings), "
+            "or begin a new run with --init latest.safetensors"
+        )
 
 
 def _open_data(

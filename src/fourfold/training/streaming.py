@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -101,11 +101,11 @@ def build_cache(
         announce(f"another run decodes the same pictures into {folder}; waiting for it")
 
     try:
-        if _taken_up(folder, report):  # which may lie where nothing can be written
+        if _taken_up(folder, pictures, report):  # which may lie where nothing can be written
             return folder
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / "lock", busy):
-            return folder if _taken_up(folder, report) else _build(folder, decoder, report)
+            return folder if _taken_up(folder, pictures, report) else _build(folder, decoder, report)
     except OSError as error:
         raise DataError(
             f"the decoded pictures cannot be kept in {folder} ({error.strerror or error}); they need "
@@ -113,12 +113,12 @@ def build_cache(
         ) from error
 
 
-def _taken_up(folder: Path, report: BankReport) -> bool:
+def _taken_up(folder: Path, pictures: Sequence[TrainingPicture], report: BankReport) -> bool:
     """Fills the report from a finished cache; returns whether there is one."""
     index = folder / "index.json"
     if not index.is_file():
         return False
-    _restore(report, json.loads(index.read_text(encoding="utf-8"))["report"])
+    _restore(report, json.loads(index.read_text(encoding="utf-8"))["report"], {picture.path for picture in pictures})
     return True
 
 
@@ -158,7 +158,8 @@ def _stored(report: BankReport) -> dict[str, list[list[str]]]:
     }
 
 
-def _restore(report: BankReport, stored: dict[str, list[list[str]]]) -> None:
+def _restore(report: BankReport, stored: dict[str, list[list[str]]], pictures: Set[Path]) -> None:
+    """Adds what decoding found; what the headers say, the report has from this run's own look at them."""
     report.used = [Path(path) for (path,) in stored["used"]]
-    report.broken = [(Path(path), why) for path, why in stored["broken"]]
+    report.broken += [(Path(path), why) for path, why in stored["broken"] if Path(path) in pictures]
     report.duplicates = [(Path(path), Path(twin)) for path, twin in stored["duplicates"]]

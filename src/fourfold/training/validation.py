@@ -84,7 +84,7 @@ class Validator:
             fabric: device, precision, processes.
         """
         rows, sheets = [], []
-        for k in range(fabric.global_rank, len(self.pairs), fabric.world_size):
+        for k in self._own(fabric):
             lr, hr = self.pairs[k]
             sr = self.restore(network, lr, fabric)
             rows.append([psnr(sr, hr), ssim_wang(sr, hr), *self._content_loss(sr, hr, fabric)])
@@ -95,6 +95,11 @@ class Validator:
         *totals, count = mean_over_processes(fabric, sums.to(fabric.device)).tolist()
         names = ("psnr_y", "ssim_wang", "content_loss")
         return Validation({name: total / count for name, total in zip(names, totals, strict=False)}, sheets)
+
+    def _own(self, fabric: Fabric) -> list[int]:
+        """Returns which pictures this process scores: the first one those that are shown, since it alone writes."""
+        owner = {k: 0 if k < SHOWN_PICTURES else k % fabric.world_size for k in range(len(self.pairs))}
+        return [k for k, rank in owner.items() if rank == fabric.global_rank]
 
     def restore(self, network: nn.Module, lr: NDArray[Any], fabric: Fabric) -> NDArray[Any]:
         """Returns SR of one LR picture, (H, W, 3) uint8."""
