@@ -433,6 +433,35 @@ def test_whole_numbers_of_32_bits_keep_their_transparency(top: int) -> None:
     assert found.alpha is not None and np.allclose(found.alpha, 0.25)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "alpha", "left_out"),
+    [
+        (["unassalpha"], 0, ""),
+        (["unspecified"], None, "a channel that is neither"),
+        (["unspecified", "unspecified"], None, "2 channels that are neither"),
+        (["unassalpha", "unspecified"], 0, "a channel that is neither"),
+        (["unspecified", "unassalpha"], 1, "a channel that is neither"),
+    ],
+)
+@pytest.mark.parametrize("colours", [1, 3])
+def test_channels_of_a_tiff_that_are_no_alpha(kinds: list[str], alpha: int | None, left_out: str, colours: int) -> None:
+    """A saved selection, taken for transparency, would make the picture vanish."""
+    tifffile = pytest.importorskip("tifffile")
+    values = np.random.default_rng(0).integers(1, 255, (12, 10, colours + len(kinds)), dtype=np.uint8)
+    file = io.BytesIO()
+    photometric = "rgb" if colours == 3 else "minisblack"
+    tifffile.imwrite(file, values, photometric=photometric, extrasamples=kinds, planarconfig="contig")
+    found = read_picture(file.getvalue())
+    assert np.array_equal(found.pixels, values[..., :colours])
+    if alpha is None:
+        assert found.alpha is None
+    else:
+        assert np.array_equal(np.asarray(found.alpha).reshape(12, 10), values[..., colours + alpha])
+    assert [note for note in found.metadata.notes if left_out and left_out in note] == (
+        [f"{left_out} colour nor transparency left out"] if left_out else []
+    )
+
+
 @pytest.mark.parametrize("top", [1000, 2**32 - 1])
 def test_whole_numbers_of_32_bits_keep_their_values(top: int) -> None:
     tifffile = pytest.importorskip("tifffile")

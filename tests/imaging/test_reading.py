@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 
 from fourfold.errors import PictureError, PictureTooLargeError
-from fourfold.imaging import encode_picture, find_pictures, open_picture, read_picture, read_rgb, write_picture
+from fourfold.imaging import (
+    avif_sequence,
+    encode_picture,
+    find_pictures,
+    open_picture,
+    read_picture,
+    read_rgb,
+    write_picture,
+)
 from fourfold.imaging.apng import frames_of
 from fourfold.imaging.picture import Metadata, Picture
 from tests.conftest import make_photo
@@ -138,6 +146,38 @@ def test_only_the_first_frame_is_read_and_said() -> None:
     assert found.metadata.notes == ["only the first of 3 frames"]
     opened = open_picture(file, all_frames=True)
     assert (opened.frames, opened.height, opened.delays_ms, opened.loop) == (3, 16, [70, 70, 70], 0)
+
+
+def test_an_animated_avif_is_read_as_a_still_picture(tmp_path: Path) -> None:
+    frames = animation()
+    path = tmp_path / "a.avif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    note = f"only the first of {len(frames)} frames; animated AVIF is read as a still picture"
+    assert open_picture(path, all_frames=True).metadata.notes == [note]
+    assert open_picture(path.read_bytes()).metadata.notes == [note]
+    frames[0].save(path)
+    assert open_picture(path).metadata.notes == []
+
+
+@pytest.mark.parametrize("cut", [0, 7, 20, 300, 500, 929])
+def test_a_damaged_sequence_has_one_frame(cut: int) -> None:
+    file = io.BytesIO()
+    frames = animation()
+    frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:])
+    assert avif_sequence.frames_of(file.getvalue()) == len(frames)
+    assert avif_sequence.frames_of(file.getvalue()[:cut]) == 1
+    assert avif_sequence.frames_of(b"\0\0\0\x01moov" + b"\0" * 8) == 1
+
+
+def test_the_other_pictures_of_a_jpeg_are_named() -> None:
+    """Views of a stereo camera, previews, gain maps."""
+    frames = [frame.convert("RGB") for frame in animation()]
+    several = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert read_picture(several).metadata.notes == [f"only the first of {len(frames)} pictures in the file"]
+    at = several.index(b"MPF\0") + 4
+    for damage in (b"XX*\0", several[at : at + 4] + b"\xff\xff\xff\xff"):
+        damaged = several[:at] + damage + several[at + len(damage) :]
+        assert read_picture(damaged).metadata.notes == []
 
 
 def test_an_animated_png_is_a_still_picture_and_said(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fourfold.imaging.formats import Format
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
-from fourfold.imaging.tiff_tags import read_tags
+from fourfold.imaging.tiff_tags import extra_samples, read_tags
 
 #: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
 _COMMENT_KEY = "Comment"
@@ -28,6 +28,7 @@ class Beside:
         iptc: IPTC of a TIFF file.
         comments: text fields by name.
         states_dpi: whether a PNG or JPEG file gives dots per inch; libvips makes up 72 where none are given.
+        extra_samples: what a TIFF file's channels beyond colour are; see :func:`.tiff_tags.extra_samples`.
         notes: what could not be taken over.
     """
 
@@ -35,6 +36,7 @@ class Beside:
     iptc: bytes | None = None
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
+    extra_samples: tuple[int, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -72,6 +74,8 @@ def _of_png(file: BinaryIO) -> Beside:
 def _of_jpeg(data: Any) -> Beside:
     segments = read_segments(data)
     beside = Beside(comments=_as_comment(segments.comments), states_dpi=segments.states_dpi)
+    if segments.pictures > 1:
+        beside.notes.append(f"only the first of {segments.pictures} pictures in the file")
     if segments.more_xmp:
         beside.notes.append("XMP beyond the first 64 KB (extended XMP) was left out")
     return beside
@@ -84,6 +88,7 @@ def _of_gif(data: Any) -> Beside:
 def _of_tiff(data: Any) -> Beside:
     beside = Beside()
     with suppress(ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
+        beside.extra_samples = extra_samples(data)
         beside.exif, beside.iptc = read_tags(data)
     return beside
 

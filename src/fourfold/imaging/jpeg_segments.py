@@ -1,13 +1,17 @@
 """The segments of JPEG files, for what libvips does not tell of them."""
 
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-_APP0, _APP1, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xFE, 0xDA, 0xD9
+from fourfold.imaging.exif import read_ifd
+
+_APP0, _APP1, _APP2, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xFE, 0xDA, 0xD9
 #: Markers that stand alone, without a length.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 #: A file with more of them before its pixels has been made to keep somebody busy.
 _MAX_SEGMENTS = 100_000
+_PICTURES, _NUMBER_OF_PICTURES = b"MPF\0", 0xB001
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -19,17 +23,20 @@ class JpegSegments:
         comments: the comments, as stored.
         states_dpi: the density is one per inch or centimetre, not just the shape of a pixel.
         more_xmp: XMP goes on in further segments.
+        pictures: in the file: several where it holds views, previews or a gain map behind the first.
     """
 
     comments: list[bytes] = field(default_factory=list)
     states_dpi: bool = False
     more_xmp: bool = False
+    pictures: int = 1
 
 
 def read_segments(data: Any) -> JpegSegments:
     """Returns what the segments of a JPEG file say, as far as they can be followed.
 
-    Source: ITU-T T.81 (1992), annex B; T.871 (2011), section 10; XMP specification part 3 (2016), section 1.1.3.
+    Source: ITU-T T.81 (1992), annex B; T.871 (2011), section 10; XMP specification part 3 (2016), section 1.1.3;
+    CIPA DC-007 (2009), section 5.2.3.
 
     Args:
         data: the file's bytes, or a memory map of it.
@@ -53,5 +60,17 @@ def read_segments(data: Any) -> JpegSegments:
             found.states_dpi = content[7] in (1, 2)
         elif kind == _APP1 and content.startswith(_MORE_XMP):
             found.more_xmp = True
+        elif kind == _APP2 and content.startswith(_PICTURES):
+            found.pictures = _count_pictures(bytes(content[len(_PICTURES) :]))
         at += 2 + size
     return found
+
+
+def _count_pictures(index: bytes) -> int:
+    """Returns how many pictures a multi-picture index announces; 1 where it is damaged."""
+    try:
+        order = {b"II*\0": "<", b"MM\0*": ">"}[index[:4]]
+        tag = read_ifd(index, order, struct.unpack(order + "I", index[4:8])[0]).tags[_NUMBER_OF_PICTURES]
+        return int(struct.unpack(order + "I", tag.data)[0])
+    except (KeyError, ValueError, struct.error):
+        return 1

@@ -7,7 +7,7 @@ import logging
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,8 @@ import numpy as np
 import pyvips
 
 from fourfold.errors import PictureError, PictureTooLargeError
+from fourfold.imaging import apng, avif_sequence
 from fourfold.imaging import exif as exif_blocks
-from fourfold.imaging.apng import frames_of
 from fourfold.imaging.beside import Beside, read_beside
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
@@ -37,6 +37,10 @@ _KEPT: dict[str, np.dtype[Any]] = {
     "ushort": np.dtype(np.uint16),
     "float": np.dtype(np.float32),
 }
+
+
+#: What counts the frames where libvips does not.
+_COUNTS: dict[str, Callable[[str | Path | bytes], int]] = {"png": apng.frames_of, "avif": avif_sequence.frames_of}
 
 
 @dataclass
@@ -165,12 +169,12 @@ def _load_file(path: str | Path, format: Format, options: dict[str, Any]) -> Any
 def _choose_frames(
     source: str | Path | bytes, header: Any, format: Format, load: Any, all_frames: bool | FrameKind
 ) -> tuple[int, list[str]]:
-    count = frames_of(source) if format.name == "png" else int(_get(header, "n-pages", 1))
+    # libvips does not count in all formats
+    count = _COUNTS[format.name](source) if format.name in _COUNTS else int(_get(header, "n-pages", 1))
     if count <= 1:
         return 1, []
     if not format.frames:
-        things = "frames; animated PNG is read as a still picture" if format.name == "png" else "pictures in the file"
-        return 1, [f"only the first of {count} {things}"]
+        return 1, [f"only the first of {count} frames; animated {format.name.upper()} is read as a still picture"]
     if not all_frames or (format.name == "tiff" and all_frames == "animation"):
         return 1, [f"only the first of {count} {'pages' if format.name == 'tiff' else 'frames'}"]
     if format.name == "tiff":
@@ -208,6 +212,7 @@ def _assemble(
     metadata = _metadata(image, format, beside)
     metadata.notes += notes
     image = _turned(image, orientation, frames)
+    image = _without_extras(image, beside.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
     image = _to_kept_kind(image, format, metadata)
     image = _fit_profile(image, metadata)
@@ -288,6 +293,25 @@ def _stored_bits(image: Any, format: Format) -> int:
     if format.name == "gif" or _get(image, "palette", 0):
         return 8
     return int(_get(image, "bits-per-sample", in_memory))
+
+
+def _without_extras(image: Any, extras: tuple[int, ...], metadata: Metadata) -> Any:
+    """Returns the image with its colours and, if the file has one, its alpha; other channels are left out, and said so.
+
+    Args:
+        image: its bands are the colours and then the extra ones.
+        extras: what those are; see :func:`fourfold.imaging.tiff_tags.extra_samples`.
+        metadata: takes the note.
+    """
+    colours = image.bands - len(extras)
+    alphas = [k for k, kind in enumerate(extras) if kind in (1, 2)]
+    left_out = len(extras) - len(alphas[:1])
+    if not left_out or colours < 1:
+        return image
+    channels = "a channel that is" if left_out == 1 else f"{left_out} channels that are"
+    metadata.notes.append(f"{channels} neither colour nor transparency left out")
+    kept = image.extract_band(0, n=colours)
+    return kept.bandjoin(image[colours + alphas[0]]) if alphas else kept
 
 
 def _to_plain_colour(image: Any, metadata: Metadata) -> Any:

@@ -16,6 +16,7 @@ from fourfold.imaging.exif import SUB_IFDS, TYPE_BYTES, Exif, Ifd, Tag, build_ex
 _PHOTOGRAPH = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)}
 
 _IPTC = 0x83BB
+_EXTRA_SAMPLES, _SHORT = 0x0152, 3
 #: The type whose values are bytes without a meaning.
 _UNDEFINED = 7
 
@@ -36,6 +37,22 @@ def read_tags(data: Any) -> tuple[bytes | None, bytes | None]:
     tags = {number: tag for number, tag in found.tags.items() if number in _PHOTOGRAPH and tag.kind < 16}
     exif = build_exif(Exif(order, Ifd(tags, found.children))) if tags or found.children else None
     return exif, found.tags[_IPTC].data if _IPTC in found.tags else None
+
+
+def extra_samples(data: Any) -> tuple[int, ...]:
+    """Returns what a TIFF file's channels beyond colour are, one by one: 1 and 2 are alpha, 0 is anything else.
+
+    Source: TIFF 6.0 (1992), ExtraSamples. Programs store selections and spot colours as 0.
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+
+    Raises:
+        ValueError: if the list of tags is damaged.
+    """
+    order, big, offset = _head(bytes(data[:16]))
+    tag = read_ifd(data, order, offset, big=big).tags.get(_EXTRA_SAMPLES)
+    return struct.unpack(f"{order}{tag.count}H", tag.data) if tag is not None and tag.kind == _SHORT else ()
 
 
 def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None) -> bytes:
