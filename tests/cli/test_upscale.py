@@ -97,6 +97,25 @@ def test_a_gif_beside_a_png_of_its_name(cli: Cli, cat: Path, tiny_weights: Path)
     assert len(names(cat.parent)) == 4
 
 
+def test_an_output_that_may_be_of_another_picture_is_not_taken_for_ones_own(
+    cli: Cli, cat: Path, tiny_weights: Path
+) -> None:
+    png = cat.read_bytes()
+    cat.unlink()
+    Image.fromarray(make_photo(8, 8)).save(cat.with_suffix(".gif"))
+    assert cli("upscale", cat.parent, "-n", tiny_weights).code == 0
+    of_the_gif = (cat.parent / "cat_x4.png").read_bytes()
+    cat.write_bytes(png)
+    for _ in range(2):  # nothing is done that would hide it the second time
+        done = cli("upscale", cat.parent, "-n", tiny_weights, "--skip-existing")
+        assert done.code == 1 and "cat.gif or " in done.err and "move it away" in done.err
+        assert names(cat.parent) == ["cat.gif", "cat.png", "cat_x4.png"]
+        assert (cat.parent / "cat_x4.png").read_bytes() == of_the_gif
+    (cat.parent / "cat_x4.png").unlink()
+    assert cli("upscale", cat.parent, "-n", tiny_weights, "--skip-existing").code == 0
+    assert names(cat.parent) == ["cat.gif", "cat.gif_x4.png", "cat.png", "cat_x4.png"]
+
+
 def test_a_locked_folder_does_not_stop_the_tree(
     cli: Cli, cat: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

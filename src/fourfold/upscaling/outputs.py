@@ -78,7 +78,8 @@ def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False,
         destination = Path(naming.output or "") if as_file else _destination(item, naming, plan)
         plan.jobs.append(Job(item.path, destination))
     if naming.ext == "auto":
-        plan.jobs = _told_apart(plan.jobs, naming, plan)
+        told_apart = _told_apart(plan.jobs, naming, plan)
+        plan.jobs = _without_unclear(plan.jobs, told_apart, plan) if skip_existing else told_apart
     _refuse_collisions(plan.jobs, naming)
     if skip_existing:
         plan.skipped = [job for job in plan.jobs if os.path.lexists(job.destination)]
@@ -267,6 +268,29 @@ def _told_apart(jobs: list[Job], naming: Naming, plan: Plan) -> list[Job]:
         _with_whole_name(job, naming, plan) if wanted[_key(job.destination)] > 1 and _changes_format(job) else job
         for job in jobs
     ]
+
+
+def _without_unclear(before: list[Job], after: list[Job], plan: Plan) -> list[Job]:
+    """Returns the jobs without those of which nobody knows whether they are done; these become problems.
+
+    A ``cat.gif`` that was upscaled while it was alone lies in ``cat_x4.png``, which a ``cat.png`` that came later would
+    take for its own.
+    """
+    renamed = [(job, new) for job, new in zip(before, after, strict=True) if job.destination != new.destination]
+    unclear = {
+        _key(job.destination)
+        for job, new in renamed
+        if os.path.lexists(job.destination) and not os.path.lexists(new.destination)
+    }
+    kept = []
+    for job, new in zip(before, after, strict=True):
+        if _key(job.destination) in unclear:
+            rivals = " or ".join(str(j.source) for j in before if _key(j.destination) == _key(job.destination))
+            problem = f"{job.destination} is there, made of {rivals}; move it away, and both are upscaled"
+            plan.problems.append((str(job.source), PictureError(problem)))
+        else:
+            kept.append(new)
+    return kept
 
 
 def _changes_format(job: Job) -> bool:
