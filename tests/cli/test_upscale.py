@@ -251,6 +251,7 @@ WRONG_USE = {
     "contradiction": (["{cat}", "-n", "{tiny}", "--overwrite", "--skip-existing"], "contradict"),
     "suffix": (["{cat}", "-n", "{tiny}", "--suffix", "/../x"], "part of a file name"),
     "itself": (["{cat}", "-n", "{tiny}", "--suffix", "", "--overwrite"], "would replace an input"),
+    "standard output": (["{cat}", "-n", "{tiny}", "-o", "-"], "not written to standard output"),
     "many into one": (["{cat}", "{tiny}", "-n", "{tiny}", "-o", "{tmp}/a.png"], "there are several inputs"),
 }
 

@@ -359,6 +359,15 @@ def test_missing_file_folder_and_unreadable(tmp_path: Path) -> None:
         read_picture("a\0b.png")
 
 
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """It could be waited for until the end of time, and is read more than once."""
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(PictureError, match=r"pipe\.png: a pipe or a device"):
+        read_picture(tmp_path / "pipe.png")
+    with pytest.raises(PictureError, match="a pipe or a device"):
+        read_picture("/dev/null")
+
+
 def test_a_link_in_a_circle_is_found_and_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "loop.png").symlink_to("loop.png")
     (found,) = find_pictures(tmp_path)

@@ -73,6 +73,8 @@ def test_grey_is_the_luma_of_the_grey_picture_in_colour(upscaler):
         (np.zeros((4, 4, 4), np.uint8), r"not \(4, 4, 4\)"),
         (np.zeros(5, np.uint8), r"not \(5,\)"),
         (np.zeros((4, 4, 3), np.float64), "not float64"),
+        (np.full((4, 4, 3), 200, np.float32), "must lie in 0..1"),
+        (np.full((4, 4, 3), -1, np.float32), "must lie in 0..1"),
         (np.full((4, 4, 3), np.nan, np.float32), "holds NaN"),
     ],
 )

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from fourfold.errors import UsageError
+
 #: JPEG, WebP and AVIF quality when none is given: high, since people upscale to keep detail.
 DEFAULT_QUALITY = 95
 
@@ -17,11 +19,18 @@ class SaveOptions:
         quality: 1..100 for JPEG, WebP and AVIF; None for :data:`DEFAULT_QUALITY`.
         lossless: WebP and AVIF without loss.
         strip: leave out EXIF (GPS included), XMP, IPTC and comments.
+
+    Raises:
+        UsageError: for another quality.
     """
 
     quality: int | None = None
     lossless: bool = False
     strip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"the quality is {self.quality}; it goes from 1 to 100")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Both the reading of whole pictures and the reading in bands start here, so that 
 
 import logging
 import os
+import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -147,6 +148,8 @@ def _loader(source: str | Path | bytes) -> tuple[Format, Any]:
         format = recognise(source[:SIGNATURE_BYTES])
         from_bytes = getattr(pyvips.Image, f"{format.loader}load_buffer")
         return format, lambda **options: from_bytes(source, fail_on="error", **options)
+    if not stat.S_ISREG(Path(source).stat().st_mode) and not Path(source).is_dir():  # a folder has an error of its own
+        raise PictureError("a pipe or a device; save the picture to a file first: it is read more than once")
     # opened here and handed on as a descriptor: any file name works, and errors are the system's own
     descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:

@@ -205,6 +205,8 @@ def _names_a_file(naming: Naming, found: list[_Input]) -> bool:
     output = naming.output
     if output is None or not found:  # with nothing to do, whatever is wrong with the inputs is said instead
         return False
+    if output == "-":
+        raise UsageError("-o -: pictures are not written to standard output; give a file (./- for one of that name)")
     path = Path(output)
     if output.endswith(("/", os.sep)) or _is_folder(path):
         return False

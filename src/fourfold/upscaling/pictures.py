@@ -83,8 +83,15 @@ def _copy(metadata: Metadata) -> Metadata:
 def _as_picture(source: "str | Path | bytes | Picture | NDArray[Any]", max_pixels: int) -> Picture:
     if isinstance(source, Picture):
         return source
-    if not isinstance(source, np.ndarray):
+    if isinstance(source, bytes | bytearray | memoryview):
+        return read_picture(bytes(source), max_pixels=max_pixels)
+    if isinstance(source, str | Path):
         return read_picture(source, max_pixels=max_pixels)
+    if not isinstance(source, np.ndarray):
+        raise PictureError(
+            f"a picture is a path, a file's bytes, a fourfold.Picture or a numpy array, not {type(source).__name__}; "
+            "numpy.asarray makes an array of many things"
+        )
     try:
         if source.ndim == 3 and source.shape[2] in (2, 4):
             return Picture(np.ascontiguousarray(source[:, :, :-1]), np.ascontiguousarray(source[:, :, -1]))

@@ -32,6 +32,9 @@ _END_COPIES = 4
 #: What a network makes of less is mostly of the zeros around it: of one white pixel, it makes grey ones.
 _LEAST_SIDE_PX = 16
 
+#: Values a little beyond 0..1 are cut off, as filters overshoot; values far beyond are of another scale.
+_FLOAT_LIMIT = 1.5
+
 #: Larger windows bring nothing and delay progress and cancelling.
 _MAX_WINDOW_PX = 512 * 512
 
@@ -347,4 +350,8 @@ def _check(array: NDArray[Any]) -> NDArray[Any]:
         raise PictureError(f"cannot upscale an empty picture of shape {array.shape}")
     if picture.dtype not in (np.uint8, np.uint16, np.float32):
         raise PictureError(f"a picture is uint8, uint16 or float32 in 0..1, not {picture.dtype}")
+    if picture.dtype == np.float32 and (picture.max() > _FLOAT_LIMIT or picture.min() < 1 - _FLOAT_LIMIT):
+        raise PictureError(
+            f"float32 values from {picture.min():g} to {picture.max():g}; they must lie in 0..1: divide by white first"
+        )
     return picture
