@@ -176,6 +176,10 @@ def test_ipv6_clients_are_counted_by_their_network() -> None:
         ({"token": "sixteen letters and spaces"}, "spaces"),
         ({"token": "sechzehn-und-mehr-für-alle"}, "beyond ASCII"),
         ({"cors_origins": ("*",)}, "every site"),
+        ({"engine": "foo"}, "no engine 'foo'; there are auto, openvino, torch"),
+        ({"precision": "fp16"}, "no precision 'fp16'; there are auto, fp32, bf16"),
+        ({"max_memory": "1"}, "too small to work in"),
+        ({"max_memory": "much"}, "no size"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict, words: str) -> None:

@@ -132,6 +132,24 @@ def test_names_are_cleaned_and_never_used_as_paths(server: RunningServer, given:
 
 
 @pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("a %22fine%22 day.png", "a _fine_ day.png"),
+        ("a%0D%0ASet-Cookie: x=1.png", "aSet-Cookie_ x=1.png"),
+        ("%22%22.png", "__.png"),
+        ("100%25%20%2e%2f%0d%5C.png", "100%25%20%2e%2f%0d%5C.png"),  # browsers write no others, so these are names
+        ("%2522.png", "%2522.png"),
+    ],
+)
+def test_file_names_are_read_as_forms_write_them(server: RunningServer, written: str, shown: str) -> None:
+    head = f'Content-Disposition: form-data; name="picture"; filename="{written}"'
+    body = b"\r\n".join([b"--x", head.encode(), b"", png(4, 4), b"--x--", b""])
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = server.client.post("/v1/jobs", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["name"]) == (202, shown)
+
+
+@pytest.mark.parametrize(
     ("method", "address", "status", "problem"),
     [
         ("GET", "/v1/jobs/nobody", 404, "unknown-job"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
+from fourfold.serving.downloads import attachment
 from tests.conftest import make_photo
 from tests.serving.conftest import RunningServer, png, wait_until
 
@@ -26,7 +27,7 @@ def test_a_job_from_submission_to_result(server: RunningServer) -> None:
     assert (done["result"]["width"], done["result"]["height"], done["progress"]) == (96, 64, 1)
     result = server.client.get(f"/v1/jobs/{job['id']}/result")
     assert result.headers["content-type"] == "image/png"
-    assert result.headers["content-disposition"] == "attachment; filename*=utf-8''Meer%20%26%20M%C3%B6we_x4.png"
+    assert result.headers["content-disposition"] == attachment("Meer & Möwe_x4.png")
     np.testing.assert_array_equal(read_picture(result.content).pixels, imresize(photo, 4))
 
 
@@ -92,6 +93,7 @@ def test_a_batch_is_listed_and_fetched_as_zip(server: RunningServer) -> None:
         assert archive.testzip() is None
         assert archive.namelist() == ["cat_x4.png", "cat_x4 (2).png", "dog_x4.png"]
         assert read_picture(archive.read("dog_x4.png")).pixels.shape == (32, 32, 3)
+    assert answer.headers["content-disposition"] == 'attachment; filename="fourfold.zip"'
 
 
 def test_a_batch_is_cancelled_together(server: RunningServer) -> None:

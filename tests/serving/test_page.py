@@ -13,7 +13,7 @@ import pytest
 
 from fourfold.imaging import Picture, encode_picture, read_picture
 from tests.conftest import make_photo
-from tests.serving.conftest import RunningServer, png
+from tests.serving.conftest import RunningServer, png, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -153,6 +153,67 @@ def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str])
     page.click("#clear-button")
     page.wait_for_selector("#hero")
     assert page.locator(".row").count() == 0
+
+
+def in_batch(page: Any, server: RunningServer) -> list[str]:
+    """Returns the states of the page's jobs, as the server has them, oldest first."""
+    batch = page.evaluate("sessionStorage.getItem('fourfold-batch')")
+    return [job["state"] for job in server.client.get(f"/v1/batches/{batch}").json()]
+
+
+def test_once_more_takes_the_place_of_the_first_result(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    choose(page, "error")
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="failed"] >> nth=1')
+    page.click("#settings summary")
+    choose(page, "good")
+    page.click(".row-again >> nth=0")  # of a failed one
+    page.click(".row-again >> nth=1")
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.click(".row-again >> nth=0")  # of a finished one
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    wait_until(lambda: in_batch(page, server) == ["expired", "expired", "expired", "done", "done"])
+    assert page.inner_text("#download-all") == "Download 2 as ZIP"
+    with page.expect_download() as download:
+        page.click("#download-all")
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert archive.namelist() == ["two_x4.png", "one_x4.png"]
+    page.reload()
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    assert page.locator(".row").count() == 2
+    page.click("#clear-button")
+    wait_until(lambda: set(in_batch(page, server)) == {"expired"})
+
+
+def test_what_was_replaced_or_removed_offline_is_deleted_later(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.context.set_offline(True)
+    page.click(".row-remove >> nth=1")
+    page.click(".row-again >> nth=0")
+    page.wait_for_selector('.row[data-state="waiting"] >> text=does not answer')
+    assert in_batch(page, server) == ["done", "done"]
+    page.context.set_offline(False)
+    page.wait_for_selector(DONE)
+    wait_until(lambda: in_batch(page, server) == ["expired", "expired", "done"])
+
+
+def test_a_failed_picture_that_was_removed_stays_away(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    choose(page, "error")
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="failed"] >> nth=1')
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.click(".row-remove >> nth=0")
+    page.reload()
+    page.wait_for_selector('.row[data-state="failed"]')
+    assert page.locator(".row-name").all_inner_texts() == ["two.png"]
 
 
 def test_paste(open_page: Callable[..., Any]) -> None:

@@ -133,9 +133,16 @@ def serve(
         secure_cookie=secure_cookie,
     )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    listening = listen(host, port)
-    _announce(listening.getsockname(), settings, root_path)
-    run_server(settings, listening, root_path=_path(root_path), proxies=tuple(proxy or ()))
+    path = _path(root_path)
+    with listen(host, port) as listening:
+        address = listening.getsockname()
+        run_server(
+            settings,
+            listening,
+            root_path=path,
+            proxies=tuple(proxy or ()),
+            announce=lambda: _announce(address, settings, path),
+        )
 
 
 def _origin(text: str) -> str:

@@ -7,6 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from fourfold.serving.api_jobs import event_response, problems
 from fourfold.serving.archive import distinct_names, zip_stream
+from fourfold.serving.downloads import attachment
 from fourfold.serving.jobs import State
 from fourfold.serving.problems import ProblemError
 from fourfold.serving.schemas import BATCH_PATTERN, JobView
@@ -51,7 +52,7 @@ def batch_routes(service: Service) -> APIRouter:
         files = zip_stream(list(zip(names, map(service.result_path, done), strict=True)))
         for job in done:
             job.fetched = True
-        disposition = {"Content-Disposition": 'attachment; filename="fourfold.zip"'}
+        disposition = {"Content-Disposition": attachment("fourfold.zip")}
         return StreamingResponse(files, media_type="application/zip", headers=disposition)
 
     @router.delete("/{batch}", response_model=list[JobView], responses=problems(), summary="Cancel a batch")

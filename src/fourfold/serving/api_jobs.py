@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.background import BackgroundTask
 
+from fourfold.serving.downloads import attachment
 from fourfold.serving.events import stream
 from fourfold.serving.jobs import Job, State
 from fourfold.serving.problems import KINDS, ProblemError
@@ -207,8 +208,7 @@ def _result_response(service: Service, job: Job, after: Callable[[Job], Awaitabl
     return FileResponse(
         path,
         media_type=MEDIA_TYPES.get((job.result or {}).get("format", ""), "application/octet-stream"),
-        filename=job.result_name(),
-        headers=dict(_PICTURE_HEADERS),
+        headers={**_PICTURE_HEADERS, "Content-Disposition": attachment(job.result_name())},
         background=BackgroundTask(after, job),
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -67,7 +68,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_server(
-    settings: Settings, listening: socket.socket, *, root_path: str = "", proxies: tuple[str, ...] = ()
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    root_path: str = "",
+    proxies: tuple[str, ...] = (),
+    announce: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves until SIGTERM or Ctrl-C.
 
@@ -76,8 +82,13 @@ def run_server(
         listening: from :func:`listen`.
         root_path: path that a reverse proxy puts this server under, such as ``/upscale``.
         proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
+        announce: called once nothing stands in the way of serving any more: the state folder is this server's.
+
+    Raises:
+        UsageError: if the state folder cannot be used.
     """
     app = create_app(settings)
+    announce()
     config = uvicorn.Config(
         app,
         root_path=root_path,

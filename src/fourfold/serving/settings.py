@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fourfold.errors import UsageError
+from fourfold.upscaling import ENGINES, PRECISIONS, parse_size
 
 MEBI = 1024 * 1024
 
@@ -115,6 +116,14 @@ class Settings:
             raise UsageError("the token holds spaces or letters beyond ASCII; make one with: openssl rand -hex 24")
         if "*" in self.cors_origins:
             raise UsageError("the CORS origin '*' would open this server to every site; name the origins")
+        self._check_upscaling()
+
+    def _check_upscaling(self) -> None:
+        """Refuses what the worker, which is started again whenever it fails, could never be started with."""
+        for kind, name, known in (("engine", self.engine, ENGINES), ("precision", self.precision, PRECISIONS)):
+            if name not in ("auto", *known):
+                raise UsageError(f"no {kind} {name!r}; there are auto, {', '.join(known)}")
+        parse_size(self.max_memory)
 
     @property
     def default(self) -> str:

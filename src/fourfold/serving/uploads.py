@@ -1,6 +1,7 @@
 """Taking in a picture: counted while it arrives, written to its job's folder, never trusted."""
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,13 @@ FORM_BYTES = 64 * 1024
 #: A body may take so many times the longest pause altogether.
 PAUSES = 30
 FLUSH_BYTES = 1024 * 1024
+#: How forms write what would break a quoted file name (HTML standard, multipart/form-data); a ``%`` stays as it is.
+_ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 @dataclass
 class Upload:
-    """A picture that has arrived, with the name and the form fields that came along."""
+    """A picture that has arrived, with the name, as somebody else wrote it, and the form fields that came along."""
 
     path: Path
     name: str = ""
@@ -120,10 +123,15 @@ async def _receive_form(request: Request, folder: Path, limits: Limits) -> Uploa
             path = folder / "source"
             await asyncio.to_thread(_copy, picture.file, path)
             fields = {key: value for key, value in form.items() if isinstance(value, str)}
-            return Upload(path, picture.filename or "", fields)
+            return Upload(path, _form_name(picture.filename or ""), fields)
     except (MultiPartException, HTTPException) as error:
         reason: Any = getattr(error, "message", None) or getattr(error, "detail", "")
         raise ProblemError("invalid-request", f"the form is broken: {str(reason)[:200]}") from error
+
+
+def _form_name(text: str) -> str:
+    """Returns a file name as it was before the form; not yet clean."""
+    return re.sub("|".join(_ESCAPES), lambda match: _ESCAPES[match[0]], text)
 
 
 def _copy(source: BinaryIO, path: Path) -> None:

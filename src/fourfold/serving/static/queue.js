@@ -56,6 +56,7 @@ export class Queue extends EventTarget {
     this.events = null;
     this.misses = 0;
     this.early = new Map(); // what was told of a job before the answer to its submission came
+    this.unwanted = []; // ids of jobs that the server is still to delete
   }
 
   /** Takes up the jobs that an earlier look of this page submitted, and follows the batch from now on. */
@@ -78,7 +79,7 @@ export class Queue extends EventTarget {
       const job = JSON.parse(event.data);
       const item = this.items.find((one) => one.job?.id === job.id);
       if (item) this.#take(item, job);
-      else if (this.early.size < 200) this.early.set(job.id, job);
+      else if (job.state !== "expired" && this.early.size < 200) this.early.set(job.id, job);
     });
     this.events.onopen = () => {
       if (this.misses) this.#missing();
@@ -95,6 +96,7 @@ export class Queue extends EventTarget {
 
   /** After a break: a server that was restarted without a state folder knows nothing of its jobs any more. */
   async #missing() {
+    this.#deleteUnwanted();
     const jobs = await ask(`v1/batches/${this.batch}`).catch(() => null);
     if (!jobs) return;
     const known = new Set(jobs.map((job) => job.id));
@@ -153,6 +155,7 @@ export class Queue extends EventTarget {
       this.timer = setTimeout(() => this.#sendNext(), wait);
       return;
     }
+    this.#deleteUnwanted();
     const sending = this.items.filter((item) => item.state === "sending").length;
     const active = this.items.filter((item) => ["sending", "queued", "running"].includes(item.state)).length;
     const free = Math.min(SENDING_AT_ONCE - sending, (this.limits?.jobs_per_client ?? 4) - active);
@@ -232,16 +235,34 @@ export class Queue extends EventTarget {
     this.items = this.items.filter((one) => one !== item);
     if (item.url) URL.revokeObjectURL(item.url);
     this.#changed(item);
-    if (item.job && item.state === "done") await ask(`v1/jobs/${item.job.id}`, { method: "DELETE" }).catch(() => {});
+    this.#discard(item.job);
   }
 
-  /** Sends a picture once more, with other options. */
+  /** Sends a picture once more, with other options, in place of what became of it before. */
   again(item, options) {
+    const before = item.job;
     item.options = options;
     item.state = "waiting";
     item.job = item.problem = null;
     this.#changed(item);
+    this.#discard(before);
     this.#sendNext();
+  }
+
+  /** Has a job deleted that is in the list no more, lest it come back with a reload or in the ZIP. */
+  #discard(job) {
+    if (!job) return;
+    this.unwanted.push(job.id);
+    this.#deleteUnwanted();
+  }
+
+  /** What the server cannot be asked to delete now waits for the next picture that is sent, or the next connection. */
+  async #deleteUnwanted() {
+    for (const id of this.unwanted.splice(0)) {
+      await ask(`v1/jobs/${id}`, { method: "DELETE" }).catch((problem) => {
+        if (problem.kind !== "unknown-job") this.unwanted.push(id);
+      });
+    }
   }
 }
 
