@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fourfold.errors import CancelledError, EngineError, EvaluationError
+from fourfold.errors import CancelledError, EngineError, EvaluationError, PictureError
 from fourfold.evaluation import psnr, ssim_daala, ssim_wang
 from fourfold.evaluation.benchmark import Mean, difference_to_paper, papers, run_benchmark
 from fourfold.evaluation.methods import make_methods
@@ -164,6 +164,22 @@ def test_progress_and_keep(data: Path) -> None:
     )
     assert told == [(0, 2, "Other/lone.png nearest"), (1, 2, "Other/lone.png bicubic")]
     assert kept == [("lone.png", "nearest"), ("lone.png", "bicubic")]
+
+
+def test_what_cannot_be_kept_is_named_and_measured_all_the_same(data: Path) -> None:
+    def keep(of: BenchmarkSet, entry: Entry, method: str, sr: Any) -> None:
+        if entry.image == "bird.png":
+            raise PictureError("the disk is full")
+
+    sets = find_sets(data, ["Set5"])
+    found = run_benchmark(sets, make_methods(["nearest", "bicubic"]), keep=keep)
+    assert [(p.image, p.method, p.message) for p in found.unkept] == [
+        ("bird.png", "nearest", "the disk is full"),
+        ("bird.png", "bicubic", "the disk is full"),
+    ]
+    assert not found.problems
+    mean = found.mean("Set5", "bicubic")
+    assert mean is not None and mean.complete
 
 
 def test_cancelling_is_no_problem_of_a_picture(data: Path) -> None:

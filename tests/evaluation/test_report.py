@@ -14,7 +14,7 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from fourfold.cli.evaluate import _print, app
-from fourfold.errors import EvaluationError, UsageError
+from fourfold.errors import EvaluationError, PictureError, UsageError
 from fourfold.evaluation.benchmark import Benchmark, run_benchmark
 from fourfold.evaluation.context import describe
 from fourfold.evaluation.figures import Gallery, Region, detailed_region
@@ -249,6 +249,42 @@ def test_a_failure_is_told_and_the_rest_done(data: Path, tmp_path: Path) -> None
     assert record["means"][0]["complete"] is False and record["means"][0]["psnr_y"] is None
 
 
+def test_what_cannot_be_saved_is_told_and_no_result_is_lost(data: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "out" / "Set5" / "bicubic"
+    for name in ("baby", "bird"):
+        (taken / f"{name}.png").mkdir(parents=True)
+    json_file, html_file = tmp_path / "r.json", tmp_path / "r.html"
+    result = _run(
+        "--data", str(data), "--methods", "bicubic", "--save", str(tmp_path / "out"),
+        "--json", str(json_file), "--html", str(html_file),
+    )  # fmt: skip
+    assert isinstance(result.exception, EvaluationError)
+    assert str(result.exception) == "2 measured pictures could not be saved; every number is there"
+    assert f"not saved: Set5/bird.png, bicubic: {taken / 'bird.png'}: is a folder" in result.output
+    assert "Set5" in result.stdout and "PSNR" in result.stdout
+    record = json.loads(json_file.read_text())
+    assert len(record["results"]) == 4 and all(m["complete"] for m in record["means"])
+    assert "baby.png" in html_file.read_text()
+    assert (taken / "butterfly.png").is_file()
+
+
+def test_of_many_that_cannot_be_saved_the_first_are_told(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise PictureError("the disk is full")
+
+    monkeypatch.setattr("fourfold.imaging.write_picture", full)
+    (data / "Set5" / "zz.png").write_bytes(b"broken")
+    result = _run("--data", str(data), "--methods", "nearest,bicubic", "--save", str(tmp_path / "out"))
+    told = [line for line in result.stderr.splitlines() if line.startswith("not saved:")]
+    assert len(told) == 6 and told[-1] == "not saved: 3 more"
+    assert str(result.exception) == (
+        "1 measurement failed; a method without all pictures of a set has no mean. "
+        "8 measured pictures could not be saved; every number is there"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -270,6 +306,9 @@ def test_wrong_usage(arguments: list[str], says: str, data: Path) -> None:
     [
         (["--save", "FILE"], "is a file; name a folder"),
         (["--save", "FILE/below/it"], "is a file; name a folder"),
+        (["--save", "TAKEN"], "Set5 is a file; name a folder"),
+        (["--save", "TAKEN/deep"], "nearest is a file; name a folder"),
+        (["--save", "x" * 300], "cannot be made"),
         (["--json", "FOLDER"], "is a folder"),
         (["--html", "FOLDER"], "is a folder"),
         (["--sets", "Set5,Set5"], "two sets are called 'Set5'"),
@@ -281,13 +320,18 @@ def test_wrong_usage_is_told_before_measuring(
     arguments: list[str], says: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "taken" / "deep" / "Set5").mkdir(parents=True)
+    (tmp_path / "taken" / "Set5").touch()
+    (tmp_path / "taken" / "deep" / "Set5" / "nearest").touch()
 
     def never(*_: Any, **__: Any) -> None:
         pytest.fail("measured")
 
     monkeypatch.setattr("fourfold.evaluation.benchmark.run_benchmark", never)
-    places = {"FILE": str(tmp_path / "file"), "FOLDER": str(tmp_path)}
-    given = [a.replace("FILE", places["FILE"]).replace("FOLDER", places["FOLDER"]) for a in arguments]
+    places = {"FILE": tmp_path / "file", "FOLDER": tmp_path, "TAKEN": tmp_path / "taken"}
+    given = arguments
+    for word, place in places.items():
+        given = [a.replace(word, str(place)) for a in given]
     defaults = [] if "--methods" in given else ["--methods", "nearest"]
     result = _run("--data", str(data), *given, *defaults)
     assert isinstance(result.exception, UsageError) and says in str(result.exception)

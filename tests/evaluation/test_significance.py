@@ -11,7 +11,7 @@ from fourfold.evaluation.significance import wilcoxon_p
 def _counted(differences: list[float]) -> float:
     """The exact two-sided p: every pattern of signs is equally likely."""
     there = [d for d in differences if d != 0]
-    ranks = np.argsort(np.argsort(np.abs(there))) + 1
+    ranks = [sum(abs(e) < abs(d) for e in there) + (sum(abs(e) == abs(d) for e in there) + 1) / 2 for d in there]
     statistic = min(sum(r for r, d in zip(ranks, there, strict=True) if (d > 0) == up) for up in (True, False))
     sums = [
         sum(r for r, s in zip(ranks, signs, strict=True) if s) for signs in itertools.product((0, 1), repeat=len(there))
@@ -26,8 +26,23 @@ def test_agrees_with_counting(seed: int) -> None:
     assert wilcoxon_p(first.tolist(), second.tolist()) == pytest.approx(_counted((first - second).tolist()))
 
 
+@pytest.mark.parametrize("pictures", [5, 8, 11, 13])
+@pytest.mark.parametrize("seed", range(4))
+def test_ties_and_zeros_agree_with_counting_too(pictures: int, seed: int) -> None:
+    """The reason for scipy's lower bound in pyproject.toml: before 1.15, these took the normal approximation."""
+    differences = np.random.default_rng(seed).integers(-1, 4, pictures).astype(np.float64)
+    assert wilcoxon_p(differences.tolist(), [0.0] * pictures) == pytest.approx(_counted(differences.tolist()))
+
+
+def test_pairs_without_a_difference_make_a_large_set_of_a_small_one_no_larger() -> None:
+    assert wilcoxon_p([1, 1, 1, 1, *[0] * 10], [0] * 14) == pytest.approx(0.125)
+    assert wilcoxon_p([1, 0], [0, 0]) == 1.0
+
+
 def test_five_pictures_can_give_no_less() -> None:
     assert wilcoxon_p([2, 3, 4, 5, 6.5], [1, 1, 1, 1, 1]) == pytest.approx(0.0625)
+    assert wilcoxon_p([1, 1, 1, 1, 1], [0] * 5) == pytest.approx(0.0625)
+    assert wilcoxon_p([1, 1, 1, 1, 0], [0] * 5) == pytest.approx(0.125)
 
 
 def test_it_is_two_sided() -> None:

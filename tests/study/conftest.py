@@ -30,9 +30,9 @@ def bench_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def save_picture(path: Path, pixels: NDArray[Any]) -> None:
+def save_picture(path: Path, pixels: NDArray[Any], *, lossless: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(Picture(pixels), path)
+    write_picture(Picture(pixels), path, lossless=lossless)
 
 
 def small_request(bench_folder: Path) -> Request:

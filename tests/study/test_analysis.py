@@ -71,16 +71,38 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     assert 365 <= hits <= 395
 
 
-def test_the_wider_interval_covers_new_pictures_too() -> None:
+# the second is a study of the paper's Set5, the last an early look at BSD100
+@pytest.mark.parametrize(("raters", "scenes"), [(20, 20), (26, 5), (5, 5), (4, 100)])
+def test_the_interval_over_both_covers_new_pictures_too(raters: int, scenes: int) -> None:
     rng = np.random.default_rng(4)
     hits = 0
-    for seed in range(150):
-        scenes, biases = rng.normal(0, 0.5, 20), rng.normal(0, 0.3, 20)
-        values = 3.0 + biases[:, None] + scenes[None, :] + rng.normal(0, 0.5, (20, 20))
-        low, high = interval_over_both(values, seed)
+    for _ in range(400):
+        biases, qualities = rng.normal(0, 0.35, (raters, 1)), rng.normal(0, 0.4, (1, scenes))
+        values = 3.0 + biases + qualities + rng.normal(0, 0.5, (raters, scenes))
+        low, high = interval_over_both(values)
         hits += low <= 3.0 <= high
-    assert 130 <= hits <= 150
-    assert interval_over_both(values, 1) == interval_over_both(values, 1)
+    assert hits >= 367  # 95 % of 400 is 380, less three standard deviations
+
+
+def test_the_interval_over_both_is_never_narrower() -> None:
+    rng = np.random.default_rng(5)
+    for raters, scenes in [(2, 2), (2, 30), (3, 5), (26, 5), (26, 100)] * 20:
+        values = rng.integers(1, 6, (raters, scenes)).astype(np.float64)
+        values[rng.random(values.shape) < 0.2] = np.nan
+        low, high = interval_over_raters(values)
+        new_low, new_high = interval_over_both(values)
+        assert math.isnan(new_low) or (new_low <= low and high <= new_high)
+
+
+def test_the_interval_over_both_by_hand() -> None:
+    # means of raters 3 and 4, of scenes 3.5 twice: variances 0.25 and 0, and t(1) = 12.706205, cut to the scale
+    assert interval_over_both(np.array([[3.0, 3.0], [4.0, 4.0]])) == (1.0, 5.0)
+    # of raters 2.99, 3, 3.01 and of scenes 2.98, 3.02: variances 1e-4 / 3 and 4e-4; t(1) = 12.706205
+    values = 3 + np.array([[-0.01], [0.0], [0.01]]) + np.array([[-0.02, 0.02]])
+    reach = 12.706205 * math.sqrt(1e-4 / 3 + 4e-4)
+    assert interval_over_both(values) == (pytest.approx(3 - reach), pytest.approx(3 + reach))
+    assert all(math.isnan(bound) for bound in interval_over_both(values[:, :1]))
+    assert all(math.isnan(bound) for bound in interval_over_both(values[:1]))
 
 
 def test_opinions_counts_ranks_and_places() -> None:
@@ -305,3 +327,15 @@ def test_leaving_raters_out() -> None:
         analyse(records, {"Set5": ("a", "b")}, exclude=["nobody"])
     with pytest.raises(StudyError, match="nothing has been rated"):
         analyse([], {"Set5": ("a", "b")})
+
+
+def test_leaving_out_everyone_is_not_the_same_as_nobody_having_rated() -> None:
+    rated = [Record("r1", 1, "rating", "Set5", "s", m, 3) for m in "ab"]
+    begun = Record("r2", 0, "calibration", "calibration", "c", "hr", 5)
+    sets = {"Set5": ("a", "b")}
+    with pytest.raises(UsageError, match=r"all raters are excluded.*: r1; leave some in"):
+        analyse(rated, sets, exclude=["r1"])
+    with pytest.raises(UsageError, match="all raters are excluded"):
+        analyse([*rated, begun], sets, exclude=["r1"])
+    with pytest.raises(StudyError, match="nothing has been rated yet"):
+        analyse([begun], sets, exclude=["r2"])

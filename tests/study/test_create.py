@@ -11,8 +11,8 @@ import pytest
 
 from fourfold.errors import DataError, FourfoldError, StudyError, UsageError
 from fourfold.imaging import imresize, read_rgb
-from fourfold.study import Study, create_study, open_study
-from fourfold.study.create import _resolve
+from fourfold.study import Manifest, Request, Study, create_study, design, open_study
+from fourfold.study.create import _choose_calibration, _resolve
 from fourfold.study.manifest import read_manifest
 from fourfold.study.stimuli import encode_alike
 from tests.conftest import make_photo
@@ -200,6 +200,52 @@ def test_a_test_picture_cannot_calibrate(bench_folder: Path, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+COPIES = {
+    "the file itself": (lambda pixels: pixels, ".png"),
+    "another format": (lambda pixels: pixels, ".tif"),
+    "16 bits": (lambda pixels: pixels.astype(np.uint16) * 257, ".png"),
+    "cut to sides that divide by 4": (lambda pixels: pixels[:500, :528], ".png"),
+    "cut to sides that divide by 12": (lambda pixels: pixels[:492, :528], ".png"),
+}
+
+
+@pytest.mark.parametrize("case", COPIES)
+def test_a_copy_of_a_test_picture_cannot_calibrate(case: str, tmp_path: Path) -> None:
+    copied, suffix = COPIES[case]
+    photo = make_photo(502, 530)  # larger than what calibration shows of a picture
+    save_picture(tmp_path / "Set5" / "a.png", photo)
+    save_picture(tmp_path / "calibration" / f"other{suffix}", copied(photo))
+    request = Request(tmp_path, sets=("Set5",), methods=("nearest", "hr"), calibration=1, repeats=0)
+    with pytest.raises(DataError, match=r"other\.\w+ is Set5/a\.png of the test"):
+        create_study(tmp_path / "new", request)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_copy_without_loss_is_refused_where_the_test_is_the_one_cut(tmp_path: Path) -> None:
+    photo = make_photo(53, 62)
+    save_picture(tmp_path / "Set5" / "a.png", photo[:48, :60])
+    save_picture(tmp_path / "calibration" / "whole.webp", photo, lossless=True)
+    request = Request(tmp_path, sets=("Set5",), methods=("nearest", "hr"), calibration=1, repeats=0)
+    with pytest.raises(DataError, match=r"whole\.webp is Set5/a\.png"):
+        create_study(tmp_path / "new", request)
+
+
+def test_a_study_can_be_created_again_from_its_seed(bench_folder: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        save_picture(tmp_path / "photos" / f"photo{number}.png", make_photo(16, 16, seed=100 + number))
+    request = replace(small_request(bench_folder), calibration_data=tmp_path / "photos", calibration=5, seed=None)
+    first = create_study(tmp_path / "first", request)
+    again = create_study(tmp_path / "again", replace(request, seed=first.seed))
+    assert chosen(again) == chosen(first)
+    assert _choose_calibration(request, "one seed") != _choose_calibration(request, "another")
+
+
+def chosen(manifest: Manifest) -> tuple[set[str], list[tuple[str, str]]]:
+    """The calibration pictures, and what is shown twice, in order."""
+    twice = [manifest.stimuli[identifier] for identifier in manifest.repeats]
+    return {s for s in manifest.sources if s.startswith("calibration/")}, [(s.scene, s.method) for s in twice]
+
+
 def test_result_folders_and_weights_files_are_methods(bench_folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     for number in range(3):
@@ -243,7 +289,53 @@ def test_paper_stands_for_the_twelve_and_bsd100_gets_nine(bench_folder: Path, tm
     assert create_study(tmp_path / "all", everywhere).sets["BSD100"] == ("hr", "srgan-mse", "srgan-vgg54")
 
 
-def test_a_missing_method_of_the_paper_says_how_to_go_on(bench_folder: Path, tmp_path: Path) -> None:
-    request = replace(small_request(bench_folder), methods=("hr", "bicubic", "selfexsr"))
-    with pytest.raises(UsageError, match=r"selfexsr=DIR.*--without selfexsr"):
+NOT_SHIPPED = {
+    "both": (("paper",), (), "add selfexsr=DIR,drcn=DIR to .* --without selfexsr,drcn$"),
+    "one given": (
+        ("paper", "selfexsr=DIR"),
+        (),
+        "drcn, .* is not shipped: add drcn=DIR .* --without drcn$",
+    ),
+    "one left out": (("paper",), ("selfexsr",), "add drcn=DIR .* --without selfexsr,drcn$"),
+    "named alone": (("hr", "bicubic", "selfexsr"), (), "selfexsr=DIR .* --without selfexsr$"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_SHIPPED)
+def test_a_missing_method_of_the_paper_says_how_to_go_on(case: str, bench_folder: Path, tmp_path: Path) -> None:
+    methods, without, message = NOT_SHIPPED[case]
+    request = replace(small_request(bench_folder), methods=methods, without=without)
+    with pytest.raises(UsageError, match=message):
         create_study(tmp_path / "new", request)
+
+
+def test_a_failure_of_a_shipped_method_is_told_as_it_is(bench_folder: Path, tmp_path: Path) -> None:
+    request = replace(small_request(bench_folder), methods=("paper",), without=("selfexsr", "drcn"), engine="steam")
+    with pytest.raises(FourfoldError, match="steam"):
+        create_study(tmp_path / "new", request)
+
+
+@pytest.mark.parametrize(
+    ("methods", "without", "twelve", "nine", "ratings"),
+    [
+        (("paper", "selfexsr=DIR", "drcn=FILE"), (), 12, 9, 1128),
+        (("paper", "selfexsr=DIR"), ("drcn",), 11, 8, 1009),
+        (("paper", "drcn=FILE"), ("selfexsr",), 11, 8, 1009),
+        (("paper",), ("selfexsr", "drcn"), 10, 7, 890),
+    ],
+)
+def test_the_numbers_of_the_documentation(
+    methods: tuple[str, ...], without: tuple[str, ...], twelve: int, nine: int, ratings: int
+) -> None:
+    names = [spec.partition("=")[0] for spec in _resolve(methods, without)]
+    on_bsd100 = design.methods_for("BSD100", names)
+    assert (len(names), len(on_bsd100)) == (twelve, nine)
+    assert 5 * len(names) + 14 * len(names) + 100 * len(on_bsd100) == ratings
+    row = f"| {twelve} | {nine} | {ratings:,}"
+    assert row in (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
+
+
+def test_what_is_shipped_is_the_paper_but_for_selfexsr_and_drcn(bench_folder: Path, tmp_path: Path) -> None:
+    request = replace(small_request(bench_folder), methods=("paper",), without=("selfexsr", "drcn"), calibration=0)
+    manifest = create_study(tmp_path / "new", request)
+    assert {name: len(methods) for name, methods in manifest.sets.items()} == {"Set5": 10, "BSD100": 7}

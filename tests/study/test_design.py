@@ -105,3 +105,9 @@ def test_repeats_are_of_different_scenes_and_spread_over_methods() -> None:
     assert set(Counter(candidates[c][1] for c in chosen).values()) == {1, 2}
     assert choose_repeats("seed", candidates, 10) == chosen
     assert len(choose_repeats("seed", candidates, 1000)) == 100
+
+
+def test_repeats_are_chosen_by_what_they_show_and_not_by_their_random_names() -> None:
+    shown = [(str(s), m) for s in range(20) for m in design.NINE]
+    first, again = ({f"{salt}-{n}": pair for n, pair in enumerate(shown)} for salt in ("x", "y"))
+    assert [first[c] for c in choose_repeats("seed", first, 5)] == [again[c] for c in choose_repeats("seed", again, 5)]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,6 +213,10 @@ def test_what_cannot_be_reported(request_of: ReportRequest, own_study: Path, tmp
         make_report(replace(request_of, pairs="eye"))
     with pytest.raises(UsageError, match="--exclude r77"):
         make_report(replace(request_of, exclude=("r77",)))
+    everyone = tuple(f"r{number:02d}-abcdef" for number in range(6))
+    with pytest.raises(UsageError, match=r"all raters are excluded.*r00-abcdef.*leave some in"):
+        make_report(replace(request_of, exclude=everyone))
+    assert not request_of.output.exists()
 
 
 def test_ratings_of_a_changed_study_are_refused(rated_study: Path, tmp_path: Path) -> None:
@@ -219,6 +224,30 @@ def test_ratings_of_a_changed_study_are_refused(rated_study: Path, tmp_path: Pat
     write_manifest(replace(read_manifest(folder), repeats=()), folder)  # whole in itself, but not what was rated
     with pytest.raises(StudyError, match="changed after its first rating"):
         make_report(ReportRequest(folder, tmp_path / "report"))
+
+
+def change(picture: Path) -> None:
+    picture.write_bytes(picture.read_bytes() + b"x")
+
+
+@pytest.mark.parametrize(("spoil", "says"), [(change, "was changed after"), (Path.unlink, "cannot read")])
+@pytest.mark.parametrize("exported", [False, True])
+def test_a_study_with_a_changed_or_missing_picture_is_not_reported(
+    spoil: Callable[[Path], None], says: str, exported: bool, rated_study: Path, report: Report, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(rated_study, tmp_path / "study"))
+    picture = min((folder / "pictures").iterdir())
+    spoil(picture)
+    ratings = report.page.parent / "ratings.csv" if exported else None
+    with pytest.raises(StudyError, match=f"{picture.name}.* {says}|{says} .*{picture.name}"):
+        make_report(ReportRequest(folder, tmp_path / "report", ratings=ratings))
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_report_needs_no_key(rated_study: Path, report: Report, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(rated_study, tmp_path / "study"))
+    (folder / "secret.key").unlink()
+    assert make_report(ReportRequest(folder, tmp_path / "report")).json() == report.json()
 
 
 def test_the_table_for_a_terminal(report: Report) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -13,14 +14,21 @@ import typer
 from fourfold.errors import EvaluationError, UsageError
 
 if TYPE_CHECKING:
-    from fourfold.evaluation.benchmark import Benchmark, Measure
+    from collections.abc import Sequence
+
+    from fourfold.evaluation.benchmark import Benchmark, Measure, Problem
     from fourfold.evaluation.figures import Gallery
+    from fourfold.evaluation.methods import Method
+    from fourfold.evaluation.sets import BenchmarkSet, Entry
     from fourfold.networks.vgg19 import Normalisation
 
 app = typer.Typer(add_completion=False)
 
 #: more croppings than this in one set are told in one line
 _CROPPINGS_TOLD = 5
+
+#: of more pictures that could not be saved than this, the first ones are told: a full disk refuses every one
+_UNSAVED_TOLD = 5
 
 
 @app.command()
@@ -75,7 +83,7 @@ def evaluate(
     """Measure methods on benchmark sets and put them beside the paper's tables.
 
     PSNR and both SSIMs on Y with 4 pixels cut from every border, as the paper counts them; NIQE where its parameters
-    are found. Exits with 1 when a picture could not be measured; the rest is measured all the same.
+    are found. Exits with 1 when a picture could not be measured or saved; the rest is measured all the same.
     """
     from fourfold.evaluation.benchmark import run_benchmark
     from fourfold.evaluation.figures import Gallery
@@ -84,7 +92,6 @@ def evaluate(
     from fourfold.evaluation.sets import find_sets
 
     _check_files(json_file, html_file)
-    _check_save(save)
     if pictures is not None and html_file is None:
         raise UsageError("--pictures chooses what --html shows; give --html FILE too")
     _need(*(["scipy"] if against or not methods or "bicubic" in methods else []), *(["jinja2"] if html_file else []))
@@ -99,11 +106,14 @@ def evaluate(
         typer.echo("note: NIQE is left out; give its parameters with --niqe FILE", err=True)
     gallery = Gallery(found_sets, _split(pictures)) if html_file is not None else None
 
-    def keep(of: Any, entry: Any, method: str, sr: Any) -> None:
+    if save is not None:
+        _make_folders(save, found_sets, chosen)
+
+    def keep(of: "BenchmarkSet", entry: "Entry", method: str, sr: Any) -> None:
+        if gallery is not None:  # first: what cannot be saved can still be shown
+            gallery.keep(of, entry, method, sr)
         if save is not None:
             _save(save / of.name / method / f"{entry.key}.png", sr)
-        if gallery is not None:
-            gallery.keep(of, entry, method, sr)
 
     with _ProgressBar() as progress:
         found = run_benchmark(
@@ -119,11 +129,19 @@ def evaluate(
         found.notes.append(f"vgg54 is counted with the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}")
     found.notes += [note for method in chosen if isinstance(method, ResultFolder) for note in method.notes()]
     _tell(found, json_file, html_file, gallery)
+    failed = []
     if found.problems:
-        raise EvaluationError(
+        failed.append(
             f"{len(found.problems)} measurement{'s' if len(found.problems) > 1 else ''} failed; "
             "a method without all pictures of a set has no mean"
         )
+    if found.unkept:
+        failed.append(
+            f"{len(found.unkept)} measured picture{'s' if len(found.unkept) > 1 else ''} could not be saved; "
+            "every number is there"
+        )
+    if failed:
+        raise EvaluationError(". ".join(failed))
 
 
 def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, gallery: "Gallery | None") -> None:
@@ -144,8 +162,15 @@ def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, ga
     if html_file is not None and gallery is not None:
         typer.echo(f"wrote {write_page(html_file, found, record['context'], gallery)}", err=True)
     for problem in found.problems:
-        where = f"{problem.set}/{problem.image}" + (f", {problem.method}" if problem.method else "")
-        typer.echo(f"failed: {where}: {problem.message}", err=True)
+        typer.echo(f"failed: {_place(problem)}: {problem.message}", err=True)
+    for problem in found.unkept[:_UNSAVED_TOLD]:
+        typer.echo(f"not saved: {_place(problem)}: {problem.message}", err=True)
+    if len(found.unkept) > _UNSAVED_TOLD:
+        typer.echo(f"not saved: {len(found.unkept) - _UNSAVED_TOLD} more", err=True)
+
+
+def _place(problem: "Problem") -> str:
+    return f"{problem.set}/{problem.image}" + (f", {problem.method}" if problem.method else "")
 
 
 def _shortened(notes: list[str]) -> list[str]:
@@ -175,13 +200,18 @@ def _check_files(*files: Path | None) -> None:
             raise UsageError(f"{file}: there is no folder {file.parent}")
 
 
-def _check_save(save: Path | None) -> None:
-    """Raises before hours of measuring where pictures cannot be kept."""
-    if save is None:
-        return
-    there = next(path for path in (save, *save.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UsageError(f"--save {save}: {there} is a file; name a folder")
+def _make_folders(save: Path, sets: "Sequence[BenchmarkSet]", methods: "Sequence[Method]") -> None:
+    """Makes the folders that pictures are saved in: raises before hours of measuring, not after, where that fails."""
+    for folder in (save / of.name / method.name for of in sets for method in methods):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            there = next((path for path in (folder, *folder.absolute().parents) if path.is_file()), folder)
+            raise UsageError(f"--save {save}: {there} is a file; name a folder, or move the file away") from error
+        except OSError as error:
+            raise UsageError(f"--save {save}: {folder} cannot be made ({error.strerror}); name another") from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"--save {save}: {folder} may not be written; name another")
 
 
 def _need(*modules: str) -> None:
@@ -241,7 +271,6 @@ def _hash(path: Path) -> str:
 def _save(path: Path, pixels: Any) -> None:
     from fourfold.imaging import Picture, write_picture
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(Picture(pixels), path, overwrite=True)
 
 

@@ -54,7 +54,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Problem:
-    """A picture that could not be measured; ``method`` is None where the set's own files are at fault."""
+    """A picture that could not be measured, or not kept; ``method`` is None where the set's own files are at fault."""
 
     set: str
     image: str
@@ -92,13 +92,18 @@ class Mean:
 
 @dataclass
 class Benchmark:
-    """What a benchmark found."""
+    """What a benchmark found.
+
+    ``problems`` are pictures that could not be measured; ``unkept`` are measured like the others, but whoever was to
+    keep them, to save them for instance, could not.
+    """
 
     sets: list[BenchmarkSet]
     methods: list[Method]
     scores: list[Score] = field(default_factory=list)
     means: list[Mean] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    unkept: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
 
@@ -132,7 +137,7 @@ def run_benchmark(
         pristine: NIQE's statistics; without them NIQE is left out.
         extra: further measures by name.
         progress: told before every measurement.
-        keep: given every restored picture.
+        keep: given every restored picture; a picture for which it raises a FourfoldError is noted as ``unkept``.
 
     Raises:
         EvaluationError: if ``against`` is none of the methods.
@@ -191,8 +196,14 @@ def _measure(
     size = (int(pair.hr.shape[0]), int(pair.hr.shape[1]))
     found.scores.append(Score(of.name, entry.image, method.name, values, seconds, size))
     found.notes += [f"{of.name}, {method.name}: {note}" for note in cropped]
-    if keep is not None:
+    if keep is None:
+        return
+    try:
         keep(of, entry, method.name, sr)
+    except CancelledError:
+        raise
+    except FourfoldError as error:
+        found.unkept.append(Problem(of.name, entry.image, method.name, str(error)))
 
 
 def _same_size(sr: Pixels, pair: Pair, entry: Entry) -> tuple[Pixels, list[str]]:

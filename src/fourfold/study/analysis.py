@@ -65,21 +65,23 @@ def analyse(
         screening: also leave out those that BT.500's screening rejects (once, not again on what is left).
 
     Raises:
-        UsageError: if an excluded rater has no rating, or the unit is unknown.
+        UsageError: if an excluded rater has no rating, none is left, or the unit is unknown.
         StudyError: if nothing was rated.
     """
+    if not _any_rating(records):
+        raise StudyError("nothing has been rated yet (the calibration does not count); report again later")
     known = {record.rater for record in records}
     strangers = [rater for rater in exclude if rater not in known]
     if strangers:
         raise UsageError(f"--exclude {strangers[0]}: no rating by that name; raters: {', '.join(sorted(known))}")
     excluded = dict.fromkeys(exclude, "left out by hand")
-    kept = [record for record in records if record.rater not in excluded]
-    pictures = _pictures(kept, sets)
+    kept = _without(excluded, records)
+    pictures = by_picture(by_set(kept, sets))
     if screening:
         out = rejected(pictures.values)
         excluded |= {r: "rejected by BT.500's screening" for r, bad in zip(pictures.raters, out, strict=True) if bad}
-        kept = [record for record in kept if record.rater not in excluded]
-        pictures = _pictures(kept, sets)
+        kept = _without(excluded, kept)
+        pictures = by_picture(by_set(kept, sets))
     model = fit_quality(pictures.values)
     return Analysis(
         sets=[_analyse_set(scores, pictures, model, unit) for scores in by_set(kept, sets) if scores.scenes],
@@ -92,10 +94,15 @@ def analyse(
     )
 
 
-def _pictures(records: Sequence[Record], sets: Mapping[str, Sequence[str]]) -> PictureScores:
-    if not any(record.kind == "rating" for record in records):
-        raise StudyError("nothing has been rated yet (the calibration does not count); report again later")
-    return by_picture(by_set(records, sets))
+def _without(excluded: Mapping[str, str], records: Sequence[Record]) -> list[Record]:
+    kept = [record for record in records if record.rater not in excluded]
+    if not _any_rating(kept):
+        raise UsageError(f"all raters are excluded, nothing is left to report: {', '.join(excluded)}; leave some in")
+    return kept
+
+
+def _any_rating(records: Sequence[Record]) -> bool:
+    return any(record.kind == "rating" for record in records)
 
 
 def _analyse_set(scores: SetScores, pictures: PictureScores, model: QualityModel, unit: str) -> SetAnalysis:

@@ -9,18 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.errors import DataError, FourfoldError, StudyError, UsageError
-from fourfold.evaluation.methods import Method, make_methods
+from fourfold.errors import DataError, StudyError, UsageError
+from fourfold.evaluation.methods import KERNELS, Method, make_methods
 from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, find_sets, read_pair
 from fourfold.imaging import find_pictures, imresize, read_rgb
 from fourfold.study import design
 from fourfold.study.manifest import Manifest, Stimulus, write_key, write_manifest
-from fourfold.study.stimuli import encode_alike, new_identifier, write_stimulus
+from fourfold.study.stimuli import as_bytes, encode_alike, new_identifier, write_stimulus
 from fourfold.version import __version__
-from fourfold.weights import ALIASES
+from fourfold.weights import ALIASES, shipped_names
 
 #: Called with (pictures made, pictures in all, what was made).
 Progress = Callable[[int, int, str], None]
@@ -30,6 +29,10 @@ CALIBRATION_FOLDERS = ("calibration", "BSD300/images/train", "BSDS300/images/tra
 
 #: Calibration pictures larger than this are cut to their middle.
 _CALIBRATION_SIDE_PX = 480
+
+#: Benchmark sets are handed on cut at the right and the bottom, to sides that divide by 2, 3, 4 or 12. Cut to sides
+#: that divide by this, all copies of a picture are alike again.
+_COMMON_MULTIPLE = 12
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,13 @@ def create_study(folder: Path, request: Request, progress: Progress | None = Non
     _check_numbers(request)
     sets = find_sets(request.data, list(request.sets))
     methods = {method.name: method for method in _make_methods(request)}
-    calibration = _choose_calibration(request)
+    seed = request.seed or secrets.token_hex(8)
+    calibration = _choose_calibration(request, seed)
+    _refuse_test_pictures(calibration, sets)
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.part"
     try:
         (partial / "pictures").mkdir(parents=True)
-        builder = _Builder(partial, request, sets, methods, calibration, progress or (lambda *_: None))
+        builder = _Builder(partial, request, seed, sets, methods, calibration, progress or (lambda *_: None))
         manifest = builder.build()
         write_manifest(manifest, partial)
         write_key(partial)
@@ -105,19 +110,18 @@ class _Builder:
         self,
         folder: Path,
         request: Request,
+        seed: str,
         sets: Sequence[BenchmarkSet],
         methods: Mapping[str, Method],
         calibration: Sequence[Path],
         progress: Progress,
     ) -> None:
-        self.folder, self.request, self.sets, self.methods = folder, request, sets, methods
+        self.folder, self.request, self.seed, self.sets, self.methods = folder, request, seed, sets, methods
         self.calibration, self.progress = calibration, progress
-        self.seed = request.seed or secrets.token_hex(8)
         self.plan = {one.name: self._methods_on(one.name) for one in sets}
         self.total = sum(len(one.entries) * len(self.plan[one.name]) for one in sets) + 2 * len(calibration)
         self.stimuli: list[Stimulus] = []
         self.sources: dict[str, dict[str, Any]] = {}
-        self.pixel_hashes: dict[str, str] = {}
 
     def build(self) -> Manifest:
         for one in self.sets:
@@ -149,15 +153,11 @@ class _Builder:
         pair = read_pair(entry)
         names = self.plan[one.name]
         versions = [_fitting(self.methods[name].restore(pair, entry, one), pair, name, entry) for name in names]
-        self.pixel_hashes[_pixel_hash(pair.hr)] = f"{one.name}/{entry.image}"
         self._note_source(f"{one.name}/{entry.key}", entry.hr)
         self._write(one.name, entry.key, names, versions, [None] * len(names))
 
     def _add_calibration(self, path: Path) -> None:
         hr = _middle(read_rgb(path))
-        twin = self.pixel_hashes.get(_pixel_hash(hr))
-        if twin is not None:
-            raise DataError(f"the calibration picture {path} is {twin} of the test; give other --calibration-data")
         nearest = imresize(imresize(hr, 1 / SCALE), SCALE, kernel="nearest")
         self._note_source(f"calibration/{path.stem}", path)
         self._write("calibration", path.stem, tuple(design.ANCHORS), [nearest, hr], list(design.ANCHORS.values()))
@@ -200,18 +200,21 @@ def _make_methods(request: Request) -> list[Method]:
     specs = _resolve(request.methods, request.without)
     if len(specs) < 2:
         raise UsageError("a study compares at least two methods; give more with --methods")
-    made: list[Method] = []
-    for spec in specs:
-        try:
-            made += make_methods([spec], engine=request.engine, precision=request.precision)
-        except FourfoldError as error:
-            if spec not in design.TWELVE:
-                raise
-            raise UsageError(
-                f"{spec} is one of the paper's methods, and it cannot be made here: {error}. Give its results with "
-                f"--methods paper,{spec}=DIR or its weights with {spec}=FILE, or leave it out with --without {spec}"
-            ) from error
-    return made
+    there = {*KERNELS, "hr", *shipped_names()}
+    missing = [spec for spec in specs if spec in design.TWELVE and spec not in there]
+    if missing:
+        raise UsageError(_remedy(missing, request.without))
+    return make_methods(specs, engine=request.engine, precision=request.precision)
+
+
+def _remedy(missing: Sequence[str], without: Sequence[str]) -> str:
+    """Returns what to do about the paper's methods that are not shipped, all of them at once."""
+    are, them = ("are", "them") if len(missing) > 1 else ("is", "it")
+    given = ",".join(f"{name}=DIR" for name in missing)
+    return (
+        f"{' and '.join(missing)}, of the paper's methods, {are} not shipped: add {given} to --methods (a folder with "
+        f"results, or a weights file), or leave {them} out with --without {','.join([*without, *missing])}"
+    )
 
 
 def _resolve(methods: Sequence[str], without: Sequence[str]) -> list[str]:
@@ -235,7 +238,7 @@ def _name(spec: str) -> str:
     return spec.partition("=")[0]
 
 
-def _choose_calibration(request: Request) -> list[Path]:
+def _choose_calibration(request: Request, seed: str) -> list[Path]:
     if request.calibration == 0:
         return []
     folder = request.calibration_data
@@ -249,9 +252,19 @@ def _choose_calibration(request: Request) -> list[Path]:
     found = find_pictures(folder, recursive=True)
     if len(found) < request.calibration:
         raise DataError(f"{folder} holds {len(found)} pictures, the calibration needs {request.calibration}")
-    seed = request.seed or "fourfold"
     by_chance = sorted(found, key=lambda path: hashlib.sha256(f"{seed}/{path.name}".encode()).digest())
     return by_chance[: request.calibration]
+
+
+def _refuse_test_pictures(calibration: Sequence[Path], sets: Sequence[BenchmarkSet]) -> None:
+    """Raises before anything is built where a calibration picture is one that will be rated."""
+    if not calibration:
+        return
+    tested = {_pixel_hash(read_rgb(entry.hr)): f"{one.name}/{entry.image}" for one in sets for entry in one.entries}
+    for path in calibration:
+        twin = tested.get(_pixel_hash(read_rgb(path)))
+        if twin is not None:
+            raise DataError(f"the calibration picture {path} is {twin} of the test; give other --calibration-data")
 
 
 def _fitting(pixels: NDArray[Any], pair: Pair, name: str, entry: Entry) -> NDArray[Any]:
@@ -275,4 +288,7 @@ def _middle(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _pixel_hash(pixels: NDArray[Any]) -> str:
-    return hashlib.sha256(str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    """Returns a hash that copies of a picture share: in another format, of 16 bits for 8, or cut to even sides."""
+    height, width = (side // _COMMON_MULTIPLE * _COMMON_MULTIPLE or side for side in pixels.shape[:2])
+    shown = as_bytes(pixels[:height, :width])
+    return hashlib.sha256(str(shown.shape).encode() + shown.tobytes()).hexdigest()

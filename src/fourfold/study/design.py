@@ -105,12 +105,15 @@ def order_for(rater: str, seed: str, items: Sequence[Item], repeats: Sequence[st
 def choose_repeats(seed: str, candidates: Mapping[str, tuple[str, str]], count: int) -> list[str]:
     """Returns the pictures to show twice: of different scenes, and spread evenly over the methods.
 
+    The choice is by scene and method, not by identifier, which is another in every study: so a study that is created
+    again with the same seed shows the same pictures twice.
+
     Args:
         seed: the study's seed.
         candidates: identifier -> (scene, method).
         count: how many; fewer are returned where there are not enough scenes.
     """
-    order = sorted(candidates, key=lambda identifier: _digest(f"{seed}/repeats", identifier))
+    order = sorted(candidates, key=lambda identifier: _digest(f"{seed}/repeats", "/".join(candidates[identifier])))
     chosen: list[str] = []
     scenes: set[str] = set()
     used: dict[str, int] = {}

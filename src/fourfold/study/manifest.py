@@ -115,11 +115,7 @@ class Study:
         Raises:
             StudyError: if the file is missing or was changed since the study was created.
         """
-        stimulus = self.manifest.stimuli[identifier]
-        data = _read(self.folder / stimulus.file)
-        if hashlib.sha256(data).hexdigest() != stimulus.sha256:
-            raise StudyError(f"{self.folder / stimulus.file} was changed after the study was created; restore it")
-        return data
+        return _checked(self.folder, self.manifest.stimuli[identifier])
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
@@ -182,13 +178,26 @@ def open_study(
         raise StudyError(f"{folder / 'secret.key'} is missing or damaged; restore it from a copy") from error
     if len(key) < 32:
         raise StudyError(f"{folder / 'secret.key'} is too short to be a key; restore it from a copy")
-    study = Study(folder, manifest, key)
     if check_pictures:
-        for done, identifier in enumerate(manifest.stimuli, start=1):
-            study.picture(identifier)
-            if progress:
-                progress(done, len(manifest.stimuli))
-    return study
+        check_all_pictures(folder, manifest, progress)
+    return Study(folder, manifest, key)
+
+
+def check_all_pictures(folder: Path, manifest: Manifest, progress: Callable[[int, int], None] | None = None) -> None:
+    """Reads every picture of a study and compares it with its hash.
+
+    Args:
+        folder: the study's folder.
+        manifest: its manifest.
+        progress: called with (pictures checked, pictures in all).
+
+    Raises:
+        StudyError: if a file is missing or was changed since the study was created.
+    """
+    for done, stimulus in enumerate(manifest.stimuli.values(), start=1):
+        _checked(folder, stimulus)
+        if progress:
+            progress(done, len(manifest.stimuli))
 
 
 def _contents(manifest: Manifest) -> dict[str, Any]:
@@ -235,6 +244,13 @@ def _is_plain(identifier: str) -> bool:
 
 def _canonical(contents: Mapping[str, Any]) -> bytes:
     return json.dumps(contents, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _checked(folder: Path, stimulus: Stimulus) -> bytes:
+    data = _read(folder / stimulus.file)
+    if hashlib.sha256(data).hexdigest() != stimulus.sha256:
+        raise StudyError(f"{folder / stimulus.file} was changed after the study was created; restore it")
+    return data
 
 
 def _read(path: Path) -> bytes:

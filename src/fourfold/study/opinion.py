@@ -1,5 +1,6 @@
 """Mean opinion scores with intervals, the distribution of scores, and ordinal ranks."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ from fourfold.study.design import SCALE
 from fourfold.study.scores import Array, SetScores
 
 LEVEL = 0.95
-_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Opinion:
     """What raters said of one method on one set.
 
     ``low``..``high`` is the 95 % interval over raters, the pictures taken as given: where the MOS of these pictures
-    would lie with other raters of the same kind. ``new_low``..``new_high`` also lets the pictures vary.
+    would lie with other raters of the same kind. ``new_low``..``new_high`` also lets the pictures vary, and is never
+    narrower.
     """
 
     set_name: str
@@ -34,7 +35,7 @@ class Opinion:
     place: int  # place by MOS, 1 is best
 
 
-def opinions(scores: SetScores, seed: int = 0) -> list[Opinion]:
+def opinions(scores: SetScores) -> list[Opinion]:
     """Returns one row per method, in the study's order; methods that nobody rated are left out."""
     ranks = mean_ranks(scores.values)
     rows = []
@@ -42,7 +43,7 @@ def opinions(scores: SetScores, seed: int = 0) -> list[Opinion]:
     for method, mos in means.items():
         values = scores.of(method)
         low, high = interval_over_raters(values)
-        new_low, new_high = interval_over_both(values, seed)
+        new_low, new_high = interval_over_both(values)
         rows.append(
             Opinion(
                 scores.name,
@@ -74,33 +75,51 @@ def interval_over_raters(values: Array) -> tuple[float, float]:
     Returns:
         The bounds, within 1..5; NaN with fewer than two raters.
     """
-    rated = ~np.isnan(values)
-    values, rated = values[rated.any(axis=1)], rated[rated.any(axis=1)]
+    values = _rated(values)
     raters = len(values)
     if raters < 2:
         return float("nan"), float("nan")
-    mean = np.nanmean(values)
-    deviations = np.nansum(np.where(rated, values - mean, 0.0), axis=1)
-    error = np.sqrt(raters / (raters - 1) * np.sum(deviations**2)) / np.count_nonzero(rated)
-    reach = stats.t.ppf((1 + LEVEL) / 2, raters - 1) * error
-    return float(max(1.0, mean - reach)), float(min(5.0, mean + reach))
+    return _t_interval(float(np.nanmean(values)), _clustered_variance(values), raters - 1)
 
 
-def interval_over_both(values: Array, seed: int = 0) -> tuple[float, float]:
-    """Returns the 95 % bootstrap interval of the mean when other raters had rated other pictures of the same kind.
+def interval_over_both(values: Array) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean when other raters had rated other pictures of the same kind.
 
-    Raters and pictures are both drawn with replacement (the pigeonhole bootstrap of Owen 2007), 2,000 times.
+    The variance over raters and that over pictures, added, with Student's t for the smaller of the two numbers. So it
+    is never narrower than the interval over raters, also of a few raters or pictures, and covers at least as often as
+    it says. A little more often where single ratings scatter: both variances hold that scatter. Differs from Cameron,
+    Gelbach and Miller 2011, who take it off once, and of few raters may take off more than there is.
+
+    Args:
+        values: (raters, scenes), NaN where nothing was rated.
+
+    Returns:
+        The bounds, within 1..5; NaN with fewer than two raters or two pictures.
     """
-    rated = ~np.isnan(values)
-    if values.shape[0] < 2 or values.shape[1] < 2:
+    values = _rated(values)
+    fewer = min(values.shape)
+    if fewer < 2:
         return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    raters, scenes = (rng.multinomial(n, np.full(n, 1.0 / n), _DRAWS).astype(np.float64) for n in values.shape)
-    sums = np.einsum("br,rs,bs->b", raters, np.where(rated, values, 0.0), scenes, optimize=True)
-    numbers = np.einsum("br,rs,bs->b", raters, rated.astype(np.float64), scenes, optimize=True)
-    means = sums[numbers > 0] / numbers[numbers > 0]
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    variance = _clustered_variance(values) + _clustered_variance(values.T)
+    return _t_interval(float(np.nanmean(values)), variance, fewer - 1)
+
+
+def _rated(values: Array) -> Array:
+    """Returns the rows and columns in which something was rated."""
+    rated = ~np.isnan(values)
+    return values[rated.any(axis=1)][:, rated.any(axis=0)]
+
+
+def _clustered_variance(values: Array) -> float:
+    """Returns the variance of the mean of all values when rows are drawn, each with all that is in it."""
+    deviations = np.nansum(values - np.nanmean(values), axis=1)
+    rows = len(values)
+    return float(rows / (rows - 1) * np.sum(deviations**2) / np.count_nonzero(~np.isnan(values)) ** 2)
+
+
+def _t_interval(mean: float, variance: float, degrees: int) -> tuple[float, float]:
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * math.sqrt(variance)
+    return max(1.0, mean - reach), min(5.0, mean + reach)
 
 
 def mean_ranks(values: Array) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from fourfold.errors import OutputExistsError, StudyError
 from fourfold.study import export, figures
 from fourfold.study.analysis import Analysis, SetAnalysis, analyse
 from fourfold.study.design import SCALE
-from fourfold.study.manifest import Manifest, read_manifest
+from fourfold.study.manifest import Manifest, check_all_pictures, read_manifest
 from fourfold.study.store import RatingStore, open_store
 from fourfold.version import __version__
 
@@ -72,11 +72,14 @@ def make_report(request: ReportRequest) -> Report:
     """Analyses a study's ratings and writes the report; the folder is there whole or not at all.
 
     Raises:
+        UsageError: if an excluded rater has no rating, or all of them are excluded.
         StudyError: if the study is damaged, nothing has been rated, or the ratings are of another study.
         OutputExistsError: if there is something at the output already.
     """
     manifest = read_manifest(request.study)
     _check_output(request)
+    # Not by open_study: a report needs no key, so that whoever analyses the ratings need not be given it.
+    check_all_pictures(request.study, manifest)
     records, notes = _ratings(request, manifest)
     analysis = analyse(records, manifest.sets, unit=request.pairs, exclude=request.exclude, screening=request.screening)
     report = Report(request.output / "index.html", manifest, analysis)

@@ -36,7 +36,7 @@ def encode_alike(versions: Sequence[NDArray[Any]]) -> list[bytes]:
     Args:
         versions: (H, W, 3) uint8 or uint16 pictures of one scene; 16 bits are rounded to 8, as screens show them.
     """
-    plain = [_only_the_picture(encode_picture(Picture(_as_bytes(pixels)), "png")) for pixels in versions]
+    plain = [_only_the_picture(encode_picture(Picture(as_bytes(pixels)), "png")) for pixels in versions]
     longest = max(len(data) for data in plain)
     return [_filled(data, longest - len(data)) for data in plain]
 
@@ -48,7 +48,8 @@ def write_stimulus(folder: Path, identifier: str, data: bytes) -> None:
     os.utime(path, (TIME_STAMP, TIME_STAMP))
 
 
-def _as_bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def as_bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Returns a uint8 or uint16 picture with the 8 bits that screens show."""
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     return np.floor(pixels.astype(np.float64) / 257.0 + 0.5).astype(np.uint8)
