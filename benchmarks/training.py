@@ -2,7 +2,9 @@
 
 The plain loop: a DataLoader that opens, crops and shrinks a picture per sample with Pillow in worker processes;
 torch's own layers, contiguous, float32, eager; a plain Adam. Ours: what ``fourfold train`` does on this device.
-Both train the same networks on the same mini-batches' sizes::
+Both train the same networks on the same mini-batches' sizes, with the same terms of the loss. The plain loop has the
+paper's terms alone (pixel MSE, VGG, adversary, total variation); a variant with others is refused, since its numbers
+would not compare::
 
     python benchmarks/training.py --data DIR [--vgg FILE] [--variants srresnet-mse,srgan-vgg54] [--updates 12]
 
@@ -28,6 +30,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from fourfold.errors import FourfoldError
 from fourfold.imaging import find_pictures
 from fourfold.networks import Discriminator, VGG19Features, load_vgg19
 from fourfold.training import DataSource, load_recipe, make_fabric
@@ -36,12 +39,15 @@ from fourfold.training.data import open_bank
 from fourfold.training.degradation import Degradation
 from fourfold.training.estimate import compute_dtype
 from fourfold.training.graph import GraphedStage
-from fourfold.training.recipe import Recipe
+from fourfold.training.recipe import DataSettings, DiscriminatorSettings, LossSettings, NetworkSettings, Recipe
 from fourfold.training.sampler import CropSampler
 from fourfold.training.stage import can_capture, make_stage
 
 Step = Callable[[], object]
 Clock = Callable[[], float]
+
+#: The factor on VGG's feature distance, about the paper's; it costs the same whatever it is.
+CONTENT_SCALE = 0.006
 
 
 class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
@@ -101,6 +107,47 @@ class PlainSRResNet(nn.Module):
         return self.tail(shallow + self.body(shallow))
 
 
+#: Settings that the plain loop follows, or that cost nothing; what else a recipe sets cannot be mirrored.
+_MIRRORED = {
+    "network": (NetworkSettings(), ()),
+    "data": (DataSettings(), ("crop_px", "batch", "flips", "quarter_turns", "bank", "broken_share", "workers")),
+    "loss": (
+        LossSettings(),
+        ("pixel", "vgg", "vgg_layer", "vgg_normalisation", "vgg_ratio", "vgg_scale", "adversarial", "total_variation"),
+    ),
+    "discriminator": (DiscriminatorSettings(), ("width", "learning_rate_factor")),
+}
+
+
+def not_mirrored(recipe: Recipe) -> list[str]:
+    """Returns the recipe's settings that the plain loop does not have."""
+    return [
+        f"{table}.{key} = {value}"
+        for table, (usual, followed) in _MIRRORED.items()
+        for key, value in getattr(recipe, table)
+        if key not in followed and value != getattr(usual, key)
+    ]
+
+
+def plain_content(recipe: Recipe, features: VGG19Features | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """Returns the content loss of (SR in -1..1, HR in 0..1), in the terms that the recipe has."""
+    weights = recipe.loss
+
+    def content(sr: Tensor, hr: Tensor) -> Tensor:
+        loss = torch.zeros((), device=sr.device)
+        if weights.pixel:
+            loss = loss + weights.pixel * functional.mse_loss(sr, hr * 2 - 1)
+        if features is not None:
+            distance = functional.mse_loss(features((sr + 1) / 2), features(hr))
+            loss = loss + weights.vgg * CONTENT_SCALE * distance
+        if weights.total_variation:
+            down, right = sr.diff(dim=2).abs().sum(), sr.diff(dim=3).abs().sum()
+            loss = loss + weights.total_variation * (down + right) / len(sr)
+        return loss
+
+    return content
+
+
 def plain_step(
     recipe: Recipe, folder: Path, features: VGG19Features | None, device: torch.device, workers: int
 ) -> Step:
@@ -111,32 +158,32 @@ def plain_step(
     generator = PlainSRResNet().to(device)
     optimiser = torch.optim.Adam(generator.parameters(), 1e-4)
     batches = _endless(loader)
+    content = plain_content(recipe, features)
     if not recipe.loss.adversarial:
 
         def pretrain() -> None:
             lr, hr = (x.to(device) for x in next(batches))
-            loss = functional.mse_loss(generator(lr), hr * 2 - 1)
+            loss = content(generator(lr), hr)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
 
         return pretrain
 
-    discriminator = Discriminator(recipe.data.crop_px).to(device)
+    discriminator = Discriminator(recipe.data.crop_px, recipe.discriminator.width).to(device)
     rival = torch.optim.Adam(discriminator.parameters(), 1e-4)
-    assert features is not None
     ones = torch.ones(recipe.data.batch, device=device)
 
     def adversarial() -> None:
         lr, hr = (x.to(device) for x in next(batches))
-        sr = (generator(lr) + 1) / 2
+        sr = generator(lr)
         bce = functional.binary_cross_entropy_with_logits
-        loss = bce(discriminator(hr), ones) + bce(discriminator(sr.detach()), torch.zeros_like(ones))
+        seen = (sr + 1) / 2
+        loss = bce(discriminator(hr), ones) + bce(discriminator(seen.detach()), torch.zeros_like(ones))
         rival.zero_grad()
         loss.backward()
         rival.step()
-        content = functional.mse_loss(features(sr), features(hr)) * 0.006
-        loss = content + 1e-3 * bce(discriminator(sr), ones)
+        loss = content(sr, hr) + recipe.loss.adversarial * bce(discriminator(seen), ones)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -157,7 +204,7 @@ def our_step(recipe: Recipe, folder: Path, features: VGG19Features | None, devic
     batches = Batches(bank, sampler, Degradation(recipe.data, recipe.scale, fabric.device), fabric.device)
     if features is not None:
         features = compute_dtype(features, recipe).to(fabric.device)
-    stage = make_stage(recipe, fabric, features=features, content_scale=0.006)
+    stage = make_stage(recipe, fabric, features=features, content_scale=CONTENT_SCALE)
     with FlopCounterMode(display=False) as counter:
         stage.step(*batches.next())
     runner = GraphedStage(stage) if can_capture(recipe, fabric) else stage
@@ -209,12 +256,18 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
     parser.add_argument("--json", type=Path, help="write the table there, too")
     arguments = parser.parse_args()
+    try:
+        recipes = {variant: load_recipe(variant) for variant in arguments.variants.split(",")}
+    except FourfoldError as error:
+        parser.error(str(error))
+    for variant, recipe in recipes.items():
+        if others := not_mirrored(recipe):
+            parser.error(f"{variant} cannot be compared: the plain loop does not have its {', '.join(others)}")
     device, rows = torch.device(arguments.device), []
     clock = time.perf_counter if arguments.clock == "wall" else processor_clock
     workers = min(8, os.cpu_count() or 1) if arguments.clock == "wall" else 0
     print(f"torch {torch.__version__} on {_name(device)}, {torch.get_num_threads()} threads, {arguments.clock} clock")
-    for variant in arguments.variants.split(","):
-        recipe = load_recipe(variant)
+    for variant, recipe in recipes.items():
         mine, flops = our_step(recipe, arguments.data, read_features(recipe, arguments.vgg), arguments.device)
         ours = updates_per_s(mine, arguments.updates, device, clock)
         net = read_features(recipe, arguments.vgg)
