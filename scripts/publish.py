@@ -10,7 +10,6 @@ training pictures, the constant colour cast that the network has on them is take
 
 import argparse
 import dataclasses
-import shutil
 import tempfile
 import tomllib
 from pathlib import Path
@@ -25,6 +24,7 @@ from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import PristineModel, load_pristine
 from fourfold.imaging import find_pictures, imresize, read_rgb
 from fourfold.training.centring import centred, colour_cast
+from fourfold.training.pictures import read_planes
 from fourfold.upscaling.engines import PRECISIONS
 from fourfold.weights import WeightsFile, read_weights, render_card, write_weights
 from fourfold.weights.catalogue import SHIPPED
@@ -35,25 +35,22 @@ SETS = {"valid": "valid", "Set5": "bench/Set5", "Set14": "bench/Set14", "BSD100"
 CENTRED_ON, CENTRED_PX = 128, 256
 
 
-def centre(weights: Path, folder: Path) -> WeightsFile:
-    """Writes the weights anew without their colour cast, as measured in both precisions, and returns them."""
+def centre(trained: WeightsFile, folder: Path) -> WeightsFile:
+    """Returns the weights without their colour cast, as measured in both precisions."""
     paths = find_pictures(folder, recursive=True)
-    middles = [middle(read_rgb(path)) for path in paths[:: -(-len(paths) // CENTRED_ON)]]
+    middles = [middle(read_planes(path).transpose(1, 2, 0)) for path in paths[:: -(-len(paths) // CENTRED_ON)]]
     casts = []
     for precision in PRECISIONS:
-        upscaler = fourfold.load(weights, precision=precision)
+        upscaler = fourfold.load(trained.path, precision=precision)
         casts.append(colour_cast(upscaler, middles, upscaler.scale))
         print(f"colour cast in {precision}, 255ths:", (casts[-1] * 255).round(3))
-    trained = read_weights(weights)
-    write_weights(weights, trained.config, centred(trained, np.mean(casts, axis=0)))
-    return read_weights(weights)
+    return dataclasses.replace(trained, tensors=centred(trained, np.mean(casts, axis=0)))
 
 
 def middle(picture: NDArray[Any]) -> NDArray[Any]:
-    """Returns at most CENTRED_PX by CENTRED_PX of a picture, as 8 bits."""
+    """Returns at most CENTRED_PX by CENTRED_PX of a picture."""
     top, left = (max(0, side - CENTRED_PX) // 2 for side in picture.shape[:2])
-    part = picture[top : top + CENTRED_PX, left : left + CENTRED_PX]
-    return part if part.dtype == np.uint8 else (part >> 8).astype(np.uint8)
+    return picture[top : top + CENTRED_PX, left : left + CENTRED_PX]
 
 
 def score(weights: Path, folder: Path, pristine: PristineModel | None) -> dict[str, float]:
@@ -81,14 +78,14 @@ def main() -> None:
     notes = tomllib.loads(options.notes.read_text(encoding="utf-8"))
     what, limits = notes["what"], notes["limits"]
     trained = read_weights(options.weights)
+    if options.centre:
+        trained = centre(trained, options.centre)
     told = {key: notes[key] for key in ("data", "data_licence", "licence", "device") if key in notes}
     recipe = trained.config.recipe | ({"init": notes["init"]} if "init" in notes else {})
     config = dataclasses.replace(trained.config, name=options.name, recipe=recipe, **told)
     pristine = load_pristine(options.niqe) if options.niqe else None
     SHIPPED.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        if options.centre:
-            trained = centre(Path(shutil.copy(options.weights, scratch)), options.centre)
         # what is scored is what is shipped: the float16 file, not the float32 one that it came from
         half = write_weights(Path(scratch) / "half.safetensors", config, trained.tensors, half=True)
         scores = {name: score(half, options.data / folder, pristine) for name, folder in SETS.items()}

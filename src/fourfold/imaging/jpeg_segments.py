@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from fourfold.imaging.exif import read_ifd
+from fourfold.imaging.exif import parse_exif
 
 _APP0, _APP1, _APP2, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xFE, 0xDA, 0xD9
 #: Markers that stand alone, without a length.
@@ -69,8 +69,7 @@ def read_segments(data: Any) -> JpegSegments:
 def _count_pictures(index: bytes) -> int:
     """Returns how many pictures a multi-picture index announces; 1 where it is damaged."""
     try:
-        order = {b"II*\0": "<", b"MM\0*": ">"}[index[:4]]
-        tag = read_ifd(index, order, struct.unpack(order + "I", index[4:8])[0]).tags[_NUMBER_OF_PICTURES]
-        return int(struct.unpack(order + "I", tag.data)[0])
+        block = parse_exif(index)  # built alike
+        return int(struct.unpack(block.order + "I", block.main.tags[_NUMBER_OF_PICTURES].data)[0])
     except (KeyError, ValueError, struct.error):
         return 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fourfold.errors import UsageError
-from fourfold.upscaling import ENGINES, PRECISIONS, parse_size
+from fourfold.upscaling import check_names, parse_size
 
 MEBI = 1024 * 1024
 
@@ -120,9 +120,7 @@ class Settings:
 
     def _check_upscaling(self) -> None:
         """Refuses what the worker, which is started again whenever it fails, could never be started with."""
-        for kind, name, known in (("engine", self.engine, ENGINES), ("precision", self.precision, PRECISIONS)):
-            if name not in ("auto", *known):
-                raise UsageError(f"no {kind} {name!r}; there are auto, {', '.join(known)}")
+        check_names(self.engine, self.precision)
         parse_size(self.max_memory)
 
     @property

@@ -114,8 +114,9 @@ class Trainer:
 
                 # what is seen of it: nothing is written unless everything up to here was finite
                 logging = update % run.log_every == 0 or update == run.updates or update == first + 1
-                due = update % run.validate_every == 0 or update == run.updates if run.validate_every else False
-                validating = self.validator is not None and due
+                validating = bool(self.validator and run.validate_every) and (
+                    update % run.validate_every == 0 or update == run.updates
+                )
                 saving = update % run.checkpoint_every == 0 or update == run.updates
                 if logging or validating or saving:
                     means, now = window.close(), time.monotonic()

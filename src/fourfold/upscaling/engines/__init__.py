@@ -50,6 +50,17 @@ class Engine(Protocol):
         ...
 
 
+def check_names(engine: str, precision: str) -> None:
+    """Refuses an engine or a precision that there is not, without loading any.
+
+    Raises:
+        UsageError: naming those that there are.
+    """
+    for kind, name, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
+        if name not in ("auto", *known):
+            raise UsageError(f"no {kind} {name!r}; there are auto, {', '.join(known)}")
+
+
 def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
     """Returns the engine and the precision that "auto" stands for here.
 
@@ -60,10 +71,7 @@ def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
     Raises:
         UsageError: for a name that does not exist.
     """
-    if engine not in ("auto", *ENGINES):
-        raise UsageError(f"no engine {engine!r}; there are auto, {', '.join(ENGINES)}")
-    if precision not in ("auto", *PRECISIONS):
-        raise UsageError(f"no precision {precision!r}; there are auto, {', '.join(PRECISIONS)}")
+    check_names(engine, precision)
     if engine == "auto":
         engine = "torch" if _torch_has_gpu() else "openvino"
     if precision == "auto":
