@@ -1,9 +1,12 @@
 """Fixtures that several rooms share: tiny weights files and made-up pictures; nothing here needs data."""
 
+import builtins
+import errno
+import io
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,35 @@ def make_photo(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 def photo() -> NDArray[np.uint8]:
     """A made-up 48x64 RGB picture."""
     return make_photo(48, 64)
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that may not be looked into, as of mode 000; root may look into those, so the calls are made to fail."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+
+    def close(module: Any, name: str, itself: bool) -> None:
+        function: Callable[..., Any] = getattr(module, name)
+
+        def call(path: Any = ".", *args: Any, **options: Any) -> Any:
+            if isinstance(path, str | os.PathLike):
+                absolute = Path(path).absolute()
+                if folder in absolute.parents or (itself and absolute == folder):
+                    if name == "access":
+                        return False
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return function(path, *args, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    for name in ("stat", "lstat", "open"):
+        close(os, name, itself=False)
+    for name in ("scandir", "listdir", "access"):
+        close(os, name, itself=True)
+    close(io, "open", itself=False)
+    close(builtins, "open", itself=False)
+    return folder
 
 
 @pytest.fixture(scope="session")

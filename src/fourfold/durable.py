@@ -5,10 +5,11 @@ Pictures, which are written as a stream and may not replace what is there, have 
 
 import errno
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from fourfold.places import is_stream
 
 #: What file systems without locks answer, network ones among them.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -17,21 +18,27 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 def write_atomically(path: Path, data: bytes) -> None:
     """Writes bytes so that the file is either the old one or the whole new one, whatever happens.
 
-    Temporary file, fsync, rename, fsync of the folder, so that the rename outlasts a power cut, too.
+    Temporary file, fsync, rename, fsync of the folder, so that the rename outlasts a power cut, too. The file's
+    permissions are those of any new file. A pipe or a device is written into: a rename would put a file in its place.
 
     Raises:
         OSError: if it cannot be written; what was there is then still there, and nothing else.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".fourfold.", suffix=".part")
+    if is_stream(path):
+        with path.open("wb") as stream:
+            stream.write(data)
+        return
+    temporary = path.parent / f".fourfold.{os.urandom(6).hex()}.part"
+    # opened like this, it gets the permissions that the umask leaves; tempfile's are closed to everybody else
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
