@@ -169,11 +169,25 @@ def _grey(height: int, width: int) -> NDArray[np.uint8]:
         (np.zeros((2, 40, 40, 3), np.uint8), _grey(40, 40), r"\(2, 40, 40, 3\)"),
         (np.full((40, 40, 3), np.nan), _grey(40, 40), "not finite"),
         (np.full((40, 40, 3), np.inf), _grey(40, 40), "4800 of 4800"),
+        (_grey(40, 40).astype(np.int32), _grey(40, 40), "uint8, uint16, or floating in 0..1, not int32"),
+        (_grey(40, 40), _grey(40, 40).astype(np.int64), "not int64"),
+        (_grey(40, 40).astype(np.int8), _grey(40, 40), "not int8"),
+        (_grey(40, 40).astype(bool), _grey(40, 40), "not bool"),
+        (_grey(40, 40).astype(complex), _grey(40, 40), "not complex128"),
+        (np.full((40, 40, 3), 200.0), _grey(40, 40), r"from 200 to 200; they must lie in 0\.\.1: divide by white"),
+        (_grey(40, 40), np.full((40, 40, 3), 1.51), r"from 1\.51 to 1\.51"),
+        (np.full((40, 40, 3), -0.51, np.float32), _grey(40, 40), "from -0.51 to -0.51"),
     ],
 )
 def test_bad_input(metric: object, sr: NDArray[np.float64], hr: NDArray[np.uint8], says: str) -> None:
     with pytest.raises(EvaluationError, match=says):
         metric(sr, hr)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats_may_overshoot_a_little(kind: type) -> None:
+    sr = np.full((40, 40, 3), 1.25, kind)
+    assert psnr(sr, np.ones((40, 40, 3), kind), channel="rgb") == pytest.approx(-20 * math.log10(0.25))
 
 
 def test_wang_needs_its_window() -> None:

@@ -92,3 +92,9 @@ def test_a_hundred_pictures() -> None:
     second = rng.normal(26, 3, 100)
     p = wilcoxon_p((second + rng.normal(0.2, 0.1, 100)).tolist(), second.tolist())
     assert p is not None and p < 1e-10
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_values_that_are_not_finite_have_no_p_and_no_warning(value: float) -> None:
+    for first, second in (([value, 1.0], [value, 2.0]), ([value, 1.0], [3.0, 2.0]), ([3.0, 2.0], [1.0, value])):
+        assert wilcoxon_p(first, second) is None

@@ -27,6 +27,9 @@ Channel = Literal["y", "rgb", "y-full"]
 FULL_RANGE_WEIGHTS = (0.299, 0.587, 0.114)
 
 PEAK = 255.0
+#: The furthest that a floating value may lie beyond 0..1, as for the Upscaler: networks overshoot a little, and what
+#: overshoots more is on another scale.
+FLOAT_LIMIT = 1.5
 SSIM_K1 = 0.01
 SSIM_K2 = 0.03
 
@@ -49,7 +52,7 @@ def psnr(
         rounded: whether luma is rounded to 8 bits before it is compared.
 
     Raises:
-        EvaluationError: for different sizes, values that are not finite, or nothing left inside the border.
+        EvaluationError: for what :func:`planes` refuses, different sizes, or nothing left inside the border.
     """
     first, second = _pair(sr, hr, channel, border_px, rounded)
     error = float(np.mean((first - second) ** 2))
@@ -74,7 +77,7 @@ def ssim_wang(
         rounded: whether luma is rounded to 8 bits before it is compared.
 
     Raises:
-        EvaluationError: for different sizes, values that are not finite, or a picture smaller than the window.
+        EvaluationError: for what :func:`planes` refuses, different sizes, or a picture smaller than the window.
     """
     first, second = _pair(sr, hr, channel, border_px, rounded)
     if min(first.shape[:2]) < 11:
@@ -110,7 +113,7 @@ def ssim_daala(sr: NDArray[Any], hr: NDArray[Any], *, channel: Channel = "y", bo
         border_px: pixels cut from every border first; the height that sets sigma is the one that is left.
 
     Raises:
-        EvaluationError: for different sizes, values that are not finite, or nothing left inside the border.
+        EvaluationError: for what :func:`planes` refuses, different sizes, or nothing left inside the border.
     """
     return daala_of_planes(*_pair(sr, hr, channel, border_px, rounded=True))
 
@@ -157,7 +160,8 @@ def planes(picture: NDArray[Any], *, channel: Channel = "y", rounded: bool = Fal
         rounded: whether luma is rounded to integers, half up.
 
     Raises:
-        EvaluationError: for another shape, or values that are not finite.
+        EvaluationError: for another shape, another kind of numbers, floating values that are not finite or on another
+            scale than 0..1.
     """
     unit = _unit_rgb(picture)
     if channel == "rgb":
@@ -175,14 +179,24 @@ def _unit_rgb(picture: NDArray[Any]) -> NDArray[np.float64]:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise EvaluationError(f"a picture is (H, W), (H, W, 1) or (H, W, 3), not {np.asarray(picture).shape}")
-    if np.issubdtype(pixels.dtype, np.integer):
+    if pixels.dtype in (np.uint8, np.uint16):
         unit = pixels.astype(np.float64) / np.iinfo(pixels.dtype).max
-    else:
+    elif np.issubdtype(pixels.dtype, np.floating):
         unit = pixels.astype(np.float64)
-        if not np.isfinite(unit).all():
-            count = int(np.count_nonzero(~np.isfinite(unit)))
-            raise EvaluationError(f"{count} of {unit.size} values are not finite (NaN or infinity)")
+        _check_floats(unit)
+    else:  # the white of other integers is anybody's guess
+        raise EvaluationError(f"a picture is uint8, uint16, or floating in 0..1, not {pixels.dtype}; convert it first")
     return np.repeat(unit, 3, axis=2) if unit.shape[2] == 1 else unit
+
+
+def _check_floats(unit: NDArray[np.float64]) -> None:
+    if not np.isfinite(unit).all():
+        count = int(np.count_nonzero(~np.isfinite(unit)))
+        raise EvaluationError(f"{count} of {unit.size} values are not finite (NaN or infinity)")
+    if unit.size and (unit.max() > FLOAT_LIMIT or unit.min() < 1 - FLOAT_LIMIT):
+        raise EvaluationError(
+            f"floating values from {unit.min():g} to {unit.max():g}; they must lie in 0..1: divide by white first"
+        )
 
 
 def _pair(

@@ -26,11 +26,11 @@ def wilcoxon_p(first: Sequence[float], second: Sequence[float]) -> float | None:
     Returns:
         p, or None for fewer than two pictures or values that are not finite; 1.0 where nothing differs.
     """
+    if len(first) < 2 or not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return None
     # The test ranks the differences. Those of means may be equal in truth and not in their last bits, such as
     # 17/5 - 15/5 and 22/5 - 20/5: unrounded, such ties would be broken by chance, and the ranks and p with them.
     differences = np.round(np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64), _DECIMALS)
-    if len(differences) < 2 or not np.isfinite(differences).all():
-        return None
     # Left out here rather than by scipy, which counts them when it chooses between exact and approximate.
     differences = differences[differences != 0]
     if not len(differences):
