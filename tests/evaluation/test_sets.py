@@ -1,12 +1,14 @@
 """Sets: every layout recognised, everything that does not fit refused by name."""
 
+import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fourfold.errors import DataError, PictureError, UsageError
-from fourfold.evaluation.sets import find_sets, read_pair, read_set
+from fourfold.evaluation.sets import Entry, find_sets, read_pair, read_set
 from fourfold.imaging import Picture, imresize, read_picture, write_picture
 from tests.conftest import make_photo
 from tests.evaluation.conftest import save
@@ -155,6 +157,115 @@ def test_nothing_there(tmp_path: Path, data: Path) -> None:
     for twice in (["Set5", "Set5"], ["Set5", "Other", "./Set5"]):
         with pytest.raises(UsageError, match="two sets are called 'Set5'"):
             find_sets(data, twice)
+
+
+@pytest.mark.parametrize("strays", [1, 2])
+def test_a_folder_of_sets_and_of_pictures_is_refused(strays: int, data: Path) -> None:
+    for k in range(strays):
+        save(data / f"stray{k}.png", HR)
+    count = "stray0.png" if strays == 1 else "stray0.png and 1 more"
+    says = rf"holds pictures of its own \({count}\) and folders of pictures \(Set5, Other\).*--sets Set5,Other"
+    with pytest.raises(DataError, match=says):
+        find_sets(data)
+    assert [s.name for s in find_sets(data, ["Set5", "Other"])] == ["Set5", "Other"]
+    (own,) = find_sets(data, ["."])
+    assert (own.name, len(own.entries)) == ("data", strays)
+
+
+def test_folders_without_pictures_beside_pictures_are_none_of_the_sets(data: Path) -> None:
+    (data / "Set5" / "notes").mkdir()
+    save(data / "Set5" / ".thumbs" / "baby.png", HR)
+    assert [s.name for s in find_sets(data / "Set5")] == ["Set5"]
+
+
+def test_the_folder_one_is_in_has_its_own_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / "Set5" / "notes").mkdir()
+    monkeypatch.chdir(data / "Set5" / "notes")
+    assert [s.name for s in find_sets(Path(".."))] == ["Set5"]
+    monkeypatch.chdir(data / "Set5")
+    assert [s.name for s in find_sets(Path())] == ["Set5"]
+
+
+def test_hidden_folders_are_no_sets(data: Path) -> None:
+    save(data / ".thumbs" / "a.png", HR)
+    assert [s.name for s in find_sets(data)] == ["Set5", "Other"]
+    with pytest.raises(DataError, match=r"there are: Other, Set5$"):
+        find_sets(data, ["Set6"])
+
+
+def test_closed_folders_are_passed_over_and_told(tmp_path: Path, closed: Path) -> None:
+    save(tmp_path / "Set5" / "a.png", HR)
+    told: list[str] = []
+    assert [s.name for s in find_sets(tmp_path, on_note=told.append)] == ["Set5"]
+    assert told == [f"{closed} is passed over; it cannot be read (Permission denied)"]
+    assert [s.name for s in find_sets(tmp_path / "Set5", on_note=told.append)] == ["Set5"] and len(told) == 1
+    for root, names in ((closed, None), (closed / "Set5", None), (tmp_path, ["closed"]), (closed, ["Set5"])):
+        with pytest.raises(DataError, match=r"closed.*cannot be read \(Permission denied\)"):
+            find_sets(root, names)
+
+
+@pytest.mark.parametrize("layout", ["plain", "LR"])
+def test_links_that_lead_nowhere_are_pictures_that_fail(layout: str, tmp_path: Path) -> None:
+    root = tmp_path / "Set5"
+    if layout == "plain":
+        save(root / "10.png", HR)
+        link = root / "9.png"
+    else:
+        save(root / "HR" / "9.png", HR)
+        link = root / "LR_bicubic" / "X4" / "9x4.png"
+        link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "annex" / "9.png")
+    (root / "notes.txt").symlink_to("nowhere.txt")
+    (root / ".hidden.png").symlink_to("nowhere.png")
+    found = read_set(root)
+    assert [e.image for e in found.entries] == (["9.png", "10.png"] if layout == "plain" else ["9.png"])
+    with pytest.raises(PictureError, match=link.name):
+        read_pair(found.entries[0])
+
+
+def test_two_lr_pictures_of_one_original_are_refused(tmp_path: Path) -> None:
+    root = _edsr(tmp_path / "edsr")
+    save(root / "LR_bicubic" / "X4" / "ax4.jpg", LR)
+    with pytest.raises(DataError, match=r"ax4\.jpg and ax4\.png are both called 'ax4'"):
+        read_set(root)
+    root = _basicsr(tmp_path / "basicsr")
+    save(root / "LRbicx4" / "ax4.png", LR)
+    with pytest.raises(DataError, match=r"ax4\.png has no original"):
+        read_set(root)
+    root = _selfexsr(tmp_path / "selfexsr")
+    save(root / "image_SRF_4" / "img_001_SRF_4_SelfExSR.jpg", HR)
+    assert len(read_set(root).entries) == 1  # the results of others may be there twice
+    for kind, pixels in (("LR", LR), ("HR", HR)):
+        path = save(root / "image_SRF_4" / f"img_001_SRF_4_{kind}.tif", pixels)
+        with pytest.raises(DataError, match=rf"img_001_SRF_4_{kind}\.png and img_001_SRF_4_{kind}\.tif are both"):
+            read_set(root)
+        path.unlink()
+
+
+def test_what_cannot_be_read_has_no_hash_and_says_why(data: Path) -> None:
+    link = data / "Set5" / "loop.png"
+    link.symlink_to(link)
+    of = read_set(data / "Set5")
+    assert of.sha256 is None
+    assert of.why_unhashed == "loop.png cannot be read (Too many levels of symbolic links)"
+    assert read_set(data / "Other").why_unhashed is None
+
+
+def test_names_need_not_be_text(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    save(tmp_path / "a.png", HR).rename(path)
+    of = read_set(tmp_path)
+    digest = hashlib.sha256(b"caf\xe9.png" + path.read_bytes())
+    assert of.sha256 == digest.hexdigest() and len(read_pair(of.entries[0]).hr)
+
+
+def test_twins_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(40):
+        (tmp_path / f"{k}.png").touch()
+    asked: list[str] = []
+    monkeypatch.setattr(Entry, "key", property(lambda self: asked.append(self.image) or self.image), raising=False)
+    monkeypatch.setattr(Entry, "__init__", lambda self, image, *_: self.__dict__.update(image=image))
+    assert len(read_set(tmp_path).entries) == len(asked) == 40
 
 
 def test_originals_may_be_of_any_size(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

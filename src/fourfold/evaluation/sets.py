@@ -14,8 +14,9 @@ the file's name: a mean over what happens to fit would look like a result.
 """
 
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import DataError, PictureError, UsageError
-from fourfold.imaging import find_pictures, imresize, read_picture
+from fourfold.imaging import SUFFIXES, find_pictures, imresize, read_picture
+from fourfold.imaging.finding import natural_order
+from fourfold.places import is_folder, why_closed, why_unseen
 
 SCALE = 4
 #: The paper's sets come first, in its order, when none is named.
@@ -60,16 +63,26 @@ class BenchmarkSet:
     layout: str
     entries: tuple[Entry, ...]
 
+    @property
+    def sha256(self) -> str | None:
+        """Hash over names and bytes of every original and LR picture, in order; None where one cannot be read."""
+        return self._hashed[0]
+
+    @property
+    def why_unhashed(self) -> str | None:
+        """Which file has no hash, and why; None where all have."""
+        return self._hashed[1]
+
     @cached_property
-    def sha256(self) -> str:
-        """Hash over names and bytes of every original and LR picture, in order."""
+    def _hashed(self) -> tuple[str | None, str | None]:
         digest = hashlib.sha256()
-        for entry in self.entries:
-            for path in (entry.hr, entry.lr):
-                if path is not None:
-                    digest.update(path.name.encode())
-                    digest.update(path.read_bytes())
-        return digest.hexdigest()
+        for path in (path for entry in self.entries for path in (entry.hr, entry.lr) if path is not None):
+            digest.update(os.fsencode(path.name))
+            try:
+                digest.update(path.read_bytes())
+            except OSError as error:
+                return None, f"{path.name} cannot be read ({error.strerror or error})"
+        return digest.hexdigest(), None
 
 
 @dataclass(frozen=True)
@@ -89,36 +102,81 @@ class Pair:
     uncropped: tuple[int, int] | None = None
 
 
-def find_sets(root: Path, names: Sequence[str] | None = None) -> list[BenchmarkSet]:
+def find_sets(
+    root: Path, names: Sequence[str] | None = None, *, on_note: Callable[[str], None] = lambda sentence: None
+) -> list[BenchmarkSet]:
     """Returns the named sets under a folder, or every set there is.
 
     Args:
         root: a folder of sets, one with ``bench/`` inside, or a set itself.
-        names: names of sub-folders; None for all, the paper's first.
+        names: names of sub-folders, "." for the folder itself; None for all that are not hidden, the paper's first.
+        on_note: told, in a sentence, which folder was passed over because it is closed.
 
     Raises:
         UsageError: if a set is named twice.
-        DataError: if the folder or a named set is missing, empty, or does not fit together.
+        DataError: if the folder or a named set is missing, closed, empty, or does not fit together; if it is not
+            clear whether the folder is a set or a folder of sets.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    home = root / "bench" if (root / "bench").is_dir() else root
+    if not is_folder(root):
+        raise DataError(_unseen(root) or f"{root}: no such folder")
+    home = root / "bench" if is_folder(root / "bench") else root
     if names is None:
-        if _layout(home) is not None:
-            return [read_set(home)]
-        found = sorted((p.name for p in home.iterdir() if p.is_dir() and _layout(p)), key=_paper_order)
-        if not found:
-            raise DataError(f"{home}: no pictures and no folders of pictures")
-        names = found
+        names = _names_in(home, on_note)
     for name in names:
-        if not (home / name).is_dir():
-            there = ", ".join(sorted(p.name for p in home.iterdir() if p.is_dir())) or "none"
-            raise DataError(f"no set {name!r} in {home}; there are: {there}")
+        if not is_folder(home / name):
+            there = ", ".join(path.name for path in _folders(home)) or "none"
+            raise DataError(_unseen(home / name) or f"no set {name!r} in {home}; there are: {there}")
     sets = [read_set(home / name) for name in names]
     twice = [name for name, count in Counter(of.name for of in sets).items() if count > 1]
     if twice:
         raise UsageError(f"two sets are called {twice[0]!r}; name each set once")
     return sets
+
+
+def _names_in(home: Path, on_note: Callable[[str], None]) -> list[str]:
+    """Returns the names of all sets in a folder, or "." where it is one itself."""
+    _check_open(home)
+    layout = _layout(home)
+    if layout not in (None, "plain"):
+        return ["."]
+    found = []
+    for folder in _folders(home):
+        reason = why_closed(folder)
+        if reason is not None:
+            on_note(f"{folder} is passed over; it cannot be read ({reason})")
+        elif _layout(folder) is not None:
+            found.append(folder.name)
+    found.sort(key=_paper_order)
+    if layout is None and not found:
+        raise DataError(f"{home}: no pictures and no folders of pictures")
+    if layout is not None and found:
+        stray = pictures_in(home)
+        count = f"{stray[0].name} and {len(stray) - 1} more" if len(stray) > 1 else stray[0].name
+        raise DataError(
+            f"{home} holds pictures of its own ({count}) and folders of pictures ({', '.join(found[:4])}"
+            f"{', ...' if len(found) > 4 else ''}); say which are meant with --sets {','.join(found[:4])}, or with "
+            "--sets . for its own"
+        )
+    return found or ["."]
+
+
+def _unseen(path: Path) -> str | None:
+    reason = why_unseen(path)
+    return f"{path}: cannot be read ({reason})" if reason else None
+
+
+def _check_open(folder: Path) -> None:
+    reason = why_closed(folder)
+    if reason is not None:
+        raise DataError(f"{folder}: cannot be read ({reason})")
+
+
+def _folders(home: Path) -> list[Path]:
+    """Returns the folders in a folder that are not hidden, sorted; none where it may not be listed."""
+    try:
+        return sorted(path for path in home.iterdir() if not path.name.startswith(".") and is_folder(path))
+    except OSError:
+        return []
 
 
 def _paper_order(name: str) -> tuple[int, str]:
@@ -129,36 +187,62 @@ def read_set(folder: Path) -> BenchmarkSet:
     """Returns a set with its layout recognised.
 
     Raises:
-        DataError: if it holds no pictures, or originals and LR pictures do not pair up.
+        DataError: if it holds no pictures, cannot be read, or originals and LR pictures do not pair up.
     """
+    _check_open(folder)
     layout = _layout(folder)
     if layout is None:
         raise DataError(f"{folder}: no pictures; a set is a folder of originals, or holds GTmod12, HR or image_SRF_4")
     entries = tuple(_READERS[layout](folder))
     if not entries:
         raise DataError(f"{folder}: no pictures")
-    twins = {e.key for e in entries if sum(e.key == other.key for other in entries) > 1}
+    twins = [key for key, count in Counter(entry.key for entry in entries).items() if count > 1]
     if twins:
         raise DataError(
             f"{folder}: several pictures are called {sorted(twins)[0]!r}; results could not tell them apart"
         )
-    return BenchmarkSet(folder.name, folder, layout, entries)
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    return BenchmarkSet(name, folder, layout, entries)
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Returns the pictures right in a folder, in natural order; none where there is no such folder."""
+    """Returns the pictures right in a folder, in natural order; none where there is no such folder.
+
+    A link whose file is not there, such as one of git-annex, counts: whoever reads it can name it.
+    """
     try:
-        return find_pictures(folder)
-    except PictureError:
+        found = find_pictures(folder)
+    except (PictureError, OSError):
+        found = []
+    dangling = _dangling(folder)
+    return sorted([*found, *dangling], key=natural_order) if dangling else found
+
+
+def _dangling(folder: Path) -> list[Path]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
         return []
+    links = [Path(entry.path) for entry in entries if entry.is_symlink() and not entry.name.startswith(".")]
+    return [link for link in links if link.suffix.lower() in SUFFIXES and _leads_nowhere(link)]
+
+
+def _leads_nowhere(link: Path) -> bool:
+    try:
+        link.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a link in a circle, or into a folder that is closed: found with the others
+        return False
+    return False
 
 
 def _layout(folder: Path) -> str | None:
-    if (folder / f"image_SRF_{SCALE}").is_dir():
+    if is_folder(folder / f"image_SRF_{SCALE}"):
         return "selfexsr"
-    if (folder / "GTmod12").is_dir():
+    if is_folder(folder / "GTmod12"):
         return "basicsr"
-    if (folder / "HR").is_dir():
+    if is_folder(folder / "HR"):
         return "edsr"
     return "plain" if pictures_in(folder) else None
 
@@ -177,9 +261,9 @@ def _read_edsr(folder: Path) -> Iterable[Entry]:
 
 def _partners(originals: Path, small: Path, endings: Sequence[str]) -> list[Entry]:
     paths = pictures_in(originals)
-    if not small.is_dir():
+    if not is_folder(small):
         return [Entry(path.name, path.stem, path) for path in paths]
-    partners = {path.stem: path for path in pictures_in(small)}
+    partners = _by_stem(pictures_in(small))
     entries = []
     for path in paths:
         lr = next((partners[path.stem + e] for e in endings if path.stem + e in partners), None)
@@ -192,9 +276,27 @@ def _partners(originals: Path, small: Path, endings: Sequence[str]) -> list[Entr
     return entries
 
 
+def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    """Returns stem -> path.
+
+    Raises:
+        DataError: if two pictures share a stem, so that either might be the partner.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise DataError(
+                f"{path.parent}: {found[path.stem].name} and {path.name} are both called {path.stem!r}, and it is not "
+                "clear which is meant; move one away"
+            )
+        found[path.stem] = path
+    return found
+
+
 def _read_selfexsr(folder: Path) -> Iterable[Entry]:
     ending = f"_SRF_{SCALE}_HR"
-    paths = {path.stem: path for path in pictures_in(folder / f"image_SRF_{SCALE}")}
+    # the results of other programs lie in the same folder; they may be there in several formats
+    paths = _by_stem([p for p in pictures_in(folder / f"image_SRF_{SCALE}") if p.stem.endswith((ending, "_LR"))])
     originals = [stem for stem in paths if stem.endswith(ending)]
     for stem in paths:
         partner = stem[: -len("LR")] + "HR"
