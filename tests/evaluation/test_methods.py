@@ -1,14 +1,16 @@
 """Methods: what a name means, and how other programs' result pictures are found."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fourfold.errors import DataError, EvaluationError, FourfoldError, UsageError
+from fourfold.errors import DataError, EvaluationError, FourfoldError, PictureError, UsageError
 from fourfold.evaluation.methods import Network, ResultFolder, default_methods, make_methods
-from fourfold.evaluation.naming import find_naming
-from fourfold.evaluation.sets import BenchmarkSet, read_pair, read_set
+from fourfold.evaluation.naming import _places, find_naming
+from fourfold.evaluation.sets import BenchmarkSet, pictures_in, read_pair, read_set
 from fourfold.imaging import imresize
 from tests.conftest import make_photo
 from tests.evaluation.conftest import save
@@ -248,6 +250,98 @@ def test_one_name_with_two_endings_is_refused(location: str, tmp_path: Path, set
     (method,) = make_methods([f"theirs={tmp_path / 'out'}{location}"])
     with pytest.raises(DataError, match=r"bird\.jpg and bird\.png are both called 'bird'"):
         method.restore(pair, entry, set5)
+
+
+def test_selfexsrs_folder_may_be_given_directly(tmp_path: Path, set5: BenchmarkSet) -> None:
+    entry = set5.entries[0]
+    pair = read_pair(entry)
+    save(tmp_path / "Set5" / "image_SRF_4" / "baby_SRF_4_SelfExSR.png", pair.hr)
+    for root in (tmp_path, tmp_path / "Set5", tmp_path / "Set5" / "image_SRF_4"):
+        (method,) = make_methods([f"SelfExSR={root}"])
+        assert np.array_equal(method.restore(pair, entry, set5), pair.hr)
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were listed for results, in order."""
+    folders: list[Path] = []
+
+    def count(folder: Path) -> list[Path]:
+        folders.append(folder)
+        return pictures_in(folder)
+
+    monkeypatch.setattr("fourfold.evaluation.naming.pictures_in", count)
+    return folders
+
+
+@pytest.mark.parametrize("location", ["", "/{name}", "/{name}.png"])
+def test_a_folder_is_listed_a_few_times_whatever_the_pictures(
+    location: str, tmp_path: Path, set5: BenchmarkSet, listed: list[Path]
+) -> None:
+    for entry in set5.entries:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / f"{entry.key}.png").touch()
+    method = ResultFolder("theirs", f"{tmp_path / 'out'}{location}")
+    first = method.source(set5.entries[0], set5)
+    before = len(listed)
+    assert first.is_file() and before <= 3
+    for entry in set5.entries * 10:
+        assert method.source(entry, set5).stem == entry.key
+    assert len(listed) == before
+
+
+def test_a_naming_that_is_not_found_is_sought_once(tmp_path: Path, set5: BenchmarkSet, listed: list[Path]) -> None:
+    save(tmp_path / "other" / "cat.png", HR)
+    method = ResultFolder("theirs", str(tmp_path / "other"))
+    for entry in set5.entries:
+        with pytest.raises(DataError, match=r"no file .* is named after 'baby'"):
+            method.source(entry, set5)
+        if entry is set5.entries[0]:
+            before = len(listed)
+    assert len(listed) == before
+
+
+def test_keys_are_looked_up_and_not_searched_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [f"img{k:03}" for k in range(600)]
+    for key in keys:
+        (tmp_path / f"{key}_x4.png").touch()
+    searched: list[str] = []
+
+    def places(key: str, stem: str) -> Iterator[int]:
+        searched.append(key)
+        return _places(key, stem)
+
+    monkeypatch.setattr("fourfold.evaluation.naming._places", places)
+    assert find_naming(tmp_path, keys, "theirs").text == "{name}_x4"
+    assert sorted(searched) == keys
+
+
+@pytest.mark.parametrize(
+    ("key", "stem", "places"),
+    [("aa", "aaaa", [0, 2]), ("a", "banana", [1, 3, 5]), ("x", "y", []), ("", "ab", [0, 1, 2]), ("é.", "é.é.", [0, 2])],
+)
+def test_places_are_those_of_a_search_without_overlaps(key: str, stem: str, places: list[int]) -> None:
+    assert list(_places(key, stem)) == places == [match.start() for match in re.finditer(re.escape(key), stem)]
+
+
+def test_closed_folders_are_named(closed: Path, set5: BenchmarkSet) -> None:
+    for spec in (f"m={closed}/e2.safetensors", f"m={closed}/x"):
+        with pytest.raises(EvaluationError, match=r"m=.*closed/.* cannot be read \(Permission denied\)"):
+            make_methods([spec])
+    with pytest.raises(UsageError, match=r"closed/e2.safetensors: cannot be read \(Permission denied\)"):
+        make_methods([f"{closed}/e2.safetensors"])
+    (method,) = make_methods([f"m={closed}"])
+    with pytest.raises(DataError, match=r"closed: cannot be read \(Permission denied\)"):
+        method.restore(read_pair(set5.entries[0]), set5.entries[0], set5)
+    (method,) = make_methods([f"m={closed}/{{name}}.png"])
+    with pytest.raises(PictureError, match=r"baby\.png"):
+        method.restore(read_pair(set5.entries[0]), set5.entries[0], set5)
+
+
+@pytest.mark.parametrize(("options", "says"), [({"engine": "foo"}, "engine 'foo'"), ({"precision": "f"}, "precision")])
+def test_an_engine_that_nobody_uses_must_exist_all_the_same(options: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        make_methods(["bicubic"], **options)
 
 
 def test_defaults_are_methods() -> None:

@@ -27,6 +27,8 @@ from fourfold.evaluation.naming import Naming, Pattern, find_naming, result_fold
 from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, read_pixels
 from fourfold.imaging import imresize
 from fourfold.imaging.resampling import Kernel
+from fourfold.places import is_file, is_folder, why_unseen
+from fourfold.upscaling import check_names
 from fourfold.weights import WeightsFile, load_weights, shipped_names
 
 Pixels = NDArray[Any]
@@ -156,6 +158,7 @@ class ResultFolder:
     def __init__(self, name: str, location: str) -> None:
         self.name, self.location = name, location
         self._naming: dict[str, Naming | Pattern] = {}
+        self._failed: dict[str, str] = {}
 
     def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
         """Returns the picture from the folder.
@@ -164,13 +167,19 @@ class ResultFolder:
             DataError: if it is missing or there twice, or the naming cannot be found out.
             PictureError: if it cannot be read.
         """
-        if of.name not in self._naming:
-            self._naming[of.name] = self._find_naming(of)
-        naming = self._naming[of.name]
+        return read_pixels(self.source(entry, of))[0]
+
+    def source(self, entry: Entry, of: BenchmarkSet) -> Path:
+        """Returns the file that holds the picture.
+
+        Raises:
+            DataError: if it is missing or there twice, or the naming cannot be found out.
+        """
+        naming = self._naming_of(of)
         path = naming.path(entry)
         if path is None:
             raise DataError(f"{self.name} has no picture for {entry.image}; expected {naming.wanted(entry)}")
-        return read_pixels(path)[0]
+        return path
 
     def about(self) -> dict[str, Any]:
         """Returns the folder and, per set, the naming that was found."""
@@ -180,6 +189,18 @@ class ResultFolder:
         """Returns, per set, which naming was found out, so that whoever reads the numbers can object."""
         found = {s: n for s, n in self._naming.items() if isinstance(n, Naming)}
         return [f"{s}: {self.name} is what is named {n.text} in {n.folder}" for s, n in found.items()]
+
+    def _naming_of(self, of: BenchmarkSet) -> Naming | Pattern:
+        """Returns a set's naming, found out once; a failure to find it, too, is of all its pictures."""
+        if of.name in self._failed:
+            raise DataError(self._failed[of.name])
+        if of.name not in self._naming:
+            try:
+                self._naming[of.name] = self._find_naming(of)
+            except DataError as error:
+                self._failed[of.name] = str(error)
+                raise
+        return self._naming[of.name]
 
     def _find_naming(self, of: BenchmarkSet) -> Naming | Pattern:
         if "{name}" in self.location:
@@ -196,9 +217,10 @@ def make_methods(specs: Sequence[str], *, engine: str = "auto", precision: str =
         precision: for the networks.
 
     Raises:
-        UsageError: for a name given twice, or one that means nothing.
+        UsageError: for a name given twice, or one that means nothing; an engine or a precision that there is not.
         FourfoldError: if a network cannot be loaded.
     """
+    check_names(engine, precision)  # here, too, where no method has a use for them
     methods = [_make(spec, engine, precision) for spec in specs]
     twice = [name for name, count in Counter(m.name for m in methods).items() if count > 1]
     if twice:
@@ -214,19 +236,24 @@ def _make(spec: str, engine: str, precision: str) -> Method:
     if spec == "hr":
         return Original()
     name, equals, location = spec.partition("=")
-    if Path(spec).is_file():  # a path may hold an equals sign itself: runs/lr=1e-4/w.safetensors
+    if is_file(Path(spec)):  # a path may hold an equals sign itself: runs/lr=1e-4/w.safetensors
         name, equals = Path(spec).stem, ""
     if name.lower() == "hr":
         raise UsageError(f"{spec}: hr is the originals; choose another name, as in NAME=DIR")
     if equals and name and location:
         path = Path(location)
-        if path.is_dir() or "{name}" in location:
+        if is_folder(path) or "{name}" in location:
             return ResultFolder(name, location)
-        if path.is_file():
+        if is_file(path):
             return Network(name, path, engine, precision)
-        raise EvaluationError(f"{spec}: {location} is no folder and no weights file")
+        reason = why_unseen(path)
+        raise EvaluationError(
+            f"{spec}: {location} cannot be read ({reason})"
+            if reason
+            else f"{spec}: {location} is no folder and no weights file"
+        )
     try:
-        return Network(name if Path(spec).is_file() else spec, spec, engine, precision)
+        return Network(name if is_file(Path(spec)) else spec, spec, engine, precision)
     except UnknownModelError as error:
         others = [*KERNELS, "hr", *shipped_names()]
         near = difflib.get_close_matches(spec, others, n=1)

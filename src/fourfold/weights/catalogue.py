@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourfold.errors import UnknownModelError
+from fourfold.places import is_file, why_unseen
 from fourfold.weights.format import WeightsConfig, WeightsFile, read_config, read_weights
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -47,15 +48,18 @@ def locate(model: str | Path) -> Path:
     """Returns the weights file of a shipped name, an alias, or a path.
 
     Raises:
-        UnknownModelError: naming the nearest shipped name.
+        UnknownModelError: naming the nearest shipped name, or why the file cannot be seen.
     """
     text = str(model)
     name = ALIASES.get(text, text)
     if name in shipped_names():
         return SHIPPED / f"{name}.safetensors"
     path = Path(model)
-    if path.is_file():
+    if is_file(path):
         return path
+    reason = why_unseen(path)
+    if reason is not None:
+        raise UnknownModelError(f"{path}: cannot be read ({reason})")
     if path.suffix == ".safetensors" or len(path.parts) > 1:
         raise UnknownModelError(f"no weights file at {path}")
     names = sorted({*shipped_names(), *(a for a, n in ALIASES.items() if n in shipped_names())})
