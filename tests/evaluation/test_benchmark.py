@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fourfold.errors import CancelledError, EngineError, EvaluationError, PictureError
+from fourfold.errors import CancelledError, EngineError, PictureError, UsageError
 from fourfold.evaluation import psnr, ssim_daala, ssim_wang
 from fourfold.evaluation.benchmark import Mean, difference_to_paper, papers, run_benchmark
 from fourfold.evaluation.methods import make_methods
@@ -188,7 +188,7 @@ def test_cancelling_is_no_problem_of_a_picture(data: Path) -> None:
 
 
 def test_the_method_to_compare_with_must_be_there(data: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"no method 'bicubic'.*nearest"):
+    with pytest.raises(UsageError, match=r"no method 'bicubic'.*nearest"):
         run_benchmark(find_sets(data), make_methods(["nearest"]), against="bicubic")
 
 

@@ -1,7 +1,9 @@
 """What comes out: the record, the tables, the page, and the command that makes them."""
 
 import json
+import os
 import re
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,17 +15,17 @@ from rich.console import Console
 from rich.text import Text
 from typer.testing import CliRunner
 
-from fourfold.cli.evaluate import _print, app
+from fourfold.cli.evaluate import _print, _ProgressBar, app
 from fourfold.errors import EvaluationError, PictureError, UsageError
 from fourfold.evaluation.benchmark import Benchmark, run_benchmark
 from fourfold.evaluation.context import describe
-from fourfold.evaluation.figures import Gallery, Region, detailed_region
+from fourfold.evaluation.figures import Figure, Gallery, Region, detailed_region
 from fourfold.evaluation.methods import make_methods
 from fourfold.evaluation.niqe import PristineModel
 from fourfold.evaluation.pages import render
 from fourfold.evaluation.plot import Point, scatter, ticks
-from fourfold.evaluation.record import to_record, write_record
-from fourfold.evaluation.sets import find_sets
+from fourfold.evaluation.record import to_record, write_text
+from fourfold.evaluation.sets import BenchmarkSet, find_sets
 from fourfold.evaluation.tables import number, p_text, signed, tables
 from tests.conftest import make_photo
 from tests.evaluation.conftest import save
@@ -70,7 +72,7 @@ def test_the_record_has_the_papers_numbers(whole: Benchmark) -> None:
 
 def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="cannot be written"):
-        write_record(tmp_path / "absent" / "r.json", {})
+        write_text(tmp_path / "absent" / "r.json", "{}")
 
 
 def test_tables_stand_beside_the_papers(whole: Benchmark) -> None:
@@ -187,8 +189,51 @@ def test_chosen_pictures_and_crops(data: Path) -> None:
     assert figure.region == Region(8, 4, 16)
     with pytest.raises(UsageError, match=r"cat\.png.*Set5"):
         Gallery(sets, ["cat.png"])
-    with pytest.raises(UsageError, match="LEFT"):
-        Gallery(sets, ["bird@8,4"])
+    for text in ("bird@8,4", "bird@", "Set5/bird@8+4", "bird@8+4+3", "bird@-8+4+16", "bird@8+4+" + 5000 * "9"):
+        with pytest.raises(UsageError, match="LEFT"):
+            Gallery(sets, [text])
+
+
+def _figures(sets: list[BenchmarkSet], wanted: list[str]) -> list[Figure]:
+    gallery = Gallery(sets, wanted)
+    return gallery.figures(run_benchmark(sets, make_methods(["bicubic"]), keep=gallery.keep))
+
+
+def test_several_crops_of_one_picture(data: Path) -> None:
+    wanted = ["bird@8+4+16", "Set5/bird.png@0+0+16", "bird", "bird@8+4+16"]
+    figures = _figures(find_sets(data), wanted)
+    assert [(f.image, len(f.panels)) for f in figures] == [("bird.png", 2)] * 3
+    assert [f.region for f in figures[:2]] == [Region(8, 4, 16), Region(0, 0, 16)]
+
+
+def test_names_with_an_at(data: Path) -> None:
+    for name in ("photo@2x", "bird@8+4+16"):
+        save(data / "Set5" / f"{name}.png", make_photo(52, 56))
+    sets = find_sets(data)
+    for text, image, region in (
+        ("photo@2x.png", "photo@2x.png", None),
+        ("Set5/photo@2x", "photo@2x.png", None),
+        ("photo@2x.png@8+4+16", "photo@2x.png", Region(8, 4, 16)),
+        ("bird@8+4+16", "bird@8+4+16.png", None),
+        ("bird@8+4+20", "bird.png", Region(8, 4, 20)),
+    ):
+        (figure,) = _figures(sets, [text])
+        assert figure.image == image and region in (None, figure.region)
+    with pytest.raises(UsageError, match=r"picture 'photo@3x\.png' is in none"):
+        Gallery(sets, ["photo@3x.png@1+1+8"])
+    with pytest.raises(UsageError, match=r"picture 'cat@2x' is in none"):
+        Gallery(sets, ["cat@2x"])
+
+
+@pytest.mark.parametrize(
+    ("place", "size"), [("10+20+900", (900, 900)), ("0+0+64", (640, 640)), ("0+0+2000", (920, 920))]
+)
+def test_the_crop_lies_inside_what_is_shown(place: str, size: tuple[int, int], tmp_path: Path) -> None:
+    save(tmp_path / "Set" / "a.png", np.zeros((920, 960, 3), np.uint8))
+    (figure,) = _figures(find_sets(tmp_path), [f"a@{place}"])
+    region = figure.region
+    assert (figure.width, figure.height) == size
+    assert 0 <= region.left <= figure.width - region.side and 0 <= region.top <= figure.height - region.side
 
 
 def test_the_region_is_where_detail_is() -> None:
@@ -247,6 +292,128 @@ def test_a_failure_is_told_and_the_rest_done(data: Path, tmp_path: Path) -> None
     record = json.loads(json_file.read_text())
     assert len(record["results"]) == 4
     assert record["means"][0]["complete"] is False and record["means"][0]["psnr_y"] is None
+
+
+def test_a_picture_that_cannot_be_hashed_loses_nothing(data: Path, tmp_path: Path) -> None:
+    loop = data / "Set5" / "zz.png"
+    loop.symlink_to(loop)
+    json_file, html_file = tmp_path / "r.json", tmp_path / "r.html"
+    result = _run(
+        "--data", str(data), "--methods", "bicubic", "--json", str(json_file), "--html", str(html_file)
+    )  # fmt: skip
+    assert isinstance(result.exception, EvaluationError) and "1 measurement failed" in str(result.exception)
+    assert "failed: Set5/zz.png" in result.output and "PSNR" in result.stdout
+    note = "Set5: no hash, zz.png cannot be read (Too many levels of symbolic links)"
+    assert f"note: {note}" in result.stderr
+    context = json.loads(json_file.read_text())["context"]
+    assert context["sets"]["Set5"]["sha256"] is None and len(context["sets"]["Other"]["sha256"]) == 64
+    assert note in context["notes"] and "Set5 without a hash" in html_file.read_text()
+
+
+def test_names_that_are_no_text(data: Path, tmp_path: Path) -> None:
+    (data / "Set5" / "bird.png").rename(data / "Set5" / os.fsdecode(b"caf\xe9.png"))
+    (data / "Other").rename(data / os.fsdecode(b"caf\xe9 [x]"))
+    json_file, html_file = tmp_path / "r.json", tmp_path / "r.html"
+    arguments = ("--data", str(data), "--methods", "bicubic")
+    result = _run(*arguments, "--json", str(json_file), "--html", str(html_file), "--save", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert r"caf\udce9 [x], 1 picture" in result.stdout
+    assert "caf\udce9.png" in {result["image"] for result in json.loads(json_file.read_text())["results"]}
+    page = html_file.read_text("utf-8")
+    details = re.search(r'<script id="details" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert details is not None and set(json.loads(details[1])) == {"Set5", r"caf\udce9 [x]"}
+    assert r'data-set="caf\udce9 [x]"' in page
+    assert (tmp_path / "out" / "Set5" / "bicubic" / os.fsdecode(b"caf\xe9.png")).is_file()
+    for kind in ("--json", "--html"):
+        assert _run(*arguments, kind, "-").exit_code == 0
+
+
+def test_a_file_that_cannot_be_written_takes_nothing_with_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "Set5" / "zz.png").write_bytes(b"broken")
+    json_file, html_file = tmp_path / "r.json", tmp_path / "r.html"
+
+    def refuse(path: Path, data: bytes) -> None:
+        if path == json_file:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("fourfold.evaluation.record.write_atomically", refuse)
+    result = _run("--data", str(data), "--methods", "bicubic", "--json", str(json_file), "--html", str(html_file))
+    assert isinstance(result.exception, EvaluationError)
+    assert str(result.exception) == (
+        f"{json_file}: cannot be written (No space left on device). "
+        "1 measurement failed; a method without all pictures of a set has no mean"
+    )
+    assert html_file.is_file() and "failed: Set5/zz.png" in result.stderr and "PSNR" in result.stdout
+
+
+def test_a_pipe_is_written_into(data: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    result = _run("--data", str(data), "--methods", "nearest", "--json", str(pipe))
+    reader.join(timeout=60)
+    assert result.exit_code == 0 and len(json.loads(read[0])["results"]) == 4 and pipe.is_fifo()
+
+
+def test_the_page_on_standard_output(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run("--data", str(data), "--methods", "nearest", "--html", "-", "--json", "r.json")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.lstrip().startswith("<!doctype") and result.stdout.rstrip().endswith("</html>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "r.json"]
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("location", ["/{set}/mine/{name}.png", "/{set}/bicubic/{name}.png", "/Set5/mine", "DATA"])
+def test_saving_never_replaces_what_is_measured(location: str, link: bool, data: Path, tmp_path: Path) -> None:
+    taken = data if location == "DATA" else tmp_path / "r16"
+    for name in ("baby", "bird", "butterfly"):
+        picture = (data / "Set5" / f"{name}.png").read_bytes()
+        for method in ("mine", "bicubic"):
+            path = tmp_path / "r16" / "Set5" / method / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)
+    save_to = tmp_path / "link" if link else taken
+    if link:
+        save_to.symlink_to(taken)
+    methods = "bicubic" if location == "DATA" else f"bicubic,mine={tmp_path}/r16{location}"
+    arguments = ["--data", str(data), "--sets", "Set5", "--methods", methods, "--save"]
+    if location == "DATA":  # a method that is called as a folder of originals is
+        (data / "Set5").rename(data / "bicubic")
+        (data / "Set5" / "HR").mkdir(parents=True)
+        (data / "bicubic" / "baby.png").rename(data / "Set5" / "HR" / "baby.png")
+        (data / "Set5" / "bicubic").symlink_to(data / "Set5" / "HR")
+    result = _run(*arguments, str(save_to))
+    assert isinstance(result.exception, UsageError)
+    assert "is one of the pictures that are measured; name another folder" in str(result.exception)
+    assert _run(*arguments, str(tmp_path / "free")).exit_code == 0
+
+
+def test_closed_folders_of_the_data_are_told(tmp_path: Path, closed: Path) -> None:
+    save(tmp_path / "Set" / "a.png", make_photo(40, 44))
+    result = _run("--data", str(tmp_path), "--methods", "nearest", "--json", "-")
+    assert result.exit_code == 0, result.output
+    note = f"{closed} is passed over; it cannot be read (Permission denied)"
+    assert f"note: {note}" in result.stderr and json.loads(result.stdout)["context"]["notes"] == [note]
+
+
+def test_square_brackets_are_no_markup(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "Set5").rename(data / "Set5 [old]")
+    methods = make_methods(["nearest", "bicubic"])
+    methods[1].name = "mine [/bold][x2]"
+    _print(run_benchmark(find_sets(data), methods, against="mine [/bold][x2]"))
+    said = capsys.readouterr().out
+    assert "Set5 [old], 3 pictures" in said and "p vs mine [/bold][x2]" in said and "\nmine [/bold][x2] " in said
+    console = Console(width=120, record=True, force_terminal=True)
+    bar = _ProgressBar()._bar
+    bar.add_task("Set [old]/[/x].png", total=None)
+    console.print(bar.get_renderable())
+    assert "Set [old]/[/x].png" in console.export_text()
 
 
 def test_what_cannot_be_saved_is_told_and_no_result_is_lost(data: Path, tmp_path: Path) -> None:
@@ -314,11 +481,30 @@ def test_wrong_usage(arguments: list[str], says: str, data: Path) -> None:
         (["--sets", "Set5,Set5"], "two sets are called 'Set5'"),
         (["--pictures", "Set5/baby.png"], "give --html FILE too"),
         (["--methods", "hr=FOLDER"], "hr is the originals"),
+        (["--against", "bicubik"], "no method 'bicubik' to compare with; there are nearest"),
+        (["--engine", "foo"], "no engine 'foo'"),
+        (["--precision", "foo"], "no precision 'foo'"),
+        (["--vgg-normalisation", "foo"], "give --vgg FILE too"),
+        (["--json", "-", "--html", "-"], "--json - and --html - are the same"),
+        (["--json", "CLOSED/o.json"], "o.json: cannot be written (Permission denied)"),
+        (["--html", "CLOSED/x/o.html"], "o.html: cannot be written (Permission denied)"),
+        (["--html", "LOCKED/o.html"], "locked may not be written"),
+        (["--json", "LOCKED/../pipe"], "it may not be written"),
+        (["--json", "LOOP"], "symbolic links"),
     ],
 )
 def test_wrong_usage_is_told_before_measuring(
-    arguments: list[str], says: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], says: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: Path
 ) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    access = os.access
+
+    def unlocked(path: Any, mode: int) -> bool:
+        return access(path, mode) and not (mode & os.W_OK and "locked" in str(path))
+
+    monkeypatch.setattr(os, "access", unlocked)
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "deep" / "Set5").mkdir(parents=True)
     (tmp_path / "taken" / "Set5").touch()
@@ -329,6 +515,7 @@ def test_wrong_usage_is_told_before_measuring(
 
     monkeypatch.setattr("fourfold.evaluation.benchmark.run_benchmark", never)
     places = {"FILE": tmp_path / "file", "FOLDER": tmp_path, "TAKEN": tmp_path / "taken"}
+    places |= {"CLOSED": closed, "LOCKED": tmp_path / "locked", "LOOP": tmp_path / "loop"}
     given = arguments
     for word, place in places.items():
         given = [a.replace(word, str(place)) for a in given]

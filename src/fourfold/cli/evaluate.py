@@ -1,8 +1,8 @@
 """``fourfold evaluate``: methods on benchmark sets, beside the paper's tables."""
 
+import contextlib
 import hashlib
 import importlib
-import json
 import os
 import shlex
 import sys
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from fourfold.errors import EvaluationError, UsageError
+from fourfold.errors import DataError, EvaluationError, UsageError
+from fourfold.places import is_file, is_folder, is_stream, why_unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fourfold.evaluation.benchmark import Benchmark, Measure, Problem
     from fourfold.evaluation.figures import Gallery
@@ -54,7 +55,8 @@ def evaluate(
         Path | None, typer.Option("--json", help="Write every number as JSON; - for standard output.")
     ] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write the report as one self-contained page.")
+        Path | None,
+        typer.Option("--html", help="Write the report as one self-contained page; - for standard output."),
     ] = None,
     pictures: Annotated[
         str | None,
@@ -85,7 +87,7 @@ def evaluate(
     PSNR and both SSIMs on Y with 4 pixels cut from every border, as the paper counts them; NIQE where its parameters
     are found. Exits with 1 when a picture could not be measured or saved; the rest is measured all the same.
     """
-    from fourfold.evaluation.benchmark import run_benchmark
+    from fourfold.evaluation.benchmark import check_against, run_benchmark
     from fourfold.evaluation.figures import Gallery
     from fourfold.evaluation.methods import ResultFolder, default_methods, make_methods
     from fourfold.evaluation.niqe import load_pristine
@@ -94,12 +96,16 @@ def evaluate(
     _check_files(json_file, html_file)
     if pictures is not None and html_file is None:
         raise UsageError("--pictures chooses what --html shows; give --html FILE too")
+    if vgg_normalisation is not None and vgg is None:
+        raise UsageError("--vgg-normalisation says what the weights of --vgg were trained with; give --vgg FILE too")
     _need(*(["scipy"] if against or not methods or "bicubic" in methods else []), *(["jinja2"] if html_file else []))
     specs = _split(methods) or default_methods()
     if against is None and "bicubic" in specs:
         against = "bicubic"
-    found_sets = find_sets(data, _split(sets))
+    notes: list[str] = []
+    found_sets = find_sets(data, _split(sets), on_note=notes.append)
     chosen = make_methods(specs, engine=engine, precision=precision)
+    check_against(against, chosen)
     normalisation = _normalisation(vgg, vgg_normalisation) if vgg is not None else None
     parameters = niqe or _find_niqe(data)
     if parameters is None:
@@ -107,13 +113,14 @@ def evaluate(
     gallery = Gallery(found_sets, _split(pictures)) if html_file is not None else None
 
     if save is not None:
+        _check_saved(save, found_sets, chosen)
         _make_folders(save, found_sets, chosen)
 
     def keep(of: "BenchmarkSet", entry: "Entry", method: str, sr: Any) -> None:
         if gallery is not None:  # first: what cannot be saved can still be shown
             gallery.keep(of, entry, method, sr)
         if save is not None:
-            _save(save / of.name / method / f"{entry.key}.png", sr)
+            _save(_saved(save, of, method, entry), sr)
 
     with _ProgressBar() as progress:
         found = run_benchmark(
@@ -127,9 +134,9 @@ def evaluate(
         )
     if vgg is not None:
         found.notes.append(f"vgg54 is counted with the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}")
+    found.notes[:0] = notes
     found.notes += [note for method in chosen if isinstance(method, ResultFolder) for note in method.notes()]
-    _tell(found, json_file, html_file, gallery)
-    failed = []
+    failed = _tell(found, json_file, html_file, gallery)
     if found.problems:
         failed.append(
             f"{len(found.problems)} measurement{'s' if len(found.problems) > 1 else ''} failed; "
@@ -144,29 +151,45 @@ def evaluate(
         raise EvaluationError(". ".join(failed))
 
 
-def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, gallery: "Gallery | None") -> None:
-    """Prints the tables or the JSON, writes the files, and says on stderr what was noted and what failed."""
-    from fourfold.evaluation.context import describe
-    from fourfold.evaluation.pages import write_page
-    from fourfold.evaluation.record import to_record, write_record
+def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, gallery: "Gallery | None") -> list[str]:
+    """Prints the tables, the JSON or the page, writes the files, and says on stderr what was noted and what failed.
 
+    Returns:
+        what could not be written, in sentences; the rest was.
+    """
+    from fourfold.evaluation.context import describe
+    from fourfold.evaluation.pages import render
+    from fourfold.evaluation.record import record_text, to_record
+
+    if "-" not in (str(json_file), str(html_file)):
+        _print(found)  # first: whatever happens to the files, the numbers have been seen
     record = to_record(found, describe(found, command="fourfold " + shlex.join(sys.argv[1:])))
-    if str(json_file) == "-":
-        typer.echo(json.dumps(record, indent=1, allow_nan=False))
-    else:
-        _print(found)
-    for note in _shortened(found.notes):
+    for note in _shortened(record["context"]["notes"]):
         typer.echo(f"note: {note}", err=True)
-    if json_file is not None and str(json_file) != "-":
-        typer.echo(f"wrote {write_record(json_file, record)}", err=True)
-    if html_file is not None and gallery is not None:
-        typer.echo(f"wrote {write_page(html_file, found, record['context'], gallery)}", err=True)
+    unwritten = _write(json_file, lambda: record_text(record))
+    if gallery is not None:
+        unwritten += _write(html_file, lambda: render(found, record["context"], gallery))
     for problem in found.problems:
         typer.echo(f"failed: {_place(problem)}: {problem.message}", err=True)
     for problem in found.unkept[:_UNSAVED_TOLD]:
         typer.echo(f"not saved: {_place(problem)}: {problem.message}", err=True)
     if len(found.unkept) > _UNSAVED_TOLD:
         typer.echo(f"not saved: {len(found.unkept) - _UNSAVED_TOLD} more", err=True)
+    return unwritten
+
+
+def _write(file: Path | None, text: "Callable[[], str]") -> list[str]:
+    """Writes a file, if there is one to write, or standard output; returns what went wrong, for the other to go on."""
+    from fourfold.evaluation.record import shown, write_text
+
+    try:
+        if str(file) == "-":
+            typer.echo(shown(text()), nl=False)
+        elif file is not None:
+            typer.echo(f"wrote {write_text(file, text())}", err=True)
+    except EvaluationError as error:
+        return [str(error)]
+    return []
 
 
 def _place(problem: "Problem") -> str:
@@ -189,15 +212,54 @@ def _shortened(notes: list[str]) -> list[str]:
     return told
 
 
-def _check_files(*files: Path | None) -> None:
+def _check_files(json_file: Path | None, html_file: Path | None) -> None:
     """Raises before hours of measuring, not after, where a file cannot be written."""
-    for file in files:
+    if json_file is not None and json_file == html_file:
+        raise UsageError(f"--json {json_file} and --html {html_file} are the same; name two")
+    for file in (json_file, html_file):
         if file is None or str(file) == "-":
             continue
-        if file.is_dir():
+        folder = file.absolute().parent
+        reason = why_unseen(file)
+        if reason is not None:
+            raise UsageError(f"{file}: cannot be written ({reason}); name another")
+        if is_folder(file):
             raise UsageError(f"{file} is a folder; name a file in it")
-        if not file.absolute().parent.is_dir():
+        if is_file(file) and file.is_symlink() and folder.parts[1:2] in (("dev",), ("proc",)):
+            raise UsageError(f"{file}: give - for standard output")  # a file would take the place of the link
+        if not is_stream(file) and not is_folder(folder):
             raise UsageError(f"{file}: there is no folder {file.parent}")
+        if not (os.access(file, os.W_OK) if is_stream(file) else os.access(folder, os.W_OK | os.X_OK)):
+            raise UsageError(f"{file}: {'it' if is_stream(file) else folder} may not be written; name another")
+
+
+def _saved(save: Path, of: "BenchmarkSet", method: str, entry: "Entry") -> Path:
+    return save / of.name / method / f"{entry.key}.png"
+
+
+def _check_saved(save: Path, sets: "Sequence[BenchmarkSet]", methods: "Sequence[Method]") -> None:
+    """Raises where a picture that is saved would take the place of one that is read."""
+    from fourfold.evaluation.methods import ResultFolder
+
+    read = set()
+    for of in sets:
+        for entry in of.entries:
+            read |= {_identity(path) for path in (entry.hr, entry.lr) if path is not None}
+            for method in methods:
+                if isinstance(method, ResultFolder):
+                    with contextlib.suppress(DataError):  # what is missing is told when it is measured
+                        read.add(_identity(method.source(entry, of)))
+    for target in (_saved(save, of, method.name, entry) for of in sets for method in methods for entry in of.entries):
+        if (identity := _identity(target)) is not None and identity in read:
+            raise UsageError(f"--save {save}: {target} is one of the pictures that are measured; name another folder")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_folders(save: Path, sets: "Sequence[BenchmarkSet]", methods: "Sequence[Method]") -> None:
@@ -206,7 +268,7 @@ def _make_folders(save: Path, sets: "Sequence[BenchmarkSet]", methods: "Sequence
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            there = next((path for path in (folder, *folder.absolute().parents) if path.is_file()), folder)
+            there = next((path for path in (folder, *folder.absolute().parents) if is_file(path)), folder)
             raise UsageError(f"--save {save}: {there} is a file; name a folder, or move the file away") from error
         except OSError as error:
             raise UsageError(f"--save {save}: {folder} cannot be made ({error.strerror}); name another") from error
@@ -232,7 +294,7 @@ def _split(text: str | None) -> list[str] | None:
 def _find_niqe(data: Path) -> Path | None:
     """Returns NIQE's parameters in ``niqe/`` of the data folder or of the one above."""
     for folder in (data / "niqe", data.resolve().parent / "niqe", data.resolve().parent.parent / "niqe"):
-        files = sorted(folder.glob("*.npz")) if folder.is_dir() else []
+        files = sorted(folder.glob("*.npz")) if is_folder(folder) else []
         if files:
             return files[0]
     return None
@@ -286,7 +348,7 @@ class _ProgressBar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.errors import CancelledError, DataError, EngineError, EvaluationError, FourfoldError
+from fourfold.errors import CancelledError, DataError, EngineError, EvaluationError, FourfoldError, UsageError
 from fourfold.evaluation.consistency import colour_drift, lr_psnr
 from fourfold.evaluation.methods import Method
 from fourfold.evaluation.metrics import psnr, ssim_daala, ssim_wang
@@ -140,10 +140,9 @@ def run_benchmark(
         keep: given every restored picture; a picture for which it raises a FourfoldError is noted as ``unkept``.
 
     Raises:
-        EvaluationError: if ``against`` is none of the methods.
+        UsageError: if ``against`` is none of the methods.
     """
-    if against is not None and against not in {m.name for m in methods}:
-        raise EvaluationError(f"no method {against!r} to compare with; there are {', '.join(m.name for m in methods)}")
+    check_against(against, methods)
     started = time.monotonic()
     found = Benchmark(list(sets), list(methods))
     total, done = sum(len(s.entries) for s in sets) * len(methods), 0
@@ -160,6 +159,16 @@ def run_benchmark(
         found.notes += why_left_out(of.name, len(of.entries), [m.name for m in methods])
     found.elapsed_s = time.monotonic() - started
     return found
+
+
+def check_against(against: str | None, methods: Sequence[Method]) -> None:
+    """Refuses to compare with a method that there is not.
+
+    Raises:
+        UsageError: naming those that there are.
+    """
+    if against is not None and against not in {m.name for m in methods}:
+        raise UsageError(f"no method {against!r} to compare with; there are {', '.join(m.name for m in methods)}")
 
 
 def _read(found: Benchmark, of: BenchmarkSet, entry: Entry) -> Pair | None:

@@ -51,7 +51,7 @@ def describe(found: Benchmark, *, command: str = "") -> dict[str, Any]:
         },
         "methods": {m.name: m.about() for m in found.methods},
         "problems": [vars(p) for p in found.problems],
-        "notes": found.notes,
+        "notes": [*found.notes, *(f"{s.name}: no hash, {s.why_unhashed}" for s in found.sets if s.why_unhashed)],
     }
 
 

@@ -86,7 +86,7 @@ class Gallery:
             two of every set.
 
     Raises:
-        UsageError: for a picture that is in no set.
+        UsageError: for a picture that is in no set, or a crop that is written in another way.
     """
 
     def __init__(self, sets: Sequence[BenchmarkSet], wanted: Sequence[str] | None = None) -> None:
@@ -94,17 +94,18 @@ class Gallery:
             chosen = [_Chosen(of, entry, None) for of in sets for entry in _favourites(of)]
         else:
             chosen = [_find(sets, text) for text in wanted]
-        self._chosen = {(c.of.name, c.entry.image): c for c in chosen}
+        # of one picture, several parts may be wanted
+        self._chosen = list({(c.of.name, c.entry.image, c.region): c for c in chosen}.values())
 
     def keep(self, of: BenchmarkSet, entry: Entry, method: str, sr: Pixels) -> None:
         """Keeps a restored picture if it is one of those to be shown."""
-        chosen = self._chosen.get((of.name, entry.image))
-        if chosen is not None:
-            chosen.restored[method] = sr
+        for chosen in self._chosen:
+            if (chosen.of.name, chosen.entry.image) == (of.name, entry.image):
+                chosen.restored[method] = sr
 
     def figures(self, found: Benchmark) -> list[Figure]:
         """Returns the figures of all kept pictures."""
-        return [_figure(chosen, found) for chosen in self._chosen.values() if chosen.restored]
+        return [_figure(chosen, found) for chosen in self._chosen if chosen.restored]
 
 
 def _favourites(of: BenchmarkSet) -> list[Entry]:
@@ -113,18 +114,26 @@ def _favourites(of: BenchmarkSet) -> list[Entry]:
 
 
 def _find(sets: Sequence[BenchmarkSet], text: str) -> _Chosen:
-    name, _, place = text.partition("@")
-    region = None
-    if place:
-        match = re.fullmatch(r"(\d+)\+(\d+)\+(\d+)", place)
-        if not match or int(match[3]) < 4:
-            raise UsageError(f"picture {text!r}: write the crop as @LEFT+TOP+SIDE in pixels, such as @120+80+96")
-        region = Region(*map(int, match.groups()))
+    whole = _named(sets, text)  # first: a name may hold an @ of its own
+    if whole is not None:
+        return _Chosen(*whole, None)
+    name, _, place = text.rpartition("@")
+    part = _named(sets, name)
+    match = re.fullmatch(r"([0-9]{1,9})\+([0-9]{1,9})\+([0-9]{1,9})", place)
+    if part is None:
+        name = name if match else text
+        raise UsageError(f"picture {name!r} is in none of the sets {', '.join(of.name for of in sets)}")
+    if match is None or int(match[3]) < 4:
+        raise UsageError(f"picture {text!r}: write the crop as @LEFT+TOP+SIDE in pixels, such as @120+80+96")
+    return _Chosen(*part, Region(*map(int, match.groups())))
+
+
+def _named(sets: Sequence[BenchmarkSet], name: str) -> tuple[BenchmarkSet, Entry] | None:
     for of in sets:
         for entry in of.entries:
             if name in (entry.image, entry.key, f"{of.name}/{entry.image}", f"{of.name}/{entry.key}"):
-                return _Chosen(of, entry, region)
-    raise UsageError(f"picture {name!r} is in none of the sets {', '.join(of.name for of in sets)}")
+                return of, entry
+    return None
 
 
 def _figure(chosen: _Chosen, found: Benchmark) -> Figure:
@@ -179,10 +188,13 @@ def detailed_region(hr: Pixels) -> Region:
 
 
 def _window(region: Region, height: int, width: int) -> tuple[slice, slice]:
-    """Returns rows and columns to show: everything, or a part around the region where the picture is very large."""
+    """Returns rows and columns to show: everything, or a part around the region where the picture is very large.
+
+    The region is always in it, also one that is larger than what is shown otherwise.
+    """
 
     def span(start: int, length: int) -> slice:
-        shown = min(length, LARGEST_PX)
+        shown = min(length, max(LARGEST_PX, region.side))
         first = min(max(start + region.side // 2 - shown // 2, 0), length - shown)
         return slice(first, first + shown)
 

@@ -9,30 +9,21 @@ from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper, 
 from fourfold.evaluation.cost import HD_PIXELS
 from fourfold.evaluation.figures import Gallery
 from fourfold.evaluation.plot import Point, scatter
-from fourfold.evaluation.record import plain, write_text
+from fourfold.evaluation.record import plain, shown
 from fourfold.evaluation.significance import LEVEL
 from fourfold.evaluation.tables import MEASURES, number, p_text, signed
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(path: Path, found: Benchmark, context: dict[str, Any], gallery: Gallery) -> Path:
-    """Writes the page, whole or not at all.
+def render(found: Benchmark, context: dict[str, Any], gallery: Gallery) -> str:
+    """Returns the page's HTML.
 
     Args:
-        path: where to.
         found: the finished benchmark.
         context: from :func:`fourfold.evaluation.context.describe`.
         gallery: the pictures that were kept.
-
-    Raises:
-        EvaluationError: if the file cannot be written.
     """
-    return write_text(path, render(found, context, gallery))
-
-
-def render(found: Benchmark, context: dict[str, Any], gallery: Gallery) -> str:
-    """Returns the page's HTML."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -159,7 +150,7 @@ def _costs(context: dict[str, Any]) -> list[dict[str, str]]:
 def _details(found: Benchmark) -> dict[str, Any]:
     """Returns every single result, for the page's own script."""
     return {
-        of.name: {
+        shown(of.name): {  # as the page itself is written
             "methods": [m.name for m in found.methods],
             "images": [
                 {

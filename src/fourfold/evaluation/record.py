@@ -53,23 +53,24 @@ def plain(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(float(value))
 
 
-def write_record(path: Path, record: dict[str, Any]) -> Path:
-    """Writes the record, whole or not at all.
+def shown(text: str) -> str:
+    """Returns text that can be written in UTF-8: the odd bytes of a file's name that is not text as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
-    Raises:
-        EvaluationError: if the file cannot be written.
-    """
-    return write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+def record_text(record: dict[str, Any]) -> str:
+    """Returns the record as JSON."""
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Writes a text file, whole or not at all.
+    """Writes a text file, whole or not at all, as :func:`shown`.
 
     Raises:
         EvaluationError: if it cannot be written.
     """
     try:
-        write_atomically(path, text.encode())
+        write_atomically(path, shown(text).encode())
     except OSError as error:
         raise EvaluationError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path

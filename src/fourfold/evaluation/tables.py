@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper, papers
+from fourfold.evaluation.record import shown
 from fourfold.evaluation.significance import LEVEL
 
 #: measure -> (heading, digits, whether larger is better)
@@ -40,8 +41,9 @@ def width_of(table: Table) -> int:
 def _table(title: str, means: list[Mean]) -> Table:
     with_paper = any(papers(m) for m in means)
     names = [name for name in MEASURES if any(m.values.get(name) is not None for m in means)]
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    table.min_width = len(title)  # so that the title stays in one line
+    heading = Text(shown(title))  # as Text, here and below: rich takes square brackets in a str for its markup
+    table = Table(title=heading, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    table.min_width = heading.cell_len  # so that the title stays in one line
     table.add_column("", no_wrap=True)
     for name in names:
         table.add_column(MEASURES[name][0], justify="right", no_wrap=True)
@@ -51,7 +53,7 @@ def _table(title: str, means: list[Mean]) -> Table:
     table.add_column("s/picture", justify="right", style="dim", no_wrap=True)
     against = next((m.against for m in means if m.against), None)
     if against:
-        table.add_column(f"p vs {against}", justify="right", style="dim", no_wrap=True)
+        table.add_column(Text(shown(f"p vs {against}")), justify="right", style="dim", no_wrap=True)
     best = {name: _best(means, name) for name in names}
     for mean in means:
         table.add_row(*_row(mean, names, with_paper, against, best))
@@ -60,7 +62,7 @@ def _table(title: str, means: list[Mean]) -> Table:
 
 def _row(mean: Mean, names: list[str], with_paper: bool, against: str | None, best: dict[str, str]) -> list[Text]:
     differences, theirs = difference_to_paper(mean), papers(mean)
-    cells = [Text(mean.method)]
+    cells = [Text(shown(mean.method))]
     for name in names:
         digits = MEASURES[name][1]
         cells.append(Text(number(mean.values.get(name), digits), style="bold" if best[name] == mean.method else ""))
