@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save_file
 
-from fourfold.weights import catalogue, read_config
+from fourfold.weights import WeightsConfig, catalogue, read_config, write_weights
 from tests.cli.running import Cli
 from tests.conftest import make_tensors
 
@@ -81,6 +81,33 @@ def test_a_header_that_cannot_be_shown(cli: Cli, tmp_path: Path, field: str, val
     done = cli("models", path)
     assert done.code == 1 and done.out == ""
     assert f"odd.safetensors: '{field}' in Fourfold's header" in done.err and "\x1b" not in done.err
+
+
+def test_json_holds_what_json_can(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = {"blocks": 1, "width": 4}
+    config = WeightsConfig(
+        "srresnet",
+        parameters,
+        name="odd",
+        scores={"Set5": {"psnr_y": float("inf"), "niqe": float("nan"), "lr_psnr": 50.0}},
+        recipe={"loss": [{"weight": float("-inf")}, 1, None, True]},
+    )
+    path = write_weights(tmp_path / "odd.safetensors", config, make_tensors("srresnet", parameters))
+
+    def refuse(constant: str) -> None:
+        pytest.fail(constant)
+
+    row = json.loads(cli("models", path, "--json").out, parse_constant=refuse)
+    assert row["scores"] == {"Set5": {"psnr_y": "inf", "niqe": "nan", "lr_psnr": 50.0}}
+    assert row["recipe"] == {"loss": [{"weight": "-inf"}, 1, None, True]}
+    monkeypatch.setattr(catalogue, "SHIPPED", tmp_path)
+    (row,) = json.loads(cli("models", "--json").out, parse_constant=refuse)
+    assert row["scores"]["Set5"]["psnr_y"] == "inf"
+
+
+def test_a_closed_folder(cli: Cli, closed: Path) -> None:
+    done = cli("models", closed / "e2.safetensors")
+    assert done.code == 2 and "e2.safetensors: cannot be read (Permission denied)" in done.err
 
 
 def test_scores_are_shown() -> None:

@@ -81,6 +81,31 @@ def _bytes(data: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
     return make
 
 
+def _of_dtype(dtype: str, size: int, values: bytes = b"") -> Callable[[Path], Path]:
+    """Makes a file whose ``head.bias``, 4 values, is of a kind that numpy may not know."""
+
+    def make(folder: Path) -> Path:
+        tensors = make_tensors("srresnet", SMALL)
+        del tensors["head.bias"]
+        path = _raw(folder / "bad.safetensors", tensors, _header())
+        data = path.read_bytes()
+        (length,) = struct.unpack("<Q", data[:8])
+        header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
+        header["head.bias"] = {"dtype": dtype, "shape": [4], "data_offsets": [len(rest), len(rest) + 4 * size]}
+        text = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + rest + (values or bytes(4 * size)))
+        return path
+
+    return make
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    values = np.array([0x3F80, 0xC000, 0x3DCC, 0x0001], "<u2")  # 1, -2, about 0.1, the smallest
+    bias = read_weights(_of_dtype("BF16", 2, values.tobytes())(tmp_path)).tensors["head.bias"]
+    assert bias.dtype == np.float32
+    assert bias.tolist() == [1.0, -2.0, 0.099609375, 2.0**-133]
+
+
 def _nothing(tensors: dict[str, np.ndarray]) -> None:
     pass
 
@@ -101,6 +126,11 @@ BAD_FILES = {
         _damaged(lambda t: t["body.0.bn1.running_var"].__setitem__(2, -0.5)),
         r"'body\.0\.bn1\.running_var' holds a negative variance",
     ),
+    "float8": (_of_dtype("F8_E4M3", 1), r"'head\.bias' holds F8_E4M3; F16, BF16, F32, F64 are read"),
+    "float8 of another kind": (_of_dtype("F8_E5M2", 1), "holds F8_E5M2"),
+    "integers": (_of_dtype("I64", 8), "holds I64; F16"),
+    "bfloat16 NaN": (_of_dtype("BF16", 2, 4 * b"\xc0\x7f"), r"'head\.bias' holds NaN or infinity$"),
+    "bfloat16 cut short": (_of_dtype("BF16", 2, bytes(6)), "damaged"),
     "unknown architecture": (_damaged(_nothing, architecture="rrdb"), "unknown architecture 'rrdb'"),
     "no architecture": (_damaged(_nothing, architecture=None), "names no architecture"),
     "unknown parameter": (_damaged(_nothing, parameters={"depth": 3}), "no parameter 'depth'"),
@@ -226,6 +256,42 @@ def test_writing_refuses_what_it_could_not_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("tensor", "value", "half", "message"),
+    [
+        ("head.bias", np.nan, False, r"'head\.bias' holds NaN or infinity$"),
+        ("head.bias", -np.inf, True, r"'head\.bias' holds NaN or infinity"),
+        ("head.bias", 1e5, True, r"'head\.bias' holds NaN or infinity, or values beyond float16's range"),
+        ("head.bias", 1e300, False, r"'head\.bias' holds NaN or infinity"),
+        ("fusion_bn.running_var", -1.0, False, r"'fusion_bn\.running_var' holds a negative variance"),
+    ],
+)
+def test_writing_refuses_values_that_reading_refuses(
+    tensor: str, value: float, half: bool, message: str, tmp_path: Path
+) -> None:
+    tensors = {name: t.astype(np.float64) for name, t in make_tensors("srresnet", SMALL).items()}
+    tensors[tensor][0] = value
+    with pytest.raises(WeightsError, match=message):
+        write_weights(tmp_path / "w.safetensors", WeightsConfig("srresnet", SMALL), tensors, half=half)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"data": Path("pictures")}, "cannot be written as JSON .*PosixPath"),
+        ({(1, 2): 3}, "cannot be written as JSON"),
+        ({"text": "x" * weights_format.MAX_HEADER_BYTES}, "oversized"),
+    ],
+)
+def test_writing_refuses_a_header_that_reading_refuses(recipe: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=message):
+        write_weights(
+            tmp_path / "w.safetensors", WeightsConfig("srresnet", SMALL, recipe=recipe), make_tensors("srresnet", SMALL)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_weights(tmp_path / "w.safetensors", WeightsConfig("srresnet", SMALL), make_tensors("srresnet", SMALL))
     before = path.read_bytes()
@@ -247,6 +313,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_unknown_models_are_named(name: str, message: str) -> None:
     with pytest.raises(UnknownModelError, match=message):
         locate(name)
+
+
+def test_a_closed_folder_is_named(closed: Path) -> None:
+    for path in (closed / "e2.safetensors", closed / "x"):
+        with pytest.raises(UnknownModelError, match=r"closed/.*: cannot be read \(Permission denied\)"):
+            load_weights(path)
 
 
 def test_every_shipped_model_loads_and_has_a_card_that_agrees() -> None:

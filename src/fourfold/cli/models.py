@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fourfold.errors import UnknownModelError
+from fourfold.places import is_file
 
 if TYPE_CHECKING:
     from fourfold.weights import WeightsConfig
@@ -36,7 +37,7 @@ def _show_all(as_json: bool) -> None:
     found = shipped()
     default = _default()
     if as_json:
-        typer.echo(json.dumps([_row(m.name, m.path, m.config, m.name == default) for m in found], indent=2))
+        typer.echo(_json([_row(m.name, m.path, m.config, m.name == default) for m in found]))
         return
     if not found:
         typer.echo("no weights are shipped with this installation; every command takes a weights file, too", err=True)
@@ -78,13 +79,28 @@ def _show_one(name: str, as_json: bool) -> None:
     row = _row(config.name or path.stem, path, config, _is_default(path))
     row |= {"sha256": weights.sha256, "parameter_count": weights.parameter_count, "recipe": config.recipe}
     if as_json:
-        typer.echo(json.dumps(row, indent=2))
+        typer.echo(_json(row))
         return
     for label, value in _lines(row, config):
-        typer.echo(f"{label:<14}{value}")
+        typer.echo(f"{label:<14}" + str(value).replace("\n", "\n" + 14 * " "))
     card = path.with_suffix(".md")
-    if card.is_file():
+    if is_file(card):
         typer.echo(f"{'card':<14}{card}")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Returns values as JSON can hold them, as ``fourfold evaluate`` writes them: an infinite score as "inf"."""
+    from fourfold.evaluation.record import plain
+
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return plain(value) if isinstance(value, float) else value
 
 
 def _lines(row: dict[str, Any], config: "WeightsConfig") -> list[tuple[str, Any]]:
@@ -93,16 +109,22 @@ def _lines(row: dict[str, Any], config: "WeightsConfig") -> list[tuple[str, Any]
         ("file", f"{row['path']} ({_megabytes(Path(row['path']))})"),
         ("sha256", row["sha256"]),
         ("network", f"{_network(config)}, {row['parameter_count']:,} parameters"),
-        ("scores", ("\n" + 14 * " ").join(_scores(config)) or "none in the file"),
+        ("scores", "\n".join(_scores(config)) or "none in the file"),
         ("data", config.data or "not stated"),
         ("data licence", config.data_licence or "not stated"),
         ("licence", config.licence or "not stated"),
-        ("training", f"{config.updates:,} updates on {config.device or 'a machine not stated'}"),
+        ("training", _training(config)),
         ("written by", f"Fourfold {config.fourfold_version}"),
     ]
     if config.content_scale is not None:
         lines.append(("content scale", f"{config.content_scale:g}"))
     return lines
+
+
+def _training(config: "WeightsConfig") -> str:
+    if config.device and not config.updates:  # a network between two others has no updates of its own
+        return config.device
+    return f"{config.updates:,} updates on {config.device or 'a machine not stated'}"
 
 
 def _row(name: str, path: Path, config: "WeightsConfig", default: bool) -> dict[str, Any]:

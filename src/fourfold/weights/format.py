@@ -29,6 +29,8 @@ FORMAT_VERSION = 1
 #: A real header is a few tens of kilobytes; more is damage or malice.
 MAX_HEADER_BYTES = 1_000_000
 MAX_FILE_BYTES = 2_000_000_000
+#: Kinds of numbers that are read, by their names in the file, smallest first.
+_DTYPES = ("F16", "BF16", "F32", "F64")
 #: No count in a header is larger; an integer without bounds cannot be printed as a float.
 _LARGEST_INTEGER = 2**63 - 1
 
@@ -97,34 +99,44 @@ def read_config(path: str | Path) -> WeightsConfig:
         WeightsError: if the file is missing, damaged, or no Fourfold weights file.
     """
     path = Path(path)
-    return _parse_config(path, _read_header(path).get("__metadata__", {}))
+    return _parse_config(path, _read_header(path)[0].get("__metadata__", {}))
 
 
 def read_weights(path: str | Path) -> WeightsFile:
     """Returns a weights file, checked against its architecture.
 
     Raises:
-        WeightsError: naming the file and, where it applies, the tensor: missing, extra, of a wrong shape, not
-            finite, a negative variance; a field of the header that is not what it must be; a truncated file; an
-            oversized header; an unknown architecture.
+        WeightsError: naming the file and, where it applies, the tensor: missing, extra, of a wrong shape, of a kind of
+            numbers that is not read, not finite, a negative variance; a field of the header that is not what it must
+            be; a truncated file; an oversized header; an unknown architecture.
     """
     path = Path(path)
-    config = read_config(path)
+    header, start = _read_header(path)
+    config = _parse_config(path, header.get("__metadata__", {}))
     tensors: dict[str, NDArray[np.float32]] = {}
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="numpy") as file:  # checks the header against itself and the file's length
             names = list(file.keys())
             _check_shapes(path, config, {name: tuple(file.get_slice(name).get_shape()) for name in names})
+            _check_dtypes(path, {name: file.get_slice(name).get_dtype() for name in names})
             for name in expected_shapes(config.architecture, config.parameters):
-                tensors[name] = np.ascontiguousarray(file.get_tensor(name), dtype=np.float32)
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+                bfloat16 = header[name]["dtype"] == "BF16"
+                tensor = _read_bfloat16(path, start, header[name]) if bfloat16 else file.get_tensor(name)
+                tensors[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged weights file ({error})") from error
     for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise WeightsError(f"{path}: tensor {name!r} holds NaN or infinity")
-        if name.endswith(".running_var") and (tensor < 0).any():
-            raise WeightsError(f"{path}: tensor {name!r} holds a negative variance")
+        _check_values(path, name, tensor)
     return WeightsFile(config, tensors, hash_file(path), path)
+
+
+def _read_bfloat16(path: Path, start: int, entry: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Returns a tensor of bfloat16, which numpy does not know: the upper half of a float32."""
+    first, last = entry["data_offsets"]
+    with path.open("rb") as file:
+        file.seek(start + first)
+        upper = np.frombuffer(file.read(last - first), "<u2")
+    return (upper.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
 
 
 def write_weights(
@@ -140,18 +152,25 @@ def write_weights(
             float16's range).
 
     Raises:
-        WeightsError: if the tensors do not fit the architecture, a field of the header could not be read back, or
-            the file cannot be written.
+        WeightsError: if the tensors do not fit the architecture or are not finite, in float16 where that is asked for;
+            if a field of the header could not be read back; if the file cannot be written.
     """
     path = Path(path)
     parameters = resolve_parameters(config.architecture, config.parameters)
     values = {**asdict(config), "parameters": parameters}
     _check_fields(path, values)
-    header = json.dumps(values, sort_keys=True)
+    try:
+        header = json.dumps(values, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: Fourfold's header cannot be written as JSON ({error})") from error
     _check_shapes(path, config, {name: tuple(t.shape) for name, t in tensors.items()})
     stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
+    for name, tensor in stored.items():
+        _check_values(path, name, tensor)
+    data = save(stored, metadata={METADATA_KEY: header})
+    _check_header_length(path, struct.unpack("<Q", data[:8])[0])
     try:
-        write_atomically(path, save(stored, metadata={METADATA_KEY: header}))
+        write_atomically(path, data)
     except OSError as error:
         raise WeightsError(f"{path}: cannot write the weights file ({error.strerror or error})") from error
     return path
@@ -159,7 +178,8 @@ def write_weights(
 
 def _stored(name: str, tensor: NDArray[Any], half: bool) -> NDArray[Any]:
     keep = not half or ".running_" in name
-    return np.ascontiguousarray(tensor, dtype=np.float32 if keep else np.float16)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused, by name
+        return np.ascontiguousarray(tensor, dtype=np.float32 if keep else np.float16)
 
 
 def hash_file(path: str | Path) -> str:
@@ -168,7 +188,8 @@ def hash_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Returns the header of a safetensors file, and where the tensors begin behind it."""
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -180,11 +201,7 @@ def _read_header(path: Path) -> dict[str, Any]:
             if len(start) < 8:
                 raise WeightsError(f"{path}: truncated, {size} bytes; not a weights file")
             (length,) = struct.unpack("<Q", start)
-            if length > MAX_HEADER_BYTES:
-                raise WeightsError(
-                    f"{path}: not a safetensors file, or its header is oversized "
-                    f"({length} bytes; at most {MAX_HEADER_BYTES})"
-                )
+            _check_header_length(path, length)
             raw = file.read(length)
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights file ({error.strerror or error})") from error
@@ -196,7 +213,14 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: the header is not JSON; not a safetensors file") from error
     if not isinstance(header, dict):
         raise WeightsError(f"{path}: the header is not a JSON object")
-    return header
+    return header, 8 + length
+
+
+def _check_header_length(path: Path, length: int) -> None:
+    if length > MAX_HEADER_BYTES:
+        raise WeightsError(
+            f"{path}: not a safetensors file, or its header is oversized ({length} bytes; at most {MAX_HEADER_BYTES})"
+        )
 
 
 def _parse_config(path: Path, metadata: Any) -> WeightsConfig:
@@ -304,3 +328,17 @@ def _check_shapes(path: Path, config: WeightsConfig, found: Mapping[str, tuple[i
     for name, shape in expected.items():
         if tuple(found[name]) != shape:
             raise WeightsError(f"{path}: tensor {name!r} has shape {tuple(found[name])}; it must be {shape}")
+
+
+def _check_dtypes(path: Path, found: Mapping[str, str]) -> None:
+    for name, dtype in found.items():
+        if dtype not in _DTYPES:
+            raise WeightsError(f"{path}: tensor {name!r} holds {dtype}; {', '.join(_DTYPES)} are read")
+
+
+def _check_values(path: Path, name: str, tensor: NDArray[Any]) -> None:
+    if not np.isfinite(tensor).all():
+        kind = ", or values beyond float16's range" if tensor.dtype == np.float16 else ""
+        raise WeightsError(f"{path}: tensor {name!r} holds NaN or infinity{kind}")
+    if name.endswith(".running_var") and (tensor < 0).any():
+        raise WeightsError(f"{path}: tensor {name!r} holds a negative variance")
