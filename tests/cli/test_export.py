@@ -1,6 +1,7 @@
 """``fourfold export``: every format gives what the network gives, says what it is, and nothing half-written stays."""
 
 import json
+import os
 
 import numpy as np
 import onnx
@@ -127,6 +128,34 @@ def test_between_two_networks(run, tiny_weights, tmp_path):
     assert mixed.config.name == "tiny to b, fidelity 0.5"
     ends = load_weights(tiny_weights).tensors, load_weights(other).tensors
     assert np.allclose(mixed.tensors["head.weight"], (ends[0]["head.weight"] + ends[1]["head.weight"]) / 2, atol=1e-6)
+
+
+def test_a_network_between_two_names_the_data_of_both(run, tmp_path):
+    parameters = {"blocks": 1, "width": 8}
+    for seed, (name, data) in enumerate({"a": "DIV2K", "b": "Flickr2K"}.items()):
+        config = WeightsConfig("srresnet", parameters, name=name, data=data, updates=seed + 1, device="here")
+        write_weights(tmp_path / f"{name}.safetensors", config, make_tensors("srresnet", parameters, seed))
+    ends = (tmp_path / "a.safetensors", "--fidelity", 0.4, "--faithful", tmp_path / "b.safetensors")
+    run(*ends, "-o", tmp_path / "mixed.onnx")
+    run(*ends, "-o", tmp_path / "mixed.safetensors")
+    about = {entry.key: entry.value for entry in onnx.load(tmp_path / "mixed.onnx").metadata_props}
+    assert about["data"] == load_weights(tmp_path / "mixed.safetensors").config.data == "a: DIV2K\nb: Flickr2K"
+    said = CliRunner().invoke(app, ["models", str(tmp_path / "mixed.safetensors")]).stdout
+    assert "data          a: DIV2K\n              b: Flickr2K\n" in said
+    assert "training      a: 1 updates on here\n              b: 2 updates on here\n" in said
+
+
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_a_pipe_is_no_place_for_a_network(run, tiny_weights, tmp_path, options):
+    os.mkfifo(tmp_path / "x.onnx")
+    with pytest.raises(FourfoldError, match=r"x\.onnx is no file"):
+        run(tiny_weights, "-o", tmp_path / "x.onnx", *options)
+    assert (tmp_path / "x.onnx").is_fifo()
+
+
+def test_a_closed_folder_is_named(run, tiny_weights, closed):
+    with pytest.raises(FourfoldError, match=r"closed/x\.onnx: cannot write it \(Permission denied\)"):
+        run(tiny_weights, "-o", closed / "x.onnx")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,27 @@ def test_between_lie_the_means_of_the_weights(pair):
     assert len({one.sha256, two.sha256, middle.sha256}) == 3
 
 
+def test_both_ends_are_told_where_they_differ(tmp_path):
+    parameters = {"blocks": 1, "width": 8}
+    configs = [
+        WeightsConfig("srresnet", parameters, name="sharp", data="DIV2K", data_licence="research", licence="Apache-2.0",
+                      updates=1200, device="one core"),
+        WeightsConfig("srresnet", parameters, name="faithful", data="Flickr2K", licence="Apache-2.0", updates=34),
+    ]  # fmt: skip
+    one, two = (
+        load_weights(write_weights(tmp_path / f"{c.name}.safetensors", c, make_tensors("srresnet", parameters, k)))
+        for k, c in enumerate(configs)
+    )
+    mixed = interpolate(one, two, 0.4).config
+    assert mixed.data == "sharp: DIV2K\nfaithful: Flickr2K"
+    assert mixed.data_licence == "sharp: research\nfaithful: not stated"
+    assert mixed.licence == "Apache-2.0"
+    assert mixed.updates == 0
+    assert mixed.device == "sharp: 1,200 updates on one core\nfaithful: 34 updates on a machine not stated"
+    assert [interpolate(one, two, f).config.data for f in (0.0, 1.0)] == ["DIV2K", "Flickr2K"]
+    assert interpolate(one, two, 1.0).config.device == "34 updates on a machine not stated"
+
+
 @pytest.mark.parametrize("fidelity", [-0.1, 1.1, float("nan")])
 def test_a_fidelity_out_of_range(pair, fidelity):
     one, two = map(load_weights, pair)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import EngineError, OutputExistsError, UsageError, WeightsError
+from fourfold.places import is_folder, is_stream, why_unseen
 from fourfold.upscaling.engines import create
 from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Convolution, Graph, Input, Node, Offset, PReLU, Shuffle, Sum, Tanh
@@ -73,11 +74,16 @@ def export(weights: WeightsFile, path: str | Path, *, overwrite: bool = False) -
     format, write, run = FORMATS[suffix]
     targets = (path, path.with_suffix(".bin")) if format == "openvino" else (path,)
     for target in targets:
-        if target.is_dir():  # a move would put the file into it
+        reason = why_unseen(target)
+        if reason is not None:
+            raise WeightsError(f"{target}: cannot write it ({reason})")
+        if is_folder(target):  # a move would put the file into it
             raise WeightsError(f"{target} is a folder; name a file in it")
+        if is_stream(target):  # a move would put the file in its place
+            raise WeightsError(f"{target} is no file; what is exported is read back, so name a file")
         if target.exists() and not overwrite:
             raise OutputExistsError(f"{target} exists; give --overwrite to replace it, or another name")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise WeightsError(f"{path}: there is no folder {path.parent}")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:

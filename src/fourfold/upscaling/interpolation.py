@@ -1,6 +1,7 @@
 """The fidelity dial: a network between two networks (Wang et al. 2018, ESRGAN, section 3.4)."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ def interpolate(realistic: WeightsFile, faithful: WeightsFile, fidelity: float) 
     """Returns the weights ``(1 - fidelity) * realistic + fidelity * faithful``, tensor by tensor.
 
     That works because one network was trained from the other: their weights lie close together, and the networks
-    between them are good ones too. The result says in its header what it was made of.
+    between them are good ones too. The result says in its header what it was made of: the data, the licences and the
+    training of both, each with its network's name where they differ. It has no updates of its own.
 
     Args:
         realistic: the photo-realistic network, fidelity 0.
@@ -31,7 +33,19 @@ def interpolate(realistic: WeightsFile, faithful: WeightsFile, fidelity: float) 
         name: (1 - share) * tensor + share * faithful.tensors[name] for name, tensor in realistic.tensors.items()
     }
     name = f"{_name(realistic)} to {_name(faithful)}, fidelity {fidelity:g}"
-    config = replace(realistic.config, name=name, recipe={}, content_scale=None, scores={})
+    ends = [end for end, part in ((realistic, 1.0 - fidelity), (faithful, fidelity)) if part > 0.0]
+    config = replace(
+        realistic.config,
+        name=name,
+        recipe={},
+        content_scale=None,
+        scores={},
+        updates=0,
+        device=_joined(ends, _training),
+        data=_joined(ends, lambda end: end.config.data),
+        data_licence=_joined(ends, lambda end: end.config.data_licence),
+        licence=_joined(ends, lambda end: end.config.licence),
+    )
     text = f"{realistic.sha256} {faithful.sha256} {fidelity:.9g}"
     return WeightsFile(config, tensors, hashlib.sha256(text.encode()).hexdigest(), realistic.path)
 
@@ -49,6 +63,19 @@ def _check_compatible(first: WeightsFile, second: WeightsFile) -> None:
                 f"no fidelity between {_name(first)} and {_name(second)}: "
                 f"their {key} is {value!r} and {two.parameters.get(key)!r}; it must be the same"
             )
+
+
+def _joined(ends: Sequence[WeightsFile], text: Callable[[WeightsFile], str]) -> str:
+    """Returns what all say, or what each says, with its name."""
+    texts = list(map(text, ends))
+    if len(set(texts)) == 1:
+        return texts[0]
+    return "\n".join(f"{_name(end)}: {said or 'not stated'}" for end, said in zip(ends, texts, strict=True))
+
+
+def _training(weights: WeightsFile) -> str:
+    config = weights.config
+    return f"{config.updates:,} updates on {config.device or 'a machine not stated'}"
 
 
 def _name(weights: WeightsFile) -> str:
