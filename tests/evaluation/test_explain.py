@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fourfold.cli.doctor_psnr import _half_digit
 from fourfold.errors import EvaluationError
 from fourfold.evaluation import planes, psnr, ssim_daala, ssim_wang
 from fourfold.evaluation.explain import Quantity, _shrunk, explain, kernels, readings, uniform_ssim
@@ -205,3 +206,12 @@ def test_a_few_pixels_are_cropped_and_many_refused(tmp_path: Path) -> None:
     assert code != 0 and "must be equal" in output
     code, output = _doctor(sr, hr, "--expected", "many")
     assert code != 0 and "not a number" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [("28.43", 0.005), ("28", 0.5), ("2.843e1", 0.005), ("2.18e1", 0.05), ("3e1", 5.0), ("1E+9", 500.0),
+     ("0e999", 500.0), ("0.8113", 5e-5), (".81", 0.005), ("0.811327", 2e-5), ("inf", 0.5), ("nan", 0.5)],
+)  # fmt: skip
+def test_half_of_the_last_digit(text: str, half: float) -> None:
+    assert _half_digit(text) == pytest.approx(half)

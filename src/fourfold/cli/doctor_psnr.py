@@ -1,5 +1,6 @@
 """``fourfold doctor psnr``: which conventions explain a number that someone expected."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -68,5 +69,6 @@ def _number(text: str) -> float:
 
 def _half_digit(text: str) -> float:
     """Returns half of the last digit of a printed number; not less than other arithmetic may differ by."""
-    digits = len(text.partition(".")[2])
+    exponent = Decimal(text).as_tuple().exponent
+    digits = max(-exponent, -3) if isinstance(exponent, int) else 0  # infinity has none
     return max(0.5 * 10.0**-digits, 2e-5)
