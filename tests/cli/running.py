@@ -1,6 +1,7 @@
-"""Runs the command line in this process."""
+"""Runs the command line, in this process or in one of its own."""
 
 import json
+import socket
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -40,3 +41,15 @@ class Cli:
             code = int(error.code or 0)
         captured = self._capsys.readouterr()
         return Finished(code, captured.out, captured.err)
+
+
+def command(*arguments: object) -> list[str]:
+    """The real command line, for a process of its own."""
+    return [sys.executable, "-c", "from fourfold.cli import main; main()", *map(str, arguments)]
+
+
+def hang_up(port: int, path: str, times: int = 50) -> None:
+    """Asks a server for something, many times, and never waits for the answer."""
+    for _ in range(times):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())

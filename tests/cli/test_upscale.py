@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -18,10 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fourfold.cli.upscale import _stopping_cleanly
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
 from fourfold.upscaling import load
 from fourfold.upscaling.pictures import upscale, upscale_picture
-from tests.cli.running import Cli
+from tests.cli.running import Cli, command
 from tests.conftest import make_photo
 from tests.imaging.samples import XMP, alpha_for, animation, encoded, exif_with, matrix_profile, png_header
 
@@ -493,10 +493,6 @@ def test_a_full_disk(cli: Cli, cat: Path, tiny_weights: Path, monkeypatch: pytes
     assert names(cat.parent) == ["cat.png"]
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from fourfold.cli import main; main()", *map(str, arguments)]
-
-
 def test_a_disk_that_fills_up_while_writing(cat: Path, tiny_weights: Path) -> None:
     Picture(make_photo(300, 300)).save(cat, overwrite=True)
 
@@ -516,7 +512,7 @@ def test_a_disk_that_fills_up_while_writing(cat: Path, tiny_weights: Path) -> No
     assert names(cat.parent) == ["cat.png"]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopping_in_the_middle_leaves_nothing(sent: signal.Signals, cat: Path, tiny_weights: Path) -> None:
     Picture(np.zeros((9000, 6000, 3), np.uint8)).save(cat, overwrite=True)  # minutes of work
     running = subprocess.Popen(
@@ -534,6 +530,16 @@ def test_stopping_in_the_middle_leaves_nothing(sent: signal.Signals, cat: Path, 
     assert running.returncode == 130, err
     assert err.strip() == "stopped; nothing half-written is left"
     assert names(cat.parent) == ["cat.png"]
+
+
+def test_a_closed_terminal_that_is_ignored_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with _stopping_cleanly():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_python_upscale(tiny_weights: Path, cat: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from fourfold.errors import UsageError
 from fourfold.serving.store import Store
+from tests.cli.running import command, hang_up
 from tests.serving.conftest import png, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -242,6 +243,30 @@ def test_damaged_records_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> Non
     assert [job.id for job in store.restore()] == ["e" * 22]
     assert sorted(path.name for path in state.iterdir() if path.is_dir()) == ["e" * 22]
     store.close()
+
+
+def test_clients_that_hang_up_do_not_stop_it(tiny_weights: Path, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:  # a pipe that nobody reads would fill up
+        process = subprocess.Popen(command("serve", "--port", 0, "-n", tiny_weights), stderr=log)
+    try:
+        wait_until(lambda: "serving" in (tmp_path / "log").read_text() or process.poll() is not None)
+        address = re.search(r"http://127\.0\.0\.1:(\d+)", (tmp_path / "log").read_text())
+        assert address, "it serves"
+        with httpx.Client(base_url=address[0], trust_env=False, timeout=60.0) as client:
+            wait_until(lambda: answers(client) or process.poll() is not None)
+            hang_up(int(address[1]), "/docs")
+            assert answers(client)
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/v1/health").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 
 from fourfold.study import invite, open_study
 from fourfold.study.store import RatingStore
+from tests.cli.running import hang_up
 from tests.study.conftest import fresh_database
 from tests.study.serving import ServedStudy
 
@@ -125,3 +126,11 @@ def test_many_kills(kind: str, own_study: Path, tmp_path: Path, request: pytest.
     print(f"{kind}: {compared} acknowledged ratings, {kills} kills; none lost, none counted twice")
     assert compared == 24 * 28
     assert kills >= 10
+
+
+def test_browsers_that_hang_up_do_not_stop_it(own_study: Path, tmp_path: Path) -> None:
+    with ServedStudy(own_study, log=tmp_path / "log") as served:
+        assert served.process is not None
+        hang_up(served.port, "/nothing", times=300)
+        httpx.get(f"{served.url}/health", timeout=60).raise_for_status()
+        assert served.process.poll() is None

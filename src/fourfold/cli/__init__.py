@@ -1,8 +1,6 @@
 """The command line: one file per command, each a thin face over the rooms; only this room prints or exits."""
 
 import importlib
-import os
-import signal
 import sys
 from typing import Any
 
@@ -10,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from fourfold.cli.pipes import EXIT_CODE, NobodyReadsError, noticing_readers, silence
 from fourfold.errors import FourfoldError, UsageError
 from fourfold.version import __version__
 
@@ -19,7 +18,15 @@ COMMANDS = ("demo", "upscale", "models", "train", "evaluate", "study", "serve", 
 
 
 class _LazyGroup(TyperGroup):
-    """Imports a command's module when the command is looked up."""
+    """Imports a command's module when the command is looked up; notices when nobody reads what it prints."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with noticing_readers():  # --help is printed in here
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        with noticing_readers():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -59,14 +66,15 @@ def _root(
 
 
 def main() -> None:
-    """Runs the command line: 0 all done, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C."""
-    if os.name == "posix":
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `fourfold models | head` ends quietly
+    """Runs the command line: 0 all done, 1 something failed, 2 wrong usage, 130 stopped, 141 nobody reads on."""
     # OpenVINO's converter for other formats takes as long to import as OpenVINO itself, and nothing here uses it;
     # None makes importing it fail at once, and OpenVINO goes on without
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     try:
         app()
+    except NobodyReadsError:
+        silence()
+        sys.exit(EXIT_CODE)
     except FourfoldError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,7 +69,8 @@ def upscale(
     """Make pictures four times as large.
 
     Colour profile, EXIF, XMP, DPI, transparency, 16 bits and animation are kept. One failing file does not stop the
-    others. Exit code 0: all done; 1: something failed; 2: wrong usage; 130: stopped by Ctrl-C.
+    others. Exit code 0: all done; 1: something failed; 2: wrong usage; 130: stopped by Ctrl-C, SIGTERM or SIGHUP; 141:
+    nobody reads the output any more.
     """
     from fourfold.imaging import MAX_PIXELS, SaveOptions, format_named
     from fourfold.upscaling import load, parse_size
@@ -114,19 +115,24 @@ def _checked_suffix(suffix: str) -> str:
 
 @contextmanager
 def _stopping_cleanly() -> Iterator[None]:
-    """Turns Ctrl-C and a request to terminate into exit code 130, after everything has been tidied up."""
+    """Turns Ctrl-C, a request to terminate and a closed terminal into exit code 130, once everything is tidied up."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # what is ignored stays ignored: nohup has closed terminals ignored
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("stopped; nothing half-written is left", err=True)
+        with suppress(OSError):  # a terminal that is closed shows nothing
+            typer.echo("stopped; nothing half-written is left", err=True)
         raise typer.Exit(130) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Report:
