@@ -1,7 +1,9 @@
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from fourfold.errors import RecipeError
 from fourfold.training import load_recipe, recipe_names
@@ -52,6 +54,10 @@ def test_the_papers_gan_schedule() -> None:
         ({"kind": "cosine", "final_factor": 0.2}, [50, 100], [0.6, 0.2]),
         ({"kind": "decay", "decay_updates": 20}, [0, 80, 90, 100], [1, 1, 0.5, 0]),
         ({"kind": "step", "milestones": [10, 20], "factor": 0.5}, [9, 10, 20], [1, 0.5, 0.25]),
+        # longer than the run: over all of it
+        ({"kind": "decay", "decay_updates": 400}, [0, 50, 100], [1, 0.5, 0]),
+        ({"kind": "decay", "decay_updates": 400, "final_factor": 0.5}, [0, 50, 100], [1, 0.75, 0.5]),
+        ({"kind": "constant", "warmup_updates": 400}, [0, 49, 99], [0.01, 0.5, 1]),
     ],
 )
 def test_schedules(values: dict[str, object], updates: list[int], expected: list[float]) -> None:
@@ -92,6 +98,12 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
         (["network.parameters.blocks=-3"], "blocks"),
         (["network.parameters.colour=1"], "colour"),
         (["run.updates.more=1"], "not a table"),
+        (["run={updates={more=1}}"], "not a table"),
+        (["run={update=1}"], "did you mean 'updates'"),
+        (["run.updates={}"], "run.updates"),
+        (["rum={}"], "did you mean 'run'"),
+        (["run.seed=-1"], "run.seed"),
+        (["run.seed=18446744073709551616"], "run.seed"),
         (["data.batch=nan"], "data.batch"),
         (["optimiser.learning_rate=inf"], "learning_rate"),
     ],
@@ -111,6 +123,82 @@ def test_bad_recipes(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(RecipeError, match=r"r\.toml"):
             load_recipe(path)
+
+
+PROFILE = """name = "mine"
+init = "srresnet-mse"
+[loss]
+pixel = 0.0
+vgg = 1.0
+vgg_layer = "54"
+adversarial = 1e-3
+[network.parameters]
+blocks = 5
+width = 32
+[profiles.mine]
+"""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        '"loss.adversarial" = 1e-2\n"network.parameters.blocks" = 3',
+        "loss.adversarial = 1e-2\nnetwork.parameters.blocks = 3",
+        "loss = {adversarial = 1e-2}\nnetwork = {parameters = {blocks = 3}}",
+        "[profiles.mine.loss]\nadversarial = 1e-2\n[profiles.mine.network]\nparameters.blocks = 3",
+        '"loss" = {"adversarial" = 1e-2}\n"network.parameters" = {"blocks" = 3}\nrun = {}',
+    ],
+)
+def test_a_profile_sets_what_it_names_and_no_more(tmp_path: Path, settings: str) -> None:
+    """However TOML spells it: a section that was replaced would train on another loss without a word."""
+    path = tmp_path / "mine.toml"
+    path.write_text(PROFILE + settings)
+    recipe = load_recipe(path, profile="mine")
+    assert (recipe.loss.adversarial, recipe.loss.vgg, recipe.loss.pixel) == (1e-2, 1.0, 0.0)
+    assert (recipe.network.parameters["blocks"], recipe.network.parameters["width"]) == (3, 32)
+    assert load_recipe(path).loss.adversarial == 1e-3
+
+
+def test_a_table_on_the_command_line_sets_what_it_names_and_no_more() -> None:
+    recipe = load_recipe(
+        "srgan-vgg54", settings=["loss={adversarial=1e-2}", "network={parameters={blocks=3}}", "run={}"]
+    )
+    assert (recipe.loss.adversarial, recipe.loss.vgg, recipe.loss.pixel) == (1e-2, 1.0, 0.0)
+    assert (recipe.network.parameters["blocks"], recipe.network.parameters["width"]) == (3, 64)
+    assert recipe.run.best_by == "newest"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("profiles = 3", r"profiles is 3"),
+        ("[profiles]\nquick = 3", r"profiles\.quick is 3"),
+        ('[profiles.paper]\n"run.updates" = 3', r"\[profiles\.paper\] would never be read"),
+        ("[profiles.quick]\nrun = 3", r"run: .* not 3"),
+    ],
+)
+def test_bad_profiles(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(f'name = "r"\n{content}\n')
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(path, profile="quick")
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a/b", "a\\b", " a", "a\t", ".a", "..", "a\x1b[1m", "a" * 101])
+def test_names_that_run_folders_and_weights_cannot_carry(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(f"name = {json.dumps(name)}\n")
+    with pytest.raises(RecipeError, match="name: "):
+        load_recipe(path)
+
+
+def test_a_seed_of_64_bits() -> None:
+    assert torch.Generator().manual_seed(load_recipe("srresnet-mse", settings=[f"run.seed={2**64 - 1}"]).run.seed)
+
+
+def test_recipes_in_closed_folders(closed: Path) -> None:
+    with pytest.raises(RecipeError, match=r"closed/r\.toml: cannot be read \(Permission denied\)"):
+        load_recipe(closed / "r.toml")
 
 
 def test_numbers_may_name_layers() -> None:

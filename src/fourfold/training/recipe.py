@@ -1,7 +1,8 @@
 """Recipes: everything that decides what a training run computes, typed, checked and copied into the run folder.
 
 A recipe is a TOML file; the shipped ones lie in ``recipes/``, one per published weights file. ``[profiles.NAME]``
-tables hold dotted settings on top of it (``"run.updates" = 2000``), and ``--set key=value`` goes on top of those.
+tables hold dotted settings on top of it (``"run.updates" = 2000``), and ``--set key=value`` goes on top of those. With
+or without quotes, as a dotted key or as a table: what is named is set, and the rest of its section stays.
 """
 
 import difflib
@@ -10,16 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fourfold.errors import RecipeError, UsageError, WeightsError
 from fourfold.networks.vgg19 import check_layer
+from fourfold.places import is_file, why_unseen
 from fourfold.weights import resolve_parameters
 
 RECIPES = Path(__file__).parent / "recipes"
 
 #: Cells on a side over which the lattice term averages; a crop must have as many.
 LATTICE_CELLS = 6
+
+#: torch's generators take seeds of 64 bits.
+LARGEST_SEED = 2**64 - 1
 
 
 class _Settings(BaseModel):
@@ -175,10 +180,10 @@ class ScheduleSettings(_Settings):
     Attributes:
         kind: "constant"; "step" (times ``factor`` at every milestone); "cosine" (to ``final_factor`` at the end);
             "decay" (constant, then straight down to ``final_factor`` over the last ``decay_updates``).
-        warmup_updates: rises linearly from zero over the first updates.
+        warmup_updates: rises linearly from zero over the first updates; over all of them, if the run has fewer.
         milestones: updates at which "step" multiplies.
         factor: what it multiplies by.
-        decay_updates: length of the descent of "decay".
+        decay_updates: length of the descent of "decay"; the whole run, if that is shorter.
         final_factor: where "cosine" and "decay" end.
     """
 
@@ -209,7 +214,7 @@ class RunSettings(_Settings):
     """
 
     updates: int = Field(1_000_000, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     precision: Literal["bf16", "fp32"] = "bf16"
     ema: float = Field(0.999, ge=0, lt=1)
     log_every: int = Field(50, ge=1)
@@ -222,9 +227,23 @@ class RunSettings(_Settings):
 
 
 class Recipe(_Settings):
-    """A whole recipe, resolved."""
+    """A whole recipe, resolved.
 
-    name: str
+    Attributes:
+        name: of one line, without slashes: run folders and weights files carry it.
+        description: in words.
+        init: a shipped model or a weights file to begin with, or None.
+        network: what trains.
+        data: mini-batches.
+        loss: the generator's.
+        discriminator: where the loss has an adversary.
+        optimiser: of all networks.
+        schedule: of the learning rate.
+        run: how long, how precise, what is written.
+        profile: which of the recipe's profiles this is.
+    """
+
+    name: str = Field(min_length=1, max_length=100)
     description: str = ""
     init: str | None = None
     network: NetworkSettings = NetworkSettings()
@@ -235,6 +254,13 @@ class Recipe(_Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     run: RunSettings = RunSettings()
     profile: str = "paper"
+
+    @field_validator("name")
+    @classmethod
+    def _one_line(cls, name: str) -> str:
+        if not name.isprintable() or "/" in name or "\\" in name or name.strip() != name or name.startswith("."):
+            raise ValueError("a name is one line without slashes, without a dot before it or blanks around it")
+        return name
 
     @model_validator(mode="after")
     def _fitting_together(self) -> "Recipe":
@@ -284,12 +310,11 @@ def load_recipe(recipe: str | Path, *, profile: str = "paper", settings: Sequenc
         RecipeError: naming the key at fault and the nearest one that there is.
     """
     values = _read(_locate(recipe))
-    profiles = values.pop("profiles", {})
-    if profile != "paper":
-        if profile not in profiles:
-            raise RecipeError(f"recipe {recipe} has no profile {profile!r}; it has {', '.join(['paper', *profiles])}")
-        for key, value in profiles[profile].items():
-            _assign(values, key, value)
+    profiles = _profiles(values.pop("profiles", {}), recipe)
+    if profile != "paper" and profile not in profiles:
+        raise RecipeError(f"recipe {recipe} has no profile {profile!r}; it has {', '.join(['paper', *profiles])}")
+    for key, value in profiles.get(profile, {}).items():
+        _assign(values, key, value)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -314,8 +339,10 @@ def _locate(recipe: str | Path) -> Path:
     if str(recipe) in recipe_names():
         return RECIPES / f"{recipe}.toml"
     path = Path(recipe)
-    if path.is_file():
+    if is_file(path):
         return path
+    if why := why_unseen(path):
+        raise RecipeError(f"{path}: cannot be read ({why})")
     near = difflib.get_close_matches(str(recipe), recipe_names(), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise RecipeError(f"no recipe {str(recipe)!r}; {hint}shipped: {', '.join(recipe_names())}; a TOML file works too")
@@ -330,6 +357,21 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def _profiles(profiles: Any, recipe: str | Path) -> dict[str, dict[str, Any]]:
+    """Returns the profiles of a recipe's file, each a table."""
+    if not isinstance(profiles, dict):
+        raise RecipeError(f"recipe {recipe}: profiles is {profiles!r}; it holds tables, such as [profiles.quick]")
+    for name, profile in profiles.items():
+        if not isinstance(profile, dict):
+            raise RecipeError(f"recipe {recipe}: profiles.{name} is {profile!r}; it is a table, [profiles.{name}]")
+    if "paper" in profiles:
+        raise RecipeError(
+            f"recipe {recipe}: [profiles.paper] would never be read, since paper is the file itself; move its "
+            "settings there, or give the profile another name"
+        )
+    return profiles
+
+
 def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -338,12 +380,18 @@ def _parse_value(text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets what a dotted key names; of a table, what it holds, so that the rest of the section stays as it was."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            _assign(values, f"{key}.{name}", inner)
+        return
     *tables, last = key.split(".")
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
             raise RecipeError(f"setting {key!r}: {table!r} is a value, not a table")
-    values[last] = value
+    if value != {} or not isinstance(values.get(last), dict):
+        values[last] = value
 
 
 def _explain(error: ValidationError) -> str:

@@ -8,18 +8,22 @@ from fourfold.training.recipe import ScheduleSettings
 def learning_rate_factor(settings: ScheduleSettings, update: int, updates: int) -> float:
     """Returns the factor on the learning rate for an update.
 
+    A run shorter than its warm-up, or than its descent, has it over all of its updates: either way the learning rate
+    is the recipe's at one update, unless both are asked for in fewer updates than they take together.
+
     Args:
         settings: the recipe's schedule.
         update: number of updates done before this one, from 0.
         updates: length of the whole run.
     """
-    warm = min(1.0, (update + 1) / settings.warmup_updates) if settings.warmup_updates else 1.0
+    warmup = min(settings.warmup_updates, updates)
+    warm = min(1.0, (update + 1) / warmup) if warmup else 1.0
     if settings.kind == "step":
         return warm * settings.factor ** sum(update >= milestone for milestone in settings.milestones)
     final = settings.final_factor
     if settings.kind == "cosine":
         return warm * (final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, update / updates))))
     if settings.kind == "decay" and settings.decay_updates:
-        left = min(1.0, max(0.0, (updates - update) / settings.decay_updates))
+        left = min(1.0, max(0.0, (updates - update) / min(settings.decay_updates, updates)))
         return warm * (final + (1.0 - final) * left)
     return warm
