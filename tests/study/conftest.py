@@ -99,8 +99,8 @@ def open_stores() -> Iterator[Callable[..., RatingStore]]:
     """Opens stores and closes them at the end."""
     opened: list[RatingStore] = []
 
-    def open_one(url: str, study_id: str = "s1", digest: str = "d1") -> RatingStore:
-        opened.append(RatingStore(url, study_id=study_id, digest=digest))
+    def open_one(url: str, study_id: str = "s1", digest: str = "d1", *, read_only: bool = False) -> RatingStore:
+        opened.append(RatingStore(url, study_id=study_id, digest=digest, read_only=read_only))
         return opened[-1]
 
     yield open_one

@@ -250,6 +250,19 @@ def test_a_report_needs_no_key(rated_study: Path, report: Report, tmp_path: Path
     assert make_report(ReportRequest(folder, tmp_path / "report")).json() == report.json()
 
 
+def test_a_report_only_reads_the_store(rated_study: Path, report: Report, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(rated_study, tmp_path / "study"))
+    (folder / "ratings.sqlite").chmod(0o444)
+    before = (folder / "ratings.sqlite").stat()
+    assert make_report(ReportRequest(folder, tmp_path / "report")).json() == report.json()
+    assert (folder / "ratings.sqlite").stat().st_mtime_ns == before.st_mtime_ns
+    assert {path.name for path in folder.iterdir()} == {path.name for path in rated_study.iterdir()}
+    typo = tmp_path / "typo.sqlite"
+    with pytest.raises(StudyError, match=r"no ratings store at .*typo.sqlite; give the --database"):
+        make_report(ReportRequest(folder, tmp_path / "none", database=f"sqlite:///{typo}"))
+    assert not typo.exists()
+
+
 def test_the_table_for_a_terminal(report: Report) -> None:
     lines = report.text().splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["nearest", "bicubic", "original"]

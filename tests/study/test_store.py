@@ -1,5 +1,6 @@
 """The ratings store: the same tests on SQLite and on a real PostgreSQL server."""
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from fourfold.errors import RatingRefusedError, StudyStoreError
-from fourfold.study import Study
+from fourfold.study import Study, open_store
 from fourfold.study.design import Showing
 from fourfold.study.store import SCHEMA_VERSION, Answer, Progress, RatingStore
 from tests.study.conftest import fresh_database
@@ -230,7 +231,74 @@ def test_two_processes_worth_of_stores_on_one_database(store_url: str, open_stor
         two.record(RATER, order, first, answer(3, nonce(101)))
 
 
+# Only reading
+
+
+def test_a_store_that_is_only_read_says_the_same_and_takes_nothing(store_url: str, open_stores: Opener) -> None:
+    with pytest.raises(StudyStoreError, match=r"no ratings store.*give the --database"):
+        open_stores(store_url, read_only=True)
+    written = open_stores(store_url)
+    written.enrol(RATER, "", "invited")
+    reading = open_stores(store_url, read_only=True)
+    assert [rater.id for rater in reading.raters()] == [RATER]
+    written.enrol("r02-abcdef", "", "invited")  # a server goes on
+    assert len(reading.raters()) == 2
+    with pytest.raises(StudyStoreError, match="another study"):
+        open_stores(store_url, "s2", read_only=True)
+
+
+@pytest.mark.parametrize("kept", [("",), ("", "-wal"), ("", "-wal", "-shm")])
+def test_reading_a_sqlite_copy_leaves_no_trace(kept: tuple[str, ...], tmp_path: Path, open_stores: Opener) -> None:
+    store = open_stores(f"sqlite:///{tmp_path / 'r.sqlite'}")
+    store.enrol(RATER, "", "invited")
+    if kept == ("",):
+        store.close()
+    copies = tmp_path / "what?#%41"
+    copies.mkdir()
+    for ending in kept:
+        shutil.copyfile(f"{tmp_path / 'r.sqlite'}{ending}", copies / f"ratings.sqlite{ending}")
+        (copies / f"ratings.sqlite{ending}").chmod(0o444)
+    before = {path.name: path.read_bytes() for path in copies.iterdir()}
+    copies.chmod(0o555)
+    try:
+        reading = open_store(None, copies, study_id="s1", digest="d1", read_only=True)
+        assert [rater.id for rater in reading.raters()] == [RATER]
+        with pytest.raises(StudyStoreError, match="readonly"):
+            reading.enrol("r02-abcdef", "", "invited")
+        reading.close()
+    finally:
+        copies.chmod(0o755)
+    after = {path.name: path.read_bytes() for path in copies.iterdir()}
+    assert set(after) == set(before)
+    assert all(after[name] == before[name] for name in after if not name.endswith("-shm"))  # which has locks only
+
+
+def test_reading_makes_no_file(tmp_path: Path, open_stores: Opener) -> None:
+    for url in (f"sqlite:///{tmp_path}/typo.sqlite", f"sqlite:///file:{tmp_path}/typo.sqlite?uri=true", "sqlite://"):
+        with pytest.raises(StudyStoreError, match=r"no ratings store|unable to open"):
+            open_stores(url, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_below_a_closed_folder(closed: Path, open_stores: Opener) -> None:
+    with pytest.raises(StudyStoreError, match=r"closed/r.sqlite \(Permission denied\)"):
+        open_stores(f"sqlite:///{closed / 'r.sqlite'}", read_only=True)
+
+
 # What only one kind of database can do wrong
+
+
+def test_a_study_may_lie_anywhere(tmp_path: Path) -> None:
+    folder = tmp_path / "who? #1 100%25 é;&mode=ro"
+    folder.mkdir()
+    store = open_store(None, folder, study_id="s1", digest="d1")
+    store.enrol(RATER, "", "invited")
+    store.close()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert [path.name for path in folder.iterdir()] == ["ratings.sqlite"]
+    again = open_store(None, folder, study_id="s1", digest="d1", read_only=True)
+    assert [rater.id for rater in again.raters()] == [RATER]
+    again.close()
 
 
 def test_sqlite_waits_for_the_disk(tmp_path: Path, open_stores: Opener) -> None:

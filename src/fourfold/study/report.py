@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from fourfold.errors import OutputExistsError, StudyError
+from fourfold.places import is_file
 from fourfold.study import export, figures
 from fourfold.study.analysis import Analysis, SetAnalysis, analyse
 from fourfold.study.design import SCALE
@@ -134,12 +135,14 @@ def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Re
         found = export.read_records(request.ratings)
         _check_belonging(found, manifest, request.ratings)
         return found, [f"The ratings were read from {request.ratings.name}."]
-    if request.database is None and not (request.study / "ratings.sqlite").is_file():
+    if request.database is None and not is_file(request.study / "ratings.sqlite"):
         raise StudyError(
             f"{request.study} has no ratings yet; serve it with: fourfold study serve {request.study} "
             "(or name the store with --database)"
         )
-    store = open_store(request.database, request.study, study_id=manifest.study_id, digest=manifest.digest)
+    store = open_store(
+        request.database, request.study, study_id=manifest.study_id, digest=manifest.digest, read_only=True
+    )
     try:
         return export.records(manifest, store), _access_notes(store)
     finally:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from fourfold.errors import RatingRefusedError, StudyStoreError
-from fourfold.study.databases import make_engine, without_password
+from fourfold.study.databases import make_engine, make_reading_engine, store_error, without_password
 from fourfold.study.design import SCALE, Showing
 from fourfold.study.schema import (
     SCHEMA_VERSION,
@@ -80,21 +80,26 @@ class Rating:
 class RatingStore:
     """Keeps the ratings of one study; safe for several threads and several processes."""
 
-    def __init__(self, url: str, *, study_id: str, digest: str) -> None:
+    def __init__(self, url: str | sa.URL, *, study_id: str, digest: str, read_only: bool = False) -> None:
         """Opens the store, makes its tables when there are none, and checks that it belongs to this study.
 
         Args:
             url: ``sqlite:///path`` or ``postgresql://user@host/database``.
             study_id: identifier of the study.
             digest: digest of its manifest.
+            read_only: make and change nothing; then the store must be there.
 
         Raises:
-            StudyStoreError: if it cannot be opened or written, is from a newer Fourfold, or of another study.
+            StudyStoreError: if it cannot be opened or written, is from a newer Fourfold, or of another study; if it is
+                only to be read and not there.
         """
         self._shown_url = without_password(url)
-        self._engine = make_engine(url)
+        self._engine = make_reading_engine(url) if read_only else make_engine(url)
         try:
-            self._prepare(study_id, digest)
+            if read_only:
+                self._check(study_id, digest)
+            else:
+                self._prepare(study_id, digest)
         except StudyStoreError:
             self._engine.dispose()
             raise
@@ -272,6 +277,15 @@ class RatingStore:
             rows = connection.execute(query.order_by(raters_table.c.created_at, raters_table.c.id)).mappings()
             return [dict(row) for row in rows]
 
+    def _check(self, study_id: str, digest: str) -> None:
+        with self._reading() as connection:
+            if not sa.inspect(connection).has_table("study_meta"):
+                raise StudyStoreError(
+                    f"{self._shown_url} is no ratings store; give the --database that the study is served with"
+                )
+            rows = connection.execute(sa.select(meta_table)).all()
+            _check_owner({row.name: row.value for row in rows}, study_id, digest)
+
     def _prepare(self, study_id: str, digest: str) -> None:
         with self._transaction() as connection:
             if sa.inspect(connection).has_table("study_meta"):
@@ -292,7 +306,7 @@ class RatingStore:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise self._store_error(error) from error
+            raise store_error(self._shown_url, error) from error
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -300,28 +314,17 @@ class RatingStore:
             with self._engine.connect().execution_options(sqlite_read=True) as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise self._store_error(error) from error
-
-    def _store_error(self, error: SQLAlchemyError) -> StudyStoreError:
-        cause = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()
-        text = cause[0] if cause else type(error).__name__
-        remedy = "try again"
-        if "readonly" in text or "read-only" in text:
-            remedy = "make the file and its folder writable, or give another --database"
-        elif "full" in text or "No space" in text:
-            remedy = "free some space; every rating that was acknowledged is safe"
-        elif "unable to open" in text:
-            remedy = "its folder must exist and be writable"
-        elif "not a database" in text or "malformed" in text:
-            remedy = "restore it from a copy, or give another --database"
-        elif "connection" in text:
-            remedy = "check that the server runs and that the URL, user and password are right"
-        return StudyStoreError(f"the ratings store {self._shown_url} failed: {text}; {remedy}")
+            raise store_error(self._shown_url, error) from error
 
 
-def open_store(url: str | None, folder: Path, *, study_id: str, digest: str) -> RatingStore:
-    """Returns the store at ``url``, or the SQLite file in the study's folder when there is no URL."""
-    return RatingStore(url or f"sqlite:///{folder / 'ratings.sqlite'}", study_id=study_id, digest=digest)
+def open_store(url: str | None, folder: Path, *, study_id: str, digest: str, read_only: bool = False) -> RatingStore:
+    """Returns the store at ``url``, or the SQLite file in the study's folder when there is no URL.
+
+    Raises:
+        StudyStoreError: as :class:`RatingStore` does.
+    """
+    place = url or sa.URL.create("sqlite", database=str(folder / "ratings.sqlite"))
+    return RatingStore(place, study_id=study_id, digest=digest, read_only=read_only)
 
 
 def _check_owner(meta: dict[str, str], study_id: str, digest: str) -> None:
