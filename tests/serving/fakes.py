@@ -21,7 +21,7 @@ class FakeUpscaler:
     engine = "fake"
     precision = "fp32"
     device = "cpu"
-    max_memory = 256 << 20
+    max_memory = 16 << 20  # little: what is too much for a format is then a small picture
 
     def __init__(self, path: Path, fidelity: float | None) -> None:
         self.path = path

@@ -82,6 +82,9 @@ def test_bad_submissions(server: RunningServer, case: str, address: str) -> None
     body, query, headers, status, problem = TABLE[case]
     answer = server.client.post(address, content=body, params=query, headers=headers)
     check_problem(answer, status, problem)
+    if problem == "invalid-parameter":  # its remedy points to them
+        assert all(error["parameter"] and error["message"] for error in answer.json()["errors"])
+        assert answer.json()["errors"]
     assert "/tmp" not in answer.text, "the server's own paths are nobody's business"
     assert not [p for p in server.service.store.folder.iterdir() if p.name not in server.service.jobs]
 

@@ -100,12 +100,13 @@ def serve(
     The page is at the address that is printed, the API's documentation at /docs. See docs/serving.md.
     """
     from fourfold.serving import Limits, Settings, is_loopback, listen, parse_bytes, run_server, served_models
+    from fourfold.serving.settings import SCALE
     from fourfold.weights import ALIASES
 
     limits = Limits(
         upload_bytes=parse_bytes(max_upload),
         input_px=round(max_megapixels * 1e6),
-        output_px=16 * round(max_megapixels * 1e6),
+        output_px=SCALE**2 * round(max_megapixels * 1e6),
         side_px=max_side,
         jobs_per_client=jobs_per_client,
         queue_length=queue_length,

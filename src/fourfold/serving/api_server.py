@@ -12,6 +12,7 @@ from fourfold.serving.models import model_view
 from fourfold.serving.problems import KINDS, ProblemError, problem_body
 from fourfold.serving.schemas import HealthView, LimitsView, ModelView
 from fourfold.serving.service import Service
+from fourfold.serving.settings import SCALE
 from fourfold.version import __version__
 
 
@@ -31,7 +32,7 @@ def server_routes(service: Service, tokens: Tokens) -> APIRouter:
         limits = settings.limits
         return LimitsView(
             upload_bytes=limits.upload_bytes,
-            max_pixels=min(limits.input_px, limits.output_px // 16),
+            max_pixels=min(limits.input_px, limits.output_px // SCALE**2),
             side_px=limits.side_px,
             jobs_per_client=limits.jobs_per_client,
             queue_length=limits.queue_length,

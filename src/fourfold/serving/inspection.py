@@ -11,7 +11,7 @@ from typing import Any
 
 from fourfold.serving.child import Child, ChildDiedError
 from fourfold.serving.problems import ProblemError
-from fourfold.serving.settings import Limits
+from fourfold.serving.settings import SCALE, Limits
 
 log = logging.getLogger("fourfold.serving")
 
@@ -21,35 +21,38 @@ INSPECTOR = "fourfold.serving.inspector"
 class Inspection:
     """One inspector process, asked one picture at a time."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, max_memory: int) -> None:
+        self._limits, self._max_memory = limits, max_memory
         self._child: Child | None = None
         self._turn = asyncio.Lock()
         self.deaths = 0
 
-    async def look(self, path: Path, most_pixels: int | None = None) -> dict[str, Any]:
+    async def look(self, path: Path, format: str = "auto", most_pixels: int | None = None) -> dict[str, Any]:
         """Returns format, width, height and frames as the header gives them.
 
         Args:
             path: the picture's file.
+            format: of the result, or "auto".
             most_pixels: a smaller limit than the server's, or None.
 
         Raises:
-            ProblemError: if it is no picture, not of an allowed kind, or over the limits.
+            ProblemError: if it is no picture, not of an allowed kind, over the limits, or more than the format holds.
         """
         async with self._turn:
-            message = await self._ask(path)
+            message = await self._ask(path, format)
         if message["event"] != "picture":
             raise ProblemError(str(message["slug"]), str(message["detail"]))
         found = {key: message[key] for key in ("format", "width", "height", "frames")}
         check_dimensions(self._limits, found["width"], found["height"], found["frames"], most_pixels)
+        if message["refusal"] is not None:
+            raise ProblemError(**message["refusal"])
         return found
 
-    async def _ask(self, path: Path) -> dict[str, Any]:
+    async def _ask(self, path: Path, format: str) -> dict[str, Any]:
         try:
             if self._child is None or not self._child.alive:
-                self._child = await Child.start(INSPECTOR, {})
-            await self._child.send({"do": "look", "path": str(path)})
+                self._child = await Child.start(INSPECTOR, {"max_memory": self._max_memory})
+            await self._child.send({"do": "look", "path": str(path), "format": format})
             return await asyncio.wait_for(self._child.receive(), self._limits.inspect_s)
         except (ChildDiedError, TimeoutError) as error:
             self.deaths += 1
@@ -78,7 +81,7 @@ def check_dimensions(limits: Limits, width: int, height: int, frames: int = 1, m
         ProblemError: ``picture-too-large``, with the numbers.
     """
     pixels = width * height * frames
-    most = min(limits.input_px, limits.output_px // 16)
+    most = min(limits.input_px, limits.output_px // SCALE**2)
     here = "this server takes"
     if most_pixels is not None:
         most, here = min(most, most_pixels), "this call takes"
@@ -86,6 +89,7 @@ def check_dimensions(limits: Limits, width: int, height: int, frames: int = 1, m
         times = f" x {frames} frames" if frames > 1 else ""
         detail = (
             f"it is {width} x {height}{times}, {pixels / 1e6:.2f} megapixels, and would become "
-            f"{16 * pixels / 1e6:.1f}; {here} up to {most / 1e6:.2f} megapixels and {limits.side_px} pixels a side"
+            f"{SCALE**2 * pixels / 1e6:.1f}; {here} up to {most / 1e6:.2f} megapixels "
+            f"and {limits.side_px} pixels a side"
         )
         raise ProblemError("picture-too-large", detail, extra={"width": width, "height": height, "max_pixels": most})

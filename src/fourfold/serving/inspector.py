@@ -4,16 +4,24 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.errors import PictureError
-from fourfold.imaging import SIGNATURE_BYTES, open_picture, recognise
+from fourfold.imaging import SIGNATURE_BYTES, OpenPicture, open_picture, recognise
 from fourfold.serving.child_side import Channel
-from fourfold.serving.problems import slug_of
+from fourfold.serving.problems import ProblemError, slug_of
+from fourfold.serving.result_format import choose_format
+from fourfold.serving.settings import SCALE
 
 #: The server compares dimensions with its own limits; here they are only read.
 ANY_SIZE = 2**62
 
 
-def look(path: Path) -> dict[str, Any]:
-    """Returns what the header of a picture says, or the problem it has."""
+def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
+    """Returns what the header of a picture says, or the problem it has.
+
+    Args:
+        path: the picture's file.
+        format: of the result, or "auto"; a result that it cannot hold is told as ``refusal``.
+        max_memory: bytes that upscaling may take.
+    """
     try:
         opened = open_picture(path, max_pixels=ANY_SIZE, all_frames=True)
     except (PictureError, MemoryError) as error:
@@ -24,7 +32,17 @@ def look(path: Path) -> dict[str, Any]:
         "width": opened.width,
         "height": opened.height,
         "frames": opened.frames,
+        "refusal": _refusal(opened, format, max_memory),
     }
+
+
+def _refusal(opened: OpenPicture, format: str, max_memory: int) -> dict[str, Any] | None:
+    """Returns the problem of a result that cannot be written, or None; limits of the server come before it."""
+    try:
+        choose_format(opened, format, SCALE, max_memory)
+    except ProblemError as error:
+        return {"slug": error.slug, "detail": error.detail, "extra": error.extra}
+    return None
 
 
 def _slug(path: Path, error: BaseException) -> str:
@@ -47,7 +65,7 @@ def main() -> None:
     """Answers until the server goes away."""
     channel = Channel()
     for message in channel.messages():
-        answer = look(Path(message["path"]))
+        answer = look(Path(message["path"]), message["format"], channel.settings["max_memory"])
         channel.send(answer.pop("event"), **answer)
 
 

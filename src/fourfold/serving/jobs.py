@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
+from fourfold.serving.settings import SCALE
+
 NAME_LENGTH = 120
 
 
@@ -104,7 +106,7 @@ class Job:
         """Returns the name under which a browser should save the result."""
         extension = str((self.result or {}).get("extension", "png"))
         stem = PurePosixPath(self.name).stem or "picture"
-        return f"{stem}_x4.{extension}"
+        return f"{stem}_x{SCALE}.{extension}"
 
 
 _BIDI_AND_CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

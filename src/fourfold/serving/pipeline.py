@@ -8,8 +8,9 @@ from typing import Any
 import pyvips
 
 from fourfold.errors import PictureError
-from fourfold.imaging import FORMATS, OpenPicture, format_named, open_picture
+from fourfold.imaging import format_named, open_picture
 from fourfold.serving.previews import RESULT_SIDE_PX, SOURCE_SIDE_PX, needs_preview, write_preview
+from fourfold.serving.result_format import choose_format
 from fourfold.upscaling.files import FileOptions, upscale_file
 
 log = logging.getLogger("fourfold.serving")
@@ -29,7 +30,7 @@ def upscale_in_folder(
     Args:
         folder: the job's own.
         upscaler: gives the upscaler; asked after the picture has been opened.
-        format: of the result; "auto" for the picture's own.
+        format: of the result; "auto" for the picture's own; see :func:`choose_format`.
         max_pixels: of the picture, all frames together.
         progress: called with the finished and all tiles.
         cancelled: asked before every tile.
@@ -42,12 +43,13 @@ def upscale_in_folder(
     """
     source = folder / "source"
     opened = open_picture(source, max_pixels=max_pixels, all_frames=True)
-    name, notes = choose_format(opened, format)
+    enlarger = upscaler()
+    name, notes = choose_format(opened, format, enlarger.scale, enlarger.max_memory)
     extension = format_named(name).suffixes[0].lstrip(".")
     target = folder / f"result.{extension}"
     _try_preview(source, folder / "source-preview.webp", SOURCE_SIDE_PX)
     outcome = upscale_file(
-        upscaler(),
+        enlarger,
         source,
         target,
         options=FileOptions(overwrite=True, max_pixels=max_pixels),
@@ -64,19 +66,6 @@ def upscale_in_folder(
         "bytes": target.stat().st_size,
         "notes": notes + outcome.notes,
     }
-
-
-def choose_format(opened: OpenPicture, wanted: str) -> tuple[str, list[str]]:
-    """Returns the format of the result, and a note where it is not the one that was to be expected."""
-    if wanted != "auto":
-        return format_named(wanted).name, []
-    own = opened.format
-    if own.name == "gif":
-        better = "webp" if opened.frames > 1 else "png"
-        return better, [f"written as {better.upper()}, which holds all colours"]
-    if 4 * max(opened.height, opened.width) > FORMATS[own.name].max_side_px:
-        return "png", [f"written as PNG, since it is too large for {own.name.upper()}"]
-    return own.name, []
 
 
 def _try_preview(source: Path, target: Path, side_px: int) -> None:

@@ -114,6 +114,12 @@ class ProblemError(FourfoldError):
         return headers
 
 
+def invalid_parameter(parameter: str, message: str) -> ProblemError:
+    """Returns the problem of one parameter that is not valid, named as its remedy says."""
+    errors = [{"parameter": parameter, "message": message}]
+    return ProblemError("invalid-parameter", f"{parameter}: {message}"[:500], extra={"errors": errors})
+
+
 def problem_body(slug: str, detail: str = "", extra: dict[str, Any] | None = None) -> dict[str, Any]:
     """Returns the members of a problem object."""
     kind = KINDS[slug]

@@ -23,6 +23,7 @@ from fourfold.serving.problems import ProblemError, problem_body
 from fourfold.serving.settings import Settings
 from fourfold.serving.store import Store
 from fourfold.serving.supervisor import ATTEMPTS, Supervisor
+from fourfold.upscaling import parse_size
 
 log = logging.getLogger("fourfold.serving")
 
@@ -56,7 +57,7 @@ class Service:
         self._unrecorded: set[str] = set()  # ended, and the disk would not take it yet
         self.listeners = Listeners()
         self.metrics = Metrics()
-        self.inspection = Inspection(settings.limits)
+        self.inspection = Inspection(settings.limits, parse_size(settings.max_memory))
         self.supervisor = Supervisor(settings, self)
         self.draining = False
         self._arriving: dict[str, int] = {}
@@ -168,7 +169,7 @@ class Service:
         Raises:
             ProblemError: if it is not a picture that this server takes.
         """
-        found = await self.inspection.look(upload, most_pixels)
+        found = await self.inspection.look(upload, request.format, most_pixels)
         job = Job(**vars(request), id=job_id)
         job.source = {**found, "bytes": upload.stat().st_size}
         await self.store.save(job)

@@ -9,6 +9,8 @@ from fourfold.errors import UsageError
 from fourfold.upscaling import check_names, parse_size
 
 MEBI = 1024 * 1024
+#: What every served model does: names, limits and the page count on it.
+SCALE = 4
 
 
 @dataclass(frozen=True)

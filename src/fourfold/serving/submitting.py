@@ -11,7 +11,7 @@ from starlette.requests import Request
 from fourfold.serving.access import client_of
 from fourfold.serving.jobs import Job, clean_name
 from fourfold.serving.models import has_fidelity
-from fourfold.serving.problems import ProblemError
+from fourfold.serving.problems import ProblemError, invalid_parameter
 from fourfold.serving.schemas import Options
 from fourfold.serving.service import Request as JobRequest
 from fourfold.serving.service import Service
@@ -67,7 +67,7 @@ def parse_options(service: Service, values: dict[str, Any]) -> Options:
     unknown = sorted(set(values) - set(Options.model_fields))
     if unknown:
         known = ", ".join(Options.model_fields)
-        raise ProblemError("invalid-parameter", f"there is no parameter {unknown[0][:60]!r}; there are {known}")
+        raise invalid_parameter(unknown[0][:60], f"there is no such parameter; there are {known}")
     # an empty form field is one that was left out
     given = {key: value for key, value in values.items() if value != ""}
     try:
@@ -85,7 +85,7 @@ def _check_model(service: Service, options: Options) -> None:
         raise ProblemError("unknown-model", f"{options.model[:60]!r}; there are {', '.join(served)}")
     model = options.model or service.settings.default
     if options.fidelity is not None and not has_fidelity(model, service.settings):
-        raise ProblemError("invalid-parameter", f"the model {model!r} has no fidelity; leave the parameter out")
+        raise invalid_parameter("fidelity", f"the model {model!r} has none; leave the parameter out")
 
 
 def describe(error: ValidationError) -> tuple[str, None, dict[str, Any]]:

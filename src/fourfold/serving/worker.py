@@ -16,7 +16,7 @@ from fourfold.errors import CancelledError, FourfoldError
 from fourfold.serving.child_side import Channel, Message
 from fourfold.serving.inspector import without_path
 from fourfold.serving.pipeline import upscale_in_folder
-from fourfold.serving.problems import slug_of
+from fourfold.serving.problems import ProblemError, slug_of
 
 log = logging.getLogger("fourfold.serving")
 
@@ -117,6 +117,8 @@ def describe_failure(error: BaseException) -> tuple[str, str]:
 
     The pipeline wraps whatever goes wrong with a file, so that a batch goes on; here the two are told apart.
     """
+    if isinstance(error, ProblemError):
+        return error.slug, error.detail
     cause = error.__cause__
     if isinstance(error, MemoryError) or "out of memory" in str(error):
         return "out-of-memory", ""

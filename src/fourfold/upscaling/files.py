@@ -27,8 +27,6 @@ from fourfold.imaging import (
     OpenPicture,
     RowSink,
     SaveOptions,
-    decoder_bytes,
-    encoder_bytes,
     find_peak,
     format_of,
     hand_on,
@@ -37,15 +35,12 @@ from fourfold.imaging import (
     refuse_existing,
     write_error,
 )
+from fourfold.upscaling.fitting import CODEC_SHARE, codec_bytes, enlarged_layout, memory_that_allows
 from fourfold.upscaling.receipt import draft_receipt, embed_receipt, make_receipt, receipt_path, refuse_unusable
 from fourfold.upscaling.upscaler import Upscaler
 
 #: Decoded ahead of the network, at most, while the file before is still being upscaled.
 _PREFETCH_BYTES = 32 << 20
-
-
-#: The part of the memory that decoder and encoder may take; the network needs the rest.
-_CODEC_SHARE = 0.85
 
 
 @dataclass(frozen=True)
@@ -255,31 +250,21 @@ class _Line:
         opened = _open(job.source, format, self._options.max_pixels)
         if self._options.save.strip:
             opened.metadata = opened.metadata.stripped()
-        scale = self._upscaler.scale
-        layout = Layout(
-            opened.height * scale,
-            opened.width * scale,
-            opened.channels,
-            opened.has_alpha,
-            opened.dtype,
-            opened.frames,
-            tuple(opened.delays_ms),
-            opened.loop,
-        )
+        layout = enlarged_layout(opened, self._upscaler.scale)
         receipt = self._receipt(job, opened)
         if receipt is not None and self._options.embed_receipt:
             opened.metadata.xmp = embed_receipt(opened.metadata.xmp, receipt)
         notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
-        codec_bytes = decoder_bytes(opened) + encoder_bytes(format, layout, self._save)
-        _refuse_too_much(job, codec_bytes, self._max_memory, format)
+        codecs = codec_bytes(opened, format, layout, self._save)
+        _refuse_too_much(job, codecs, self._max_memory, format)
         try:
             job.destination.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(job.destination, error) from error
         rows = FrameRows(opened, 0, str(job.source))
-        if not self._is_heavy(codec_bytes):
+        if not self._is_heavy(codecs):
             rows.prefetch(min(_PREFETCH_BYTES, self._max_memory // 32))
-        return _Prepared(job, opened, rows, format, layout, notes, receipt, codec_bytes, started_s)
+        return _Prepared(job, opened, rows, format, layout, notes, receipt, codecs, started_s)
 
     def is_crowded(self, ready: "_Prepared | Outcome") -> bool:
         """Says whether the file before must be finished first, for its encoder and this one's need the memory."""
@@ -380,10 +365,10 @@ class _Line:
         return json.dumps({**prepared.receipt, "output": made}, indent=2) + "\n"
 
 
-def _refuse_too_much(job: Job, codec_bytes: int, max_memory: int, format: Format) -> None:
+def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> None:
     """Refuses a file whose decoder and encoder alone would break the promise of --max-memory."""
-    if codec_bytes > max_memory * _CODEC_SHARE:
-        needed = -(-int(codec_bytes / _CODEC_SHARE) // (100 << 20)) * 100
+    if codecs > max_memory * CODEC_SHARE:
+        needed = memory_that_allows(codecs) >> 20
         other = "" if format.streamed else "; PNG, JPEG and TIFF are written row by row (--ext png)"
         raise PictureError(
             f"{job.source}: its decoder and encoder hold the whole picture in memory, which takes about {needed}M; "
