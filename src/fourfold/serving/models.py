@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from fourfold.errors import UsageError
 from fourfold.serving.schemas import ModelView
-from fourfold.serving.settings import Settings
+from fourfold.serving.settings import SCALE, Settings
 from fourfold.weights import ALIASES, FAITHFUL, WeightsConfig, default_name, locate, read_config, shipped_names
 
 #: shipped name -> (title, what it does), in the words and in the order of the page
@@ -27,7 +27,7 @@ def served_models(names: list[str]) -> dict[str, str]:
     Raises:
         UnknownModelError: for a name that is not there.
         WeightsError: for a file that is no weights file.
-        UsageError: if two have the same name, or nothing is left to serve.
+        UsageError: if two have the same name, one does not enlarge four times, or nothing is left to serve.
     """
     if not names:
         known = list(WORDS)
@@ -37,12 +37,21 @@ def served_models(names: list[str]) -> dict[str, str]:
     for text in names:
         path = locate(text)
         config = read_config(path)
+        _refuse_other_scale(text, int(config.parameters.get("scale", SCALE)))
         shipped = ALIASES.get(text, text) in shipped_names()
         name = ALIASES.get(text, text) if shipped else config.name or path.stem
         if name in found:
             raise UsageError(f"two models are called {name!r}; serve one of them, or rename a weights file")
         found[name] = name if shipped else str(path)
     return found
+
+
+def _refuse_other_scale(text: str, scale: int) -> None:
+    if scale != SCALE:
+        raise UsageError(
+            f"{text} enlarges {scale} times; the server serves models that enlarge {SCALE} times "
+            f"(fourfold upscale -n {text} takes any)"
+        )
 
 
 def has_fidelity(name: str, settings: Settings) -> bool:
