@@ -1,6 +1,8 @@
 """Workers and inspectors that die, hang and misbehave, and limits that hold."""
 
+import asyncio
 import errno
+import json
 import os
 import signal
 import time
@@ -10,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from fourfold.durable import write_atomically
+from fourfold.imaging import Picture, encode_picture
 from fourfold.serving import store
+from fourfold.serving.child import MESSAGE_BYTES, Child, ChildDiedError
+from fourfold.serving.pipeline import shortened
+from tests.conftest import make_photo
 from tests.serving.conftest import RunningServer, png, wait_until
 from tests.serving.test_bad_input import check_problem
 
@@ -108,6 +114,33 @@ def test_a_job_that_fails_leaves_the_worker_alive(server: RunningServer, model: 
 
 def test_a_library_that_prints_breaks_no_message(server: RunningServer) -> None:
     assert server.wait_for(server.submit(model="chatty")["id"])["state"] == "done"
+
+
+def test_a_picture_with_endless_notes_is_done(server: RunningServer) -> None:
+    picture = Picture(make_photo(16, 16))
+    picture.metadata.comments = {f"{'k' * 70}{number}": "text" for number in range(1000)}
+    job = server.wait_for(server.submit(encode_picture(picture, "png"), format="jpg")["id"])
+    assert (job["state"], job["attempts"]) == ("done", 1), job["problem"]
+    assert len(json.dumps(job["result"]["notes"])) < 20_000
+    many = shortened([f"note {number}" for number in range(1000)])
+    assert many[0] == "note 0" and many[-1] == "and 970 more notes"
+
+
+@pytest.mark.parametrize("said", ["nonsense", "[1]x", "9" * (MESSAGE_BYTES + 1)], ids=["word", "json and more", "long"])
+def test_a_child_that_says_nonsense_gets_no_more_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    (tmp_path / "babbler.py").write_text(f"import time\nprint({said!r}, flush=True)\ntime.sleep(600)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def listen() -> None:
+        child = await Child.start("babbler", {})
+        with pytest.raises(ChildDiedError, match="no message"):
+            await child.receive()
+        assert not child.alive
+        await child.wait()
+
+    asyncio.run(listen())
 
 
 def test_the_synchronous_call_reports_a_failure(server: RunningServer) -> None:

@@ -15,6 +15,9 @@ from typing import Any
 
 Message = dict[str, Any]
 
+#: Longer messages than this are none of ours.
+MESSAGE_BYTES = 4 << 20
+
 
 class ChildDiedError(Exception):
     """The process ended, or said something that is no message."""
@@ -25,6 +28,7 @@ class Child:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._killed = False
 
     @classmethod
     async def start(cls, module: str, settings: Message) -> "Child":
@@ -36,6 +40,7 @@ class Child:
             module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            limit=MESSAGE_BYTES,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             start_new_session=True,  # Ctrl-C reaches the server only, which then ends its children in order
         )
@@ -50,8 +55,8 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.returncode is None
+        """Whether the process runs and was not told to end: one that is dying takes no more work."""
+        return self._process.returncode is None and not self._killed
 
     @property
     def epitaph(self) -> str:
@@ -73,7 +78,7 @@ class Child:
         """Returns the next message.
 
         Raises:
-            ChildDiedError: if the process has ended.
+            ChildDiedError: if the process has ended, or is ended now for what it said.
         """
         try:
             line = await self._process.stdout.readline() if self._process.stdout else b""
@@ -94,6 +99,7 @@ class Child:
         """Ends the process now, and whatever a library may have started in it."""
         if not self.alive:
             return
+        self._killed = True
         with suppress(ProcessLookupError, PermissionError):
             if hasattr(os, "killpg"):
                 os.killpg(self.pid, signal.SIGKILL)

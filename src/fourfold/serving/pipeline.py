@@ -15,6 +15,9 @@ from fourfold.upscaling.files import FileOptions, upscale_file
 
 log = logging.getLogger("fourfold.serving")
 
+#: Notes of one result, and letters of one note.
+MOST_NOTES, NOTE_LENGTH = 30, 500
+
 
 def upscale_in_folder(
     folder: Path,
@@ -64,8 +67,14 @@ def upscale_in_folder(
         "width": outcome.width,
         "height": outcome.height,
         "bytes": target.stat().st_size,
-        "notes": notes + outcome.notes,
+        "notes": shortened(notes + outcome.notes),
     }
+
+
+def shortened(notes: list[str]) -> list[str]:
+    """Returns notes that a page can show: a picture may make them as many and as long as it likes."""
+    kept = [note if len(note) <= NOTE_LENGTH else f"{note[: NOTE_LENGTH - 1]}…" for note in notes[:MOST_NOTES]]
+    return kept + ([f"and {len(notes) - MOST_NOTES} more notes"] if len(notes) > MOST_NOTES else [])
 
 
 def _try_preview(source: Path, target: Path, side_px: int) -> None:
