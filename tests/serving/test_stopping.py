@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from fourfold.errors import UsageError
+from fourfold.serving.jobs import Job
 from fourfold.serving.store import Store
 from tests.cli.running import command, hang_up
-from tests.serving.conftest import png, wait_until
+from tests.serving.conftest import RunningServer, png, wait_until
 
 ROOT = Path(__file__).parents[2]
 SERVE = """
@@ -180,6 +181,26 @@ def test_the_temporary_folder_goes_with_the_server(
     assert list(tmp_path.glob("fourfold-serve-*"))
     server.end(signal.SIGINT)
     assert not list(tmp_path.glob("fourfold-serve-*"))
+
+
+def test_a_job_whose_model_is_no_longer_served_fails_and_the_others_are_done(
+    start: Callable[..., RunningServer], fake_models: dict[str, str], tmp_path: Path
+) -> None:
+    facts = {"format": "png", "width": 24, "height": 16, "frames": 1, "bytes": len(png())}
+    kinds = (("a", "gone"), ("b", "good"))
+    jobs = [Job("client", "a.png", model, source=facts, id=letter * 22) for letter, model in kinds]
+    for job in jobs:
+        folder = tmp_path / "state" / job.id
+        folder.mkdir(parents=True)
+        (folder / "job.json").write_text(json.dumps(job.record()))
+        (folder / "source").write_bytes(png())
+    (tmp_path / "state" / "lock").touch()
+    server = start(state=tmp_path / "state")
+    failed, done = (server.wait_for(job.id) for job in jobs)
+    assert (failed["state"], failed["problem"]["type"]) == ("failed", "/v1/problems/unknown-model")
+    assert "'gone'" in failed["problem"]["detail"]
+    assert done["state"] == "done"
+    server.stop()
 
 
 def test_two_servers_do_not_share_a_state_folder(tmp_path: Path) -> None:

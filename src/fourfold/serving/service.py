@@ -77,6 +77,9 @@ class Service:
         self.jobs[job.id] = job
         if job.state is State.RUNNING and job.attempts >= ATTEMPTS:
             await self.finished(job, {"event": "failed", "slug": "worker-died", "detail": "and the server with it"})
+        elif not job.final and job.model not in self.settings.models:  # this server was started with others
+            detail = f"{job.model[:60]!r}, since the last start; there are {', '.join(self.settings.models)}"
+            await self.finished(job, {"event": "failed", "slug": "unknown-model", "detail": detail})
         elif not job.final:
             job.state, job.cancel_wanted, job.created_at = State.QUEUED, False, time.time()
             self._enqueue(job)
