@@ -249,6 +249,56 @@ def test_a_second_tab_that_heard_nothing_is_told_where_we_are(
     assert [r.score for r in kept(served)[4:]] == [4]
 
 
+def test_another_device_that_went_on_while_a_picture_was_held_up(
+    served: ServedStudy, new_context: Callable[..., Any]
+) -> None:
+    link = link_of(served)
+    first, second = new_context().new_page(), new_context().new_page()
+    first.goto(link)
+    start(first)
+    through_the_calibration(first)
+    held: list[Any] = []
+    second.route("**/pictures/*", lambda route: held.append(route))
+    second.goto(link)
+    second.wait_for_selector("#start:enabled")
+    with second.expect_request("**/pictures/*"):
+        second.click("#start")
+    for score in (1, 2, 3):
+        rate(first, score)
+    for route in held:
+        route.continue_()
+    second.unroute("**/pictures/*")  # with it, what was held since goes on
+    ready(second)
+    assert count(second) == "Picture 4 of 24"
+    assert "went on elsewhere" in second.text_content("#toast")
+    assert second.locator("#offline").is_hidden()
+    rate(second, 4)
+    assert [r.score for r in kept(served)[4:]] == [1, 2, 3, 4]
+
+
+def test_a_picture_that_was_damaged_is_named_until_it_is_whole_again(
+    served: ServedStudy, new_context: Callable[..., Any]
+) -> None:
+    page = new_context().new_page()
+    page.goto(link_of(served))
+    whole = {path: path.read_bytes() for path in (served.folder / "pictures").iterdir()}
+    for path, data in whole.items():
+        path.write_bytes(data + b"x")
+    page.wait_for_selector("#start:enabled")
+    page.click("#start")
+    page.wait_for_selector("#offline:visible")
+    text = str(page.text_content("#offline-text"))
+    assert text == (
+        "A file of this study is missing or was changed; tell the person who runs it. Your scores are saved."
+    )
+    for path, data in whole.items():
+        path.write_bytes(data)
+    page.click("#retry")
+    rate(page)
+    assert page.locator("#offline").is_hidden()
+    assert len(kept(served)) == 1
+
+
 def test_raters_who_take_turns_at_one_screen(served: ServedStudy, new_context: Callable[..., Any]) -> None:
     context = new_context()
     links = link_of(served), link_of(served)

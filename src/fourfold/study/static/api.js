@@ -46,16 +46,25 @@ function pause(milliseconds) {
 
 export async function request(path, body) {
   const options = { cache: "no-store", signal: AbortSignal.timeout(15000), headers: {} };
-  // A browser has one cookie for all its tabs: the server must not take this page's rater for whoever came last.
-  const rater = document.body.dataset.rater;
-  if (rater !== undefined) options.headers["x-fourfold-rater"] = rater;
   if (body !== undefined) {
     options.method = "POST";
     options.headers["content-type"] = "application/json";
     options.body = JSON.stringify(body);
   }
+  return (await answered(path, options)).json();
+}
+
+/** Fetches a file; a slow connection has a minute for it. */
+export async function file(path) {
+  return (await answered(path, { signal: AbortSignal.timeout(60000), headers: {} })).blob();
+}
+
+async function answered(path, options) {
+  // A browser has one cookie for all its tabs: the server must not take this page's rater for whoever came last.
+  const rater = document.body.dataset.rater;
+  if (rater !== undefined) options.headers["x-fourfold-rater"] = rater;
   const response = await fetch(path, options);
-  if (response.ok) return response.json();
+  if (response.ok) return response;
   let detail = `The server answered ${response.status}`;
   try {
     detail = (await response.json()).detail || detail;

@@ -6,6 +6,7 @@ import { load, magnification, place } from "./stage.js";
 
 const SHORTEST_LOOK_MS = 250; // a second press of the same key must not rate the next picture unseen
 const BREAK_AFTER_MS = 25 * 60 * 1000;
+const ELSEWHERE = "This study went on elsewhere; here is where you are now.";
 
 const byId = (id) => document.getElementById(id);
 const stage = byId("stage");
@@ -54,7 +55,9 @@ function refreshControls() {
 function trouble(detail) {
   byId("offline").hidden = detail === null;
   if (detail !== null) {
-    byId("offline-text").textContent = `${detail}. Your last score is kept here and sent until it is saved.`;
+    const unsent = localStorage.getItem(pendingKey) !== null;
+    const rest = unsent ? "Your last score is kept here and sent until it is saved." : "Your scores are saved.";
+    byId("offline-text").textContent = `${sentence(detail)} ${rest}`;
   }
 }
 
@@ -190,13 +193,15 @@ function loadAhead() {
   const next = state.next;
   if (next && ahead?.url !== next.url) {
     const promise = load(next.url);
-    promise.catch(() => (ahead = null)); // it is loaded again when its turn comes
-    ahead = { url: next.url, promise };
+    const mine = { url: next.url, promise };
+    promise.catch(() => (ahead = ahead === mine ? null : ahead)); // it is loaded again when its turn comes
+    ahead = mine;
   }
 }
 
 function clearStage() {
   shown?.canvas.remove();
+  shown?.picture.close();
   shown = null;
 }
 
@@ -207,20 +212,29 @@ async function showCurrent(said = "") {
   refreshControls();
   const text = describe();
   showAnchor();
-  const early = ahead?.url === url ? ahead.promise : null;
-  let first = early;
+  let first = null;
+  let now = null;
+  if (ahead?.url === url) {
+    first = ahead.promise;
+    ahead = null;
+  }
   const fresh = await persistently(async () => {
     const wanted = first ?? load(url);
     first = null;
     try {
       return await wanted;
     } catch {
-      // The picture did not come: ask for the state, which tells a lost connection from a closed access.
-      await request("/api/state");
-      return load(url);
+      // It did not come: the state tells a lost connection from a closed access, and from another device that went on.
+      now = await request("/api/state");
+      return now.current?.url === url ? load(url) : null;
     }
   }, trouble);
   if (turn !== shownState) return;
+  if (fresh === null) {
+    toast(ELSEWHERE);
+    await follow(now);
+    return;
+  }
   const canvas = document.createElement("canvas");
   const anchor = state.current.anchor;
   canvas.setAttribute("role", "img");
@@ -276,10 +290,15 @@ async function recover(error) {
     stop(error);
     return;
   }
-  // Another tab went on, or an undo came in between: the server knows where we are.
-  const now = await persistently(() => request("/api/state"), trouble);
-  toast("This study went on elsewhere; here is where you are now.");
-  await follow(now);
+  try {
+    // Another tab went on, or an undo came in between: the server knows where we are.
+    const now = await persistently(() => request("/api/state"), trouble);
+    toast(ELSEWHERE);
+    await follow(now);
+  } catch (again) {
+    if (!(again instanceof Refused)) throw again;
+    stop(again);
+  }
 }
 
 /** Whether the server refused this page, not just what it sent. */

@@ -1,6 +1,8 @@
 // Shows a picture pixel for pixel: every picture pixel covers the same whole number of screen pixels, nothing is
 // interpolated, and the picture starts on a whole screen pixel, whatever the zoom or the pixel ratio.
 
+import { file } from "./api.js";
+
 /** How many screen pixels one picture pixel covers: nearest to one CSS pixel that still fits, or 0 if none fits. */
 export function magnification(largest, stage, ratio) {
   const wanted = Math.max(1, Math.round(ratio));
@@ -35,8 +37,8 @@ function side(start, space, length, ratio) {
 export function place(canvas, picture, stage, factor) {
   const ratio = window.devicePixelRatio;
   const box = stage.getBoundingClientRect();
-  const width = picture.naturalWidth * factor;
-  const height = picture.naturalHeight * factor;
+  const width = picture.width * factor;
+  const height = picture.height * factor;
   const across = side(box.left, box.width, width, ratio);
   const down = side(box.top, box.height, height, ratio);
   canvas.width = across.pixels;
@@ -50,10 +52,7 @@ export function place(canvas, picture, stage, factor) {
   canvas.style.top = `${down.begin - box.top}px`;
 }
 
-/** Loads and decodes a picture without showing it. */
+/** Loads and decodes a picture without showing it; where it does not come, the error has the reason of the server. */
 export async function load(url) {
-  const picture = new Image();
-  picture.src = url;
-  await picture.decode();
-  return picture;
+  return createImageBitmap(await file(url));
 }
