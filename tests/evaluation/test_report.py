@@ -360,6 +360,14 @@ def test_a_pipe_is_written_into(data: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0 and len(json.loads(read[0])["results"]) == 4 and pipe.is_fifo()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_link_to_standard_output_is_not_replaced(data: Path, tmp_path: Path) -> None:
+    with (tmp_path / "redirected").open("w") as file:
+        link = f"/proc/self/fd/{file.fileno()}"
+        result = _run("--data", str(data), "--methods", "nearest", "--json", link)
+    assert isinstance(result.exception, UsageError) and "give - for standard output" in str(result.exception)
+
+
 def test_the_page_on_standard_output(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = _run("--data", str(data), "--methods", "nearest", "--html", "-", "--json", "r.json")
