@@ -25,8 +25,8 @@ def tree(tmp_path, monkeypatch):
     return make
 
 
-def planned(*inputs, output=None, ext="auto", suffix="_x4", recursive=False):
-    plan = plan_jobs(inputs, Naming(output, suffix, ext), recursive=recursive)
+def planned(*inputs, output=None, ext="auto", suffix="_x4", recursive=False, skip_existing=False):
+    plan = plan_jobs(inputs, Naming(output, suffix, ext), recursive=recursive, skip_existing=skip_existing)
     return {str(job.source): str(job.destination) for job in plan.jobs}, plan
 
 
@@ -110,6 +110,41 @@ def test_other_collisions_are_refused_with_advice_that_fits(tree, inputs, ext, a
     with pytest.raises(UsageError, match=r"would both become .* different folders") as refused:
         planned(*inputs, output="large/", ext=ext)
     assert ("without --ext" in str(refused.value)) == advised
+
+
+#: inputs, -o -> what becomes of x.png, two links to it, and a link to their folder
+LINKS = {
+    "a folder": (["."], None, ["cover_x4.png", "x_x4.png", "y_x4.png"]),
+    "listed": (["x.png", "y.png"], None, ["x_x4.png", "y_x4.png"]),
+    "one twice": (["x.png", "./x.png", "../in/x.png"], None, ["x_x4.png"]),
+    "through a linked folder": (["x.png", "../linked/x.png"], None, ["x_x4.png"]),
+    "the same name elsewhere": (["x.png", "../other/x.png"], "../large/", ["../large/x_x4.png"]),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_links_are_pictures_of_their_own(tree, tmp_path, monkeypatch, case):
+    inputs, output, expected = LINKS[case]
+    tree("in/x.png")
+    (tmp_path / "other").mkdir()
+    for link in ("in/cover.png", "in/y.png", "other/x.png"):
+        (tmp_path / link).symlink_to(tmp_path / "in/x.png")
+    (tmp_path / "linked").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path / "in")
+    assert list(planned(*inputs, output=output)[0].values()) == expected
+
+
+def test_earlier_outputs_that_the_shell_lists_are_left_out(tree):
+    tree("a.png", "a_x4.png", "b.png", "c_x4.png")
+    listed = ["a.png", "a_x4.png", "b.png", "c_x4.png"]
+    jobs, plan = planned(*listed, skip_existing=True)
+    assert jobs == {"b.png": "b_x4.png", "c_x4.png": "c_x4_x4.png"}
+    assert [str(job.source) for job in plan.skipped] == ["a.png"]
+    assert plan.notes == ["left out 1 pictures that are earlier outputs of others"]
+    with pytest.raises(UsageError, match="the folder, or the glob in quotes, leaves it out"):
+        planned(*listed)
+    with pytest.raises(UsageError, match=r"another -o$"):
+        planned("a.png", suffix="", skip_existing=True)
 
 
 def test_folders_that_cannot_be_read_are_problems_of_their_own(tree, monkeypatch):

@@ -77,9 +77,12 @@ def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False,
     for item in found:
         destination = Path(naming.output or "") if as_file else _destination(item, naming, plan)
         plan.jobs.append(Job(item.path, destination))
+    plan.jobs = _distinct_jobs(plan.jobs)
     if naming.ext == "auto":
         told_apart = _told_apart(plan.jobs, naming, plan)
         plan.jobs = _without_unclear(plan.jobs, told_apart, plan) if skip_existing else told_apart
+    if skip_existing:
+        plan.jobs = _without_listed_outputs(plan.jobs, plan)
     _refuse_collisions(plan.jobs, naming)
     if skip_existing:
         plan.skipped = [job for job in plan.jobs if os.path.lexists(job.destination)]
@@ -190,14 +193,22 @@ def _is_folder(path: Path) -> bool:
 
 
 def _distinct(found: list[_Input]) -> list[_Input]:
-    seen: set[str] = set()
-    distinct = []
-    for item in found:
-        key = os.path.realpath(item.path)
-        if key not in seen:
-            seen.add(key)
-            distinct.append(item)
-    return distinct
+    """Returns every name once: a link is a picture of its own, which gets an output of its own."""
+    return list({_place(item.path): item for item in reversed(found)}.values())[::-1]
+
+
+def _distinct_jobs(jobs: list[Job]) -> list[Job]:
+    """Returns the jobs without those that would make the same file of the same picture once more, through a link."""
+    return list({(_key(job.source), _place(job.destination)): job for job in reversed(jobs)}.values())[::-1]
+
+
+def _without_listed_outputs(jobs: list[Job], plan: Plan) -> list[Job]:
+    """Returns the jobs without pictures that others of them have become: a glob that the shell expands lists both."""
+    made = {_place(job.destination) for job in jobs if _place(job.destination) != _place(job.source)}
+    kept = [job for job in jobs if _place(job.source) not in made]
+    if len(kept) < len(jobs):
+        plan.notes.append(f"left out {len(jobs) - len(kept)} pictures that are earlier outputs of others")
+    return kept
 
 
 def _names_a_file(naming: Naming, found: list[_Input]) -> bool:
@@ -265,9 +276,9 @@ def _instead_of_gif(path: Path, frames: int, plan: Plan) -> str:
 
 def _told_apart(jobs: list[Job], naming: Naming, plan: Plan) -> list[Job]:
     """Returns the jobs with ``cat.gif_x4.png`` for a ``cat.gif`` beside a ``cat.png``, whose own name stays."""
-    wanted = Counter(_key(job.destination) for job in jobs)
+    wanted = Counter(_place(job.destination) for job in jobs)
     return [
-        _with_whole_name(job, naming, plan) if wanted[_key(job.destination)] > 1 and _changes_format(job) else job
+        _with_whole_name(job, naming, plan) if wanted[_place(job.destination)] > 1 and _changes_format(job) else job
         for job in jobs
     ]
 
@@ -280,14 +291,14 @@ def _without_unclear(before: list[Job], after: list[Job], plan: Plan) -> list[Jo
     """
     renamed = [(job, new) for job, new in zip(before, after, strict=True) if job.destination != new.destination]
     unclear = {
-        _key(job.destination)
+        _place(job.destination)
         for job, new in renamed
         if os.path.lexists(job.destination) and not os.path.lexists(new.destination)
     }
     kept = []
     for job, new in zip(before, after, strict=True):
-        if _key(job.destination) in unclear:
-            rivals = " or ".join(str(j.source) for j in before if _key(j.destination) == _key(job.destination))
+        if _place(job.destination) in unclear:
+            rivals = " or ".join(str(j.source) for j in before if _place(j.destination) == _place(job.destination))
             problem = f"{job.destination} is there, made of {rivals}; move it away, and both are upscaled"
             plan.problems.append((str(job.source), PictureError(problem)))
         else:
@@ -310,16 +321,28 @@ def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
     sources = {_key(job.source): job.source for job in jobs}
     made: dict[str, Path] = {}
     for job in jobs:
-        key = _key(job.destination)
-        if key in sources:
-            raise UsageError(f"{job.destination}: the output would replace an input; give --suffix or another -o")
-        if key in made:
-            raise UsageError(
-                f"{made[key]} and {job.source} would both become {job.destination}; upscale them into different folders"
-                f"{'' if naming.ext == 'auto' else ', or without --ext'}"
+        if _key(job.destination) in sources:
+            itself = _key(job.destination) == _key(job.source)
+            remedy = (
+                "" if itself else "; if that is an earlier output: the folder, or the glob in quotes, leaves it out"
             )
-        made[key] = job.source
+            raise UsageError(
+                f"{job.destination}: the output would replace an input; give --suffix or another -o{remedy}"
+            )
+        place = _place(job.destination)
+        if place in made:
+            raise UsageError(
+                f"{made[place]} and {job.source} would both become {job.destination}; upscale them into different "
+                f"folders{'' if naming.ext == 'auto' else ', or without --ext'}"
+            )
+        made[place] = job.source
 
 
 def _key(path: Path) -> str:
+    """Returns what is the same for all names of a file, links included."""
     return os.path.normcase(os.path.realpath(path))
+
+
+def _place(path: Path) -> str:
+    """Returns what is the same for all ways to write one name; a link differs from what it leads to."""
+    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))  # noqa: PTH118, keeps "..", too
