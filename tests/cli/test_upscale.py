@@ -473,6 +473,13 @@ def test_an_unwritable_folder(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     blocked.write_bytes(b"")
     done = cli("upscale", cat, "-n", tiny_weights, "-o", blocked / "sub" / "a.png")
     assert done.code == 1 and "cannot be written" in done.err
+    (cat.parent.parent / "large").mkdir()
+    (cat.parent.parent / "large" / "deep").write_bytes(b"")
+    (cat.parent / "deep").mkdir()
+    cat.rename(cat.parent / "deep" / "cat.png")
+    done = cli("upscale", cat.parent, "-r", "-n", tiny_weights, "-o", cat.parent.parent / "large")
+    assert done.code == 1 and "deep/cat_x4.png: cannot be written: a file is in the place of its folder" in done.err
+    (cat.parent / "deep" / "cat.png").rename(cat)
     if os.geteuid() == 0:
         return  # root may write everywhere
     cat.parent.chmod(0o500)

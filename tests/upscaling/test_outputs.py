@@ -147,6 +147,15 @@ def test_earlier_outputs_that_the_shell_lists_are_left_out(tree):
         planned("a.png", suffix="", skip_existing=True)
 
 
+@pytest.mark.parametrize("output", ["plain", "plain/", "plain.txt", "plain.txt/", "out.png/"])
+def test_outputs_into_a_file_that_is_no_folder(tree, tmp_path, output):
+    tree("cat.png", "out.png")
+    for name in ("plain", "plain.txt"):
+        (tmp_path / name).write_text("dear")
+    with pytest.raises(UsageError, match=f"-o {output} is a file, not a folder"):
+        planned("cat.png", output=output)
+
+
 def test_folders_that_cannot_be_read_are_problems_of_their_own(tree, monkeypatch):
     tree("a/cat.png", "b/dog.png", "b/c/cow.png", "empty/x/mouse.png")
     scandir = os.scandir

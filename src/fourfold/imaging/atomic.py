@@ -135,6 +135,7 @@ _REMEDIES = {
     errno.EPERM: "the folder may not be written; choose another with -o",
     errno.EROFS: "the file system is read-only; choose another folder with -o",
     errno.ENOENT: "the folder does not exist",
+    errno.EEXIST: "a file is in the place of its folder; choose another with -o",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENAMETOOLONG: "the file name is too long for this file system; choose a shorter one with -o or --suffix",
 }

@@ -218,8 +218,10 @@ def _names_a_file(naming: Naming, found: list[_Input]) -> bool:
         return False
     if output == "-":
         raise UsageError("-o -: pictures are not written to standard output; give a file (./- for one of that name)")
-    path = Path(output)
-    if output.endswith(("/", os.sep)) or _is_folder(path):
+    path, as_folder = Path(output), output.endswith(("/", os.sep))
+    if path.is_file() and (as_folder or path.suffix.lower() not in SUFFIXES):
+        raise UsageError(f"-o {output} is a file, not a folder; give a folder, or a file with a picture's ending")
+    if as_folder or _is_folder(path):
         return False
     single = len(found) == 1 and found[0].root is None
     if not single:
