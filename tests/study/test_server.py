@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,14 +15,15 @@ from fourfold.study.tokens import admin_token, issue, picture_name
 from tests.study.client import Client
 
 SOON = 2_000_000_000
+PERSON = {"accept": "text/html,application/xhtml+xml"}
 
 
 @pytest.fixture
 def new_client(study: Study, store: RatingStore) -> Iterator[Callable[..., Client]]:
     made: list[Client] = []
 
-    def make(open_places: int = 0, of: Study = study) -> Client:
-        made.append(Client(create_app(of, store, Settings(open_places=open_places))))
+    def make(open_places: int = 0, of: Study = study, at: RatingStore = store) -> Client:
+        made.append(Client(create_app(of, at, Settings(open_places=open_places))))
         return made[-1]
 
     yield make
@@ -33,6 +35,12 @@ def new_client(study: Study, store: RatingStore) -> Iterator[Callable[..., Clien
 def store_url(tmp_path: Any) -> str:
     """The server's tests run on SQLite; the store's own run on both."""
     return f"sqlite:///{tmp_path / 'ratings.sqlite'}"
+
+
+@pytest.fixture
+def other_study(study: Study) -> Study:
+    """A study on the same host: the same pictures, another identifier and another key."""
+    return replace(study, manifest=replace(study.manifest, study_id="0123456789abcdef"), key=b"o" * 32)
 
 
 @pytest.fixture
@@ -50,6 +58,10 @@ def arrive(client: Client, study: Study, rater: str = "r01-abcdef", expires_at: 
 def of_page(rater: str) -> dict[str, str]:
     """What a rater's page says of itself."""
     return {"x-fourfold-rater": rater}
+
+
+def cookie_of(study: Study) -> str:
+    return f"fourfold_rater_{study.manifest.study_id}"
 
 
 def rate(client: Client, state: dict[str, Any], given: int | None = None, **changes: Any) -> Any:
@@ -229,7 +241,7 @@ def test_forged_and_expired_tokens(case: str, client: Client, study: Study, stor
     by_link = client.get(f"/r/{token}")
     assert by_link.status_code in (401, 404)  # a path with slashes is no token at all
     client.cookies.clear()
-    by_cookie = client.get("/api/state", headers={b"cookie": f"fourfold_rater={token}".encode()})
+    by_cookie = client.get("/api/state", headers={b"cookie": f"{cookie_of(study)}={token}".encode()})
     assert by_cookie.status_code == 401
     assert ("expired" if case == "expired" else "not one of this study") in by_cookie.json()["detail"]
     assert store.raters() == []
@@ -250,6 +262,72 @@ def test_a_shut_out_rater(client: Client, study: Study, store: RatingStore) -> N
     store.set_revoked(rater, True)
     answer = client.get("/api/state")
     assert (answer.status_code, answer.json()["title"]) == (403, "Not allowed")
+
+
+def test_a_shut_out_rater_is_told_and_gets_no_other_place(
+    new_client: Callable[..., Client], study: Study, store: RatingStore
+) -> None:
+    client = new_client(open_places=5)
+    client.post("/join", data={"name": "Mallory"})
+    [rater] = store.raters()
+    store.set_revoked(rater.id, True)
+    landing = client.get("/", headers=PERSON)
+    assert "Your access was closed by the person who runs this study." in landing.text
+    assert "<form" not in landing.text
+    again = client.post("/join", data={"name": "Mallory"}, headers=PERSON)
+    assert (again.status_code, "access was closed" in again.text) == (403, True)
+    assert len(store.raters()) == 1
+    store.set_revoked(rater.id, False)
+    assert client.get("/").headers["location"] == "/rate"
+
+
+def test_someone_whose_link_is_over_may_take_a_place(new_client: Callable[..., Client], study: Study) -> None:
+    client = new_client(open_places=5)
+    token = issue(study.key, "r01-abcdef", 1_000_000)
+    landing = client.get("/", headers={b"cookie": f"{cookie_of(study)}={token}".encode()})
+    assert "expired" in landing.text
+    assert "Take part" in landing.text
+
+
+def test_two_studies_on_one_host_leave_each_other_alone(
+    study: Study,
+    other_study: Study,
+    new_client: Callable[..., Client],
+    open_stores: Callable[..., RatingStore],
+    tmp_path: Any,
+) -> None:
+    """Browsers share cookies between ports; here the two clients share theirs."""
+    one = new_client()
+    store = open_stores(
+        f"sqlite:///{tmp_path}/other.sqlite", other_study.manifest.study_id, other_study.manifest.digest
+    )
+    other = new_client(of=other_study, at=store)
+    arrive(one, study)
+    enter(one, study)
+    other.cookies.update(one.cookies)
+    assert other.get("/api/state").json()["detail"] == "open the link that you were given"
+    assert other.get(f"/r/{issue(other_study.key, 'r07-abcdef', SOON)}").status_code == 303
+    enter(other, other_study)
+    one.cookies.update(other.cookies)
+    for client in (one, other):
+        assert client.get("/api/state").status_code == 200
+        assert client.get("/admin").status_code == 200
+
+
+def test_a_cookie_from_before_cookies_had_the_studys_name(client: Client, study: Study, store: RatingStore) -> None:
+    rater = arrive(client, study)
+    headers = {b"cookie": f"fourfold_rater={issue(study.key, rater, SOON)}".encode()}
+    client.cookies.clear()
+    assert client.get("/api/state", headers=headers).status_code == 200
+    strange = {b"cookie": f"fourfold_rater={issue(b'k' * 32, rater, SOON)}".encode()}  # of another study on this host
+    assert client.get("/api/state", headers=strange).json()["detail"] == "open the link that you were given"
+    assert 'role="alert"' not in client.get("/", headers=strange).text
+    arrive(client, study, "r02-abcdef")
+    both = {b"cookie": headers[b"cookie"] + f"; {cookie_of(study)}={client.cookies[cookie_of(study)]}".encode()}
+    client.cookies.clear()
+    client.get("/api/state", headers=both)
+    client.post("/api/event", json={"what": "pause"}, headers=both)
+    assert [event["rater"] for event in store.events()] == ["r02-abcdef"]
 
 
 def test_html_in_names_is_text(new_client: Callable[..., Client], study: Study, store: RatingStore) -> None:
@@ -285,9 +363,6 @@ def test_open_enrolment_only_if_asked_and_while_places_last(new_client: Callable
     client.cookies.clear()
     full = client.post("/join", data={"name": "Eve"})
     assert (full.status_code, "all the 1 raters" in full.text) == (403, True)
-
-
-PERSON = {"accept": "text/html,application/xhtml+xml"}
 
 
 def test_one_person_takes_one_place(new_client: Callable[..., Client], study: Study, store: RatingStore) -> None:

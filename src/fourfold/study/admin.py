@@ -11,7 +11,8 @@ from fourfold.errors import RatingRefusedError
 from fourfold.study import export, tokens
 from fourfold.study.server import Context
 
-COOKIE = "fourfold_study_admin"
+#: The cookie of one study, whose identifier follows: a browser shares cookies between the ports of a host.
+COOKIE = "fourfold_study_admin_"
 
 
 class AccessBody(BaseModel):
@@ -25,9 +26,10 @@ class AccessBody(BaseModel):
 def admin_routes(context: Context) -> APIRouter:
     """Returns the routes of the admin page."""
     router = APIRouter(prefix="/admin")
+    cookie = COOKIE + context.study.manifest.study_id
 
     def admin(request: Request) -> None:
-        if not tokens.is_admin(context.study.key, request.cookies.get(COOKIE, "")):
+        if not tokens.is_admin(context.study.key, request.cookies.get(cookie, "")):
             raise RatingRefusedError("open the admin link that `fourfold study serve` printed", "token")
 
     Admin = [Depends(admin)]
@@ -38,7 +40,7 @@ def admin_routes(context: Context) -> APIRouter:
             raise RatingRefusedError("this is not the admin link of this study", "token")
         response = RedirectResponse("/admin", 303)
         secure = context.settings.secure
-        response.set_cookie(COOKIE, token, httponly=True, samesite="lax", secure=secure, path="/admin")
+        response.set_cookie(cookie, token, httponly=True, samesite="lax", secure=secure, path="/admin")
         response.headers["cache-control"] = "no-store"
         return response
 

@@ -1,7 +1,7 @@
 """What a rater's browser talks to: enrolment, the page, the pictures under meaningless names, ratings and undo."""
 
-import contextlib
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
@@ -15,7 +15,11 @@ from fourfold.study.design import SCALE, Showing
 from fourfold.study.server import Context
 from fourfold.study.store import Answer, Progress, Rater
 
-COOKIE = "fourfold_rater"
+#: The cookie of one study, whose identifier follows: a browser shares cookies between the ports of a host.
+COOKIE = "fourfold_rater_"
+
+#: What it was called in all studies; raters without a link of their own have nothing else.
+_EARLIER_COOKIE = "fourfold_rater"
 
 #: The rater whose page makes a request, as that page says.
 PAGE_RATER = "x-fourfold-rater"
@@ -67,10 +71,20 @@ class EventBody(BaseModel):
 def rating_routes(context: Context) -> APIRouter:
     """Returns the routes of the raters' pages."""
     router = APIRouter()
+    cookie = COOKIE + context.study.manifest.study_id
+
+    def token_of(request: Request) -> str:
+        """Returns the token of this study that the browser has, or nothing."""
+        if cookie not in request.cookies:
+            with suppress(tokens.TokenError):
+                earlier = request.cookies.get(_EARLIER_COOKIE, "")
+                tokens.read(context.study.key, earlier, time.time())
+                return earlier
+        return request.cookies.get(cookie, "")
 
     def current_rater(request: Request) -> Rater:
         """Returns the rater whose cookie this is; a valid token of a new rater enrols him."""
-        token = request.cookies.get(COOKIE, "")
+        token = token_of(request)
         if not token:
             raise RatingRefusedError("open the link that you were given", "token")
         identifier = tokens.read(context.study.key, token, time.time())
@@ -98,10 +112,11 @@ def rating_routes(context: Context) -> APIRouter:
             return context.page(
                 request,
                 "landing.html",
+                shut_out=error.reason != "token",
                 open_enrolment=places > 0,
                 full=places > 0 and context.store.enrolled("open") >= places,
                 # someone who came without any link has done nothing wrong
-                problem=str(error) if request.cookies.get(COOKIE) else None,
+                problem=str(error) if token_of(request) else None,
                 shown=context.study.manifest.shown_per_rater,
                 scale=SCALE,
             )
@@ -109,10 +124,13 @@ def rating_routes(context: Context) -> APIRouter:
 
     @router.post("/join")
     def join(request: Request, name: Annotated[str, Form()] = "") -> Response:
-        # whoever goes back and presses the button again is still the same person
-        with contextlib.suppress(RatingRefusedError):
+        # whoever goes back and presses the button again is still the same person, and shut out if he was
+        try:
             current_rater(request)
             return RedirectResponse("/rate", 303)
+        except RatingRefusedError as error:
+            if error.reason != "token":
+                raise
         if context.settings.open_places <= 0:
             raise RatingRefusedError("this study is by invitation; open the link that you were given", "forbidden")
         rater = tokens.new_rater("open")
@@ -130,7 +148,7 @@ def rating_routes(context: Context) -> APIRouter:
         seconds = max(1, tokens.expiry(token) - int(time.time()))
         # Lax, not strict: the link is opened from a mail, and the redirect must carry the cookie
         response.set_cookie(
-            COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=context.settings.secure
+            cookie, token, max_age=seconds, httponly=True, samesite="lax", secure=context.settings.secure
         )
         response.headers["cache-control"] = "no-store"
         return response
