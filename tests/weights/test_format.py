@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -101,9 +103,14 @@ def _of_dtype(dtype: str, size: int, values: bytes = b"") -> Callable[[Path], Pa
 
 def test_bfloat16_is_read(tmp_path: Path) -> None:
     values = np.array([0x3F80, 0xC000, 0x3DCC, 0x0001], "<u2")  # 1, -2, about 0.1, the smallest
-    bias = read_weights(_of_dtype("BF16", 2, values.tobytes())(tmp_path)).tensors["head.bias"]
+    path = _of_dtype("BF16", 2, values.tobytes())(tmp_path)
+    bias = read_weights(path).tensors["head.bias"]
     assert bias.dtype == np.float32
     assert bias.tolist() == [1.0, -2.0, 0.099609375, 2.0**-133]
+    # where nothing that a test imported has taught numpy bfloat16
+    read = "import sys, fourfold.weights as w; print(w.read_weights(sys.argv[1]).tensors['head.bias'].tolist())"
+    said = subprocess.run([sys.executable, "-c", read, path], capture_output=True, text=True, check=True).stdout
+    assert json.loads(said) == bias.tolist()
 
 
 def _nothing(tensors: dict[str, np.ndarray]) -> None:
