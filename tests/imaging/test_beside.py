@@ -336,6 +336,27 @@ def test_no_resolution_is_made_up(format: str) -> None:
         assert read_picture(encoded(PICTURE, format, dpi=(300, 300))).metadata.dpi == pytest.approx((300, 300), abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("unit", "dpi"),
+    [
+        ("NONE", None),
+        ("INCH", (300, 300)),
+        ("CENTIMETER", (762, 762)),
+    ],
+)
+def test_a_tiff_without_a_unit_states_no_resolution(unit: str, dpi: tuple[float, float] | None) -> None:
+    found = read_picture(tiff((make_photo(8, 8), 1), resolution=(300, 300), resolutionunit=unit)).metadata.dpi
+    assert found == (None if dpi is None else pytest.approx(dpi, abs=0.1))
+
+
+def test_a_tiff_that_names_no_unit_counts_in_inches() -> None:
+    file = encoded(PICTURE, "TIFF", dpi=(300, 300))
+    entry = struct.pack("<HHI", 0x0128, 3, 1)
+    assert entry in file
+    unknown = file.replace(entry, struct.pack("<HHI", 0xFE28, 3, 1))
+    assert read_picture(unknown).metadata.dpi == pytest.approx((300, 300), abs=0.1)
+
+
 def tiff(*pages: Any, **options: Any) -> bytes:
     """A TIFF file with these pages, each (array, orientation)."""
     tifffile = pytest.importorskip("tifffile")

@@ -13,7 +13,7 @@ from fourfold.imaging.formats import Format
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
-from fourfold.imaging.tiff_tags import extra_samples, read_tags
+from fourfold.imaging.tiff_tags import extra_samples, read_tags, states_dpi
 
 #: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
 _COMMENT_KEY = "Comment"
@@ -27,7 +27,7 @@ class Beside:
         exif: EXIF of a TIFF file.
         iptc: IPTC of a TIFF file.
         comments: text fields by name.
-        states_dpi: whether a PNG or JPEG file gives dots per inch; libvips makes up 72 where none are given.
+        states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
         extra_samples: what a TIFF file's channels beyond colour are; see :func:`.tiff_tags.extra_samples`.
         notes: what could not be taken over.
     """
@@ -89,6 +89,7 @@ def _of_tiff(data: Any) -> Beside:
     beside = Beside()
     with suppress(ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
         beside.extra_samples = extra_samples(data)
+        beside.states_dpi = states_dpi(data)
         beside.exif, beside.iptc = read_tags(data)
     return beside
 

@@ -16,7 +16,7 @@ from fourfold.imaging.exif import SUB_IFDS, TYPE_BYTES, Exif, Ifd, Tag, build_ex
 _PHOTOGRAPH = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)}
 
 _IPTC = 0x83BB
-_EXTRA_SAMPLES, _SHORT = 0x0152, 3
+_EXTRA_SAMPLES, _RESOLUTION_UNIT, _SHORT = 0x0152, 0x0128, 3
 #: The type whose values are bytes without a meaning.
 _UNDEFINED = 7
 
@@ -53,6 +53,22 @@ def extra_samples(data: Any) -> tuple[int, ...]:
     order, big, offset = _head(bytes(data[:16]))
     tag = read_ifd(data, order, offset, big=big).tags.get(_EXTRA_SAMPLES)
     return struct.unpack(f"{order}{tag.count}H", tag.data) if tag is not None and tag.kind == _SHORT else ()
+
+
+def states_dpi(data: Any) -> bool:
+    """Says whether a TIFF file's resolution is in inches or centimetres; else it is the shape of a pixel only.
+
+    Source: TIFF 6.0 (1992), ResolutionUnit: 1 is no unit, 2 inch (where it is not given, too), 3 centimetre.
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+
+    Raises:
+        ValueError: if the list of tags is damaged.
+    """
+    order, big, offset = _head(bytes(data[:16]))
+    tag = read_ifd(data, order, offset, big=big).tags.get(_RESOLUTION_UNIT)
+    return tag is None or tag.kind != _SHORT or struct.unpack_from(f"{order}H", tag.data)[0] in (2, 3)
 
 
 def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None) -> bytes:
