@@ -402,6 +402,20 @@ def test_floating_point_beyond_one_comes_back(cli: Cli, tiny_weights: Path, tmp_
     assert np.abs(found - expected).max() < 1e-3
 
 
+def test_floating_point_alpha_beyond_one_comes_back(cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:
+    import tifffile
+
+    values = np.full((24, 24, 4), 128.0, np.float32)
+    values[:, :, :3] = make_photo(24, 24)
+    values[0, 0, 0] = 255.0
+    tifffile.imwrite(tmp_path / "a.tiff", values, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
+    assert cli("upscale", tmp_path / "a.tiff", "-n", tiny_weights).code == 0
+    assert np.allclose(tifffile.imread(tmp_path / "a_x4.tiff")[:, :, 3], 128.0, rtol=1e-5)
+    assert cli("upscale", tmp_path / "a.tiff", "-n", tiny_weights, "-o", tmp_path / "a.png").code == 0
+    alpha = read_picture(tmp_path / "a.png").alpha
+    assert alpha is not None and np.abs(alpha / 65535.0 - 128 / 255).max() < 1e-4
+
+
 def test_receipts(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     from fourfold.upscaling.receipt import read_embedded_receipt
 

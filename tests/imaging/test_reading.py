@@ -13,6 +13,7 @@ from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import (
     avif_sequence,
     encode_picture,
+    find_peaks,
     find_pictures,
     open_picture,
     read_picture,
@@ -51,6 +52,31 @@ def test_floating_point_beyond_one_keeps_its_peak() -> None:
     assert found.pixels.dtype == np.float32
     assert found.metadata.peak == pytest.approx(picture.max())
     assert np.allclose(found.pixels[:, :, 0] * found.metadata.peak, picture, atol=1e-6)
+
+
+#: largest colour and alpha of a file -> what 1.0 stands for in either
+PEAKS = {
+    "ordinary": (0.8, 0.5, (1.0, 1.0)),
+    "8-bit numbers": (255.0, 128.0, (255.0, 255.0)),
+    "dark 8-bit numbers": (40.0, 255.0, (40.0, 255.0)),
+    "high dynamic range": (20.0, 1.0, (20.0, 1.0)),
+    "alpha that has overshot": (20.0, 1.05, (20.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("case", PEAKS)
+def test_floating_point_alpha_counts_as_its_colours_do(case: str, tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    colour, alpha, peaks = PEAKS[case]
+    values = np.full((20, 24, 4), colour, np.float32)
+    values[:, :, 3] = alpha
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
+    found = read_picture(tmp_path / "a.tif")
+    assert (found.metadata.peak, found.metadata.alpha_peak) == pytest.approx(peaks)
+    assert find_peaks(open_picture(tmp_path / "a.tif")) == pytest.approx(peaks)
+    assert found.alpha is not None and np.allclose(found.alpha, min(1.0, alpha / peaks[1]))
+    again = tifffile.imread(found.save(tmp_path / "again.tif"))
+    assert np.allclose(again, np.minimum(values, [peaks[0]] * 3 + [peaks[1]]), rtol=1e-6)
 
 
 def test_nan_and_negative_values_become_black() -> None:

@@ -1,7 +1,7 @@
 """A picture in memory: its pixels, its alpha, and everything else that its file said."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Metadata:
         dpi: horizontal and vertical dots per inch, or None where the file says nothing.
         comments: text fields by name: PNG's text chunks; JPEG's and GIF's comments, as "Comment".
         peak: the value that 1.0 stands for; differs from 1 only where a floating-point file goes beyond it.
+        alpha_peak: the same of alpha.
         notes: what was converted on the way in, in words.
     """
 
@@ -36,11 +37,12 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     comments: dict[str, str] = field(default_factory=dict)
     peak: float = 1.0
+    alpha_peak: float = 1.0
     notes: list[str] = field(default_factory=list)
 
     def stripped(self) -> "Metadata":
         """Returns a copy without EXIF (GPS included), XMP, IPTC and comments; the colour profile and DPI stay."""
-        return Metadata(self.format, self.bits, self.icc, dpi=self.dpi, peak=self.peak, notes=list(self.notes))
+        return replace(self, exif=None, xmp=None, iptc=None, comments={}, notes=list(self.notes))
 
 
 @dataclass

@@ -51,15 +51,28 @@ def picture_from(pixels: NDArray[Any], opened: OpenPicture) -> Picture:
         alpha = np.ascontiguousarray(pixels[:, :, -1])
         pixels = np.ascontiguousarray(pixels[:, :, :-1])
     if pixels.dtype == np.float32:
-        metadata.peak = peak_of(float(np.nanmax(pixels, initial=0.0, where=np.isfinite(pixels))))
+        metadata.peak, metadata.alpha_peak = peaks_of(_largest(pixels), 0.0 if alpha is None else _largest(alpha))
         pixels = to_range(pixels, metadata.peak)
-        alpha = None if alpha is None else to_range(alpha, 1.0)
+        alpha = None if alpha is None else to_range(alpha, metadata.alpha_peak)
     return Picture(pixels, alpha, metadata)
 
 
-def peak_of(largest: float) -> float:
-    """Returns the value that becomes 1.0: 1 for ordinary pictures, the largest value where it lies beyond."""
-    return max(1.0, largest)
+#: Alpha that goes beyond 1 by no more than this has overshot in some resampling; it means 1.
+_OVERSHOOT = 1.1
+
+
+def peaks_of(colour: float, alpha: float) -> tuple[float, float]:
+    """Returns the values of colour and of alpha that become 1.0, from the largest of each.
+
+    Ordinary pictures have 1 for both. Where colours lie beyond, it is the largest of them; where alpha does, it counts
+    as the colours do (0..255, say), so that half of that is half transparent though no pixel may be opaque.
+    """
+    peak = max(1.0, colour)
+    return peak, max(peak, alpha) if alpha > _OVERSHOOT else 1.0
+
+
+def _largest(x: NDArray[np.float32]) -> float:
+    return float(np.max(x, initial=0.0, where=np.isfinite(x)))
 
 
 def to_range(x: NDArray[np.float32], peak: float) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fourfold.errors import PictureError
 from fourfold.imaging.alpha import FILL_REACH_PX, alpha_rows_needed, enlarge_alpha, fill_hidden
 from fourfold.imaging.opening import OpenPicture, explain
-from fourfold.imaging.reading import peak_of, to_range
+from fourfold.imaging.reading import peaks_of, to_range
 
 #: Pixels that are worked on at a time where a step needs floating-point copies.
 _PIECE_PX = 1 << 18
@@ -119,18 +119,17 @@ def _in_range(rows: NDArray[np.float32], opened: OpenPicture) -> NDArray[np.floa
     colour = to_range(rows[:, :, : opened.channels], opened.metadata.peak)
     if not opened.has_alpha:
         return colour
-    return np.concatenate([colour, to_range(rows[:, :, opened.channels :], 1.0)], axis=2)
+    return np.concatenate([colour, to_range(rows[:, :, opened.channels :], opened.metadata.alpha_peak)], axis=2)
 
 
-def find_peak(opened: OpenPicture, name: str = "the picture") -> float:
-    """Returns the peak of a floating-point picture; reads all of it, so ``opened`` is used up."""
-    largest = 0.0
+def find_peaks(opened: OpenPicture, name: str = "the picture") -> tuple[float, float]:
+    """Returns the peaks of a floating-point picture's colour and alpha; reads all of it: ``opened`` is used up."""
+    largest = np.zeros(opened.bands)
     step = max(1, _PIECE_PX // opened.width)
     for top in range(0, opened.height * opened.frames, step):
         rows = read_rows(opened, top, min(opened.height * opened.frames, top + step), name)
-        colour = rows[:, :, : opened.channels]
-        largest = max(largest, float(np.max(colour, initial=0.0, where=np.isfinite(colour))))
-    return peak_of(largest)
+        largest = np.maximum(largest, np.max(rows, axis=(0, 1), initial=0.0, where=np.isfinite(rows)))
+    return peaks_of(float(largest[: opened.channels].max()), float(largest[opened.channels :].max(initial=0.0)))
 
 
 def hand_on(bands: Iterator[NDArray[Any]], rows: FrameRows, scale: int, write: Callable[[NDArray[Any]], None]) -> None:

@@ -213,7 +213,7 @@ def _fitted(image: Any, layout: Layout, metadata: Metadata, format: Format) -> A
     """Returns the image in samples, channels and colours that the format holds."""
     if layout.dtype == np.float32:
         if format.floating:
-            return _scaled_colour(image, layout, metadata.peak) if metadata.peak != 1.0 else image
+            return _scaled_back(image, layout, metadata)
         image = _as_integers(image, 65535.0 if max(format.depths) > 8 else 255.0, layout)
     elif layout.dtype == np.uint16 and max(format.depths) == 8:
         image = _as_integers(image, 255.0 / 65535.0, layout)
@@ -232,8 +232,10 @@ def _as_integers(image: Any, factor: float, layout: Layout) -> Any:
     return (image * factor).rint().cast(kind).copy(interpretation=marks[layout.channels == 3])
 
 
-def _scaled_colour(image: Any, layout: Layout, peak: float) -> Any:
-    factors = [peak] * layout.channels + [1.0] * layout.has_alpha
+def _scaled_back(image: Any, layout: Layout, metadata: Metadata) -> Any:
+    if metadata.peak == metadata.alpha_peak == 1.0:
+        return image
+    factors = [metadata.peak] * layout.channels + [metadata.alpha_peak] * layout.has_alpha
     return (image * factors).cast("float").copy(interpretation=image.interpretation)
 
 

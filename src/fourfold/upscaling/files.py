@@ -27,7 +27,7 @@ from fourfold.imaging import (
     OpenPicture,
     RowSink,
     SaveOptions,
-    find_peak,
+    find_peaks,
     format_of,
     hand_on,
     losses,
@@ -390,5 +390,6 @@ def _less_memory(upscaler: Upscaler, taken_bytes: int) -> Iterator[None]:
 def _open(source: Path, format: Format, max_pixels: int) -> OpenPicture:
     opened = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
     if opened.dtype.kind == "f":
-        opened.metadata.peak = find_peak(open_picture(source, max_pixels=max_pixels, all_frames=format.frames))
+        again = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
+        opened.metadata.peak, opened.metadata.alpha_peak = find_peaks(again)
     return opened
