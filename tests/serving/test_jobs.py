@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
 from fourfold.serving.downloads import attachment
+from fourfold.serving.previews import write_preview
 from tests.conftest import make_photo
 from tests.serving.conftest import RunningServer, png, wait_until
 
@@ -72,6 +74,17 @@ def test_a_tiff_has_previews_that_browsers_show(server: RunningServer) -> None:
         answer = server.client.get(f"/v1/jobs/{done['id']}/preview", params={"of": of})
         assert answer.headers["content-type"] == "image/webp"
         assert read_picture(answer.content).width == width
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint32"])
+def test_previews_of_values_beyond_one_are_not_white(dtype: str, tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = make_photo(24, 36).astype(dtype)
+    values[0, 0] = 255
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", metadata=None)
+    write_preview(tmp_path / "a.tif", tmp_path / "a.webp", 1000)
+    shown = read_picture(tmp_path / "a.webp").pixels.astype(float)
+    assert np.abs(shown - values.astype(float)).mean() < 15
 
 
 def test_a_result_can_be_fetched_in_ranges(server: RunningServer) -> None:

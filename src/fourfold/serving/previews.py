@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fourfold.imaging import open_picture
+from fourfold.imaging import find_peaks, open_picture
 
 #: What browsers show themselves, and how large a picture they handle well.
 SHOWN = frozenset({"png", "jpg", "webp", "avif"})
@@ -20,12 +20,17 @@ def needs_preview(format: str, width: int, height: int) -> bool:
 def write_preview(source: Path, target: Path, side_px: int) -> None:
     """Writes a WebP of at most ``side_px`` a side; colours are converted from the picture's own profile.
 
+    Floating-point values beyond 1 are scaled as they are for upscaling.
+
     Raises:
         PictureError: if the source cannot be opened.
         pyvips.Error: if it cannot be decoded or encoded.
     """
-    image: Any = open_picture(source, max_pixels=2**62).image
+    opened = open_picture(source, max_pixels=2**62)
+    image: Any = opened.image
     if image.format == "float":
-        image = (image * 255.0 + 0.5).cast("uchar").copy(interpretation="srgb" if image.bands > 2 else "b-w")
+        peak, alpha_peak = find_peaks(open_picture(source, max_pixels=2**62))
+        factors = [255.0 / peak] * opened.channels + [255.0 / alpha_peak] * opened.has_alpha
+        image = (image * factors + 0.5).cast("uchar").copy(interpretation="srgb" if opened.channels > 1 else "b-w")
     image = image.thumbnail_image(side_px, height=side_px, size="down", output_profile="srgb")
     image.webpsave(str(target), Q=90, effort=2, keep="none")
