@@ -22,6 +22,8 @@ from fourfold.training.recipe import DataSettings
 from fourfold.training.sampler import Crops, CropSampler
 from tests.conftest import make_photo
 
+resource = pytest.importorskip("resource")
+
 CPU = torch.device("cpu")
 
 
@@ -247,6 +249,20 @@ def test_a_cache_does_not_hide_what_broke_since(tmp_path: Path, pictures: Path) 
     _, report = open_bank(source, settings(bank="streamed", broken_share=0.5), 4, CPU, default_cache=tmp_path)
     assert [path.name for path, _ in report.broken] == ["junk.png"]
     assert (report.found, len(report.used)) == (8, 7)
+
+
+def test_a_full_disk_keeps_no_half_decoded_pictures(tmp_path: Path, pictures: Path) -> None:
+    """They would take the very room that is missing."""
+    streamed = settings(bank="streamed")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # three pictures
+    try:
+        with pytest.raises(DataError, match=r"File too large.*--cache"):
+            open_bank(DataSource([pictures]), streamed, 4, CPU, default_cache=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lock"]
+    open_bank(DataSource([pictures]), streamed, 4, CPU, default_cache=tmp_path)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, pictures: Path) -> None:

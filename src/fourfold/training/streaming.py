@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from fourfold.durable import exclusive, write_atomically
 from fourfold.errors import DataError
+from fourfold.places import is_file
 from fourfold.training.bank import Planes
 from fourfold.training.pictures import BankReport, Pixels, TrainingPicture
 from fourfold.training.sampler import Crops
@@ -95,7 +97,10 @@ def build_cache(
     Raises:
         DataError: if the cache cannot be written, or no picture is usable.
     """
-    folder = root / f"pictures-{_fingerprint(pictures)}"
+    try:
+        folder = root / f"pictures-{_fingerprint(pictures)}"
+    except OSError as error:
+        raise DataError(f"--data {error.filename}: cannot be read any more ({error.strerror or error})") from error
 
     def busy() -> None:
         announce(f"another run decodes the same pictures into {folder}; waiting for it")
@@ -116,13 +121,24 @@ def build_cache(
 def _taken_up(folder: Path, pictures: Sequence[TrainingPicture], report: BankReport) -> bool:
     """Fills the report from a finished cache; returns whether there is one."""
     index = folder / "index.json"
-    if not index.is_file():
+    if not is_file(index):
         return False
     _restore(report, json.loads(index.read_text(encoding="utf-8"))["report"], {picture.path for picture in pictures})
     return True
 
 
 def _build(folder: Path, decoder: Decoder, report: BankReport) -> Path:
+    """Decodes into a cache folder; what is begun and not ended leaves nothing that takes room."""
+    try:
+        return _decode_into(folder, decoder, report)
+    except BaseException:
+        for name in ("hr.raw", "lr.raw"):
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+        raise
+
+
+def _decode_into(folder: Path, decoder: Decoder, report: BankReport) -> Path:
     heights, widths, has_lr = [], [], False
     with (folder / "hr.raw").open("wb") as hr_file, (folder / "lr.raw").open("wb") as lr_file:
         for _, hr, lr in decoder():
