@@ -66,3 +66,11 @@ def test_lr_pictures_that_do_not_fit(tmp_path: Path, lr_size: tuple[int, int] | 
     pictures, report = survey([tmp_path / "hr"], 32, lr_folder=tmp_path / "lr")
     with pytest.raises(DataError, match=why):
         list(decode(pictures, report))
+
+
+def test_lr_folders_that_cannot_be_looked_into(tmp_path: Path, closed: Path) -> None:
+    (tmp_path / "hr").mkdir()
+    Picture(make_photo(40, 40)).save(tmp_path / "hr" / "a.png")
+    for folder, why in ((tmp_path / "none", "no such folder"), (closed, "cannot be read"), (closed / "x", "cannot be")):
+        with pytest.raises(DataError, match=f"--lr-data {folder}: {why}"):
+            survey([tmp_path / "hr"], 32, lr_folder=folder)

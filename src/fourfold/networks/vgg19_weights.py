@@ -17,6 +17,7 @@ from torch import Tensor
 from fourfold.durable import write_atomically
 from fourfold.errors import WeightsError
 from fourfold.networks.vgg19 import Normalisation, VGG19Features, torchvision_indices
+from fourfold.places import is_file, why_unseen
 
 #: torchvision's VGG19. The eight digits in its name are the start of its sha256: the checksum its publishers give.
 URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -95,7 +96,9 @@ def cache_folder() -> Path:
 
 def _read(file: Path) -> tuple[dict[str, Tensor], Normalisation | None]:
     """Returns the convolutions' tensors and the normalisation that the file itself names, if it does."""
-    if not file.is_file():
+    if why := why_unseen(file):
+        raise WeightsError(f"{file}: cannot be read as VGG19 weights ({why})")
+    if not is_file(file):
         raise WeightsError(f"no VGG19 weights at {file}")
     try:
         if file.suffix == ".safetensors":
@@ -118,7 +121,7 @@ def _named(metadata: dict[str, str]) -> Normalisation | None:
 
 def _downloaded(url: str, sha256_start: str, progress: DownloadProgress | None) -> Path:
     kept = cache_folder() / f"vgg19-{sha256_start}-convolutions.safetensors"
-    if kept.is_file():
+    if is_file(kept):
         return kept
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import torch
 
 from fourfold.durable import write_atomically
 from fourfold.errors import CheckpointError, TrainingError
+from fourfold.places import is_folder, why_closed, why_unseen
 
 FORMAT_VERSION = 1
 
@@ -22,7 +23,13 @@ def checkpoint_path(folder: Path, update: int) -> Path:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Returns the checkpoints of a run, oldest first."""
+    """Returns the checkpoints of a run, oldest first.
+
+    Raises:
+        CheckpointError: if the folder cannot be read.
+    """
+    if why := why_unseen(folder) or (why_closed(folder) if is_folder(folder) else None):
+        raise CheckpointError(f"the checkpoints in {folder} cannot be read ({why})")
     return sorted(folder.glob("update-*.pt"))
 
 
@@ -67,7 +74,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """Returns the newest readable checkpoint of a run, or None where there is none.
 
     Raises:
-        CheckpointError: if there are checkpoints and none can be read.
+        CheckpointError: if there are checkpoints and none can be read, or the folder cannot.
     """
     problems = []
     for path in reversed(checkpoints(folder)):

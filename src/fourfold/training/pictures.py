@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import DataError, PictureError
 from fourfold.imaging import find_pictures, open_picture, read_rgb
+from fourfold.places import is_file, is_folder, why_unseen
 
 Pixels = NDArray[np.uint8]
 ReadingProgress = Callable[[int, int], None]
@@ -73,15 +74,12 @@ def survey(
         workers: threads; 0 takes one per processor.
 
     Raises:
-        DataError: if a folder holds no picture.
+        DataError: if a folder holds no picture, or cannot be read.
     """
     report = BankReport()
-    paths: list[tuple[Path, Path]] = []
-    for folder in folders:
-        try:
-            paths += [(path, folder) for path in find_pictures(folder, recursive=True)]
-        except PictureError as error:
-            raise DataError(f"--data {error}") from error
+    paths = [(path, folder) for folder in folders for path in pictures_under(folder, "--data")]
+    if lr_folder is not None:
+        _check_lr_folder(lr_folder)
     report.found = len(paths)
     pictures = []
     with ThreadPoolExecutor(_threads(workers)) as pool:
@@ -99,6 +97,31 @@ def survey(
                 height, width = (side // scale * scale for side in header)
                 pictures.append(TrainingPicture(path, height, width, lr_path))
     return pictures, report
+
+
+def pictures_under(folder: Path, option: str) -> list[Path]:
+    """Returns the pictures in a folder and below it, in a natural order.
+
+    Args:
+        folder: where to look.
+        option: of the command line that named it, for the message.
+
+    Raises:
+        DataError: if there is none, or the folder cannot be read.
+    """
+    if why := why_unseen(folder):
+        raise DataError(f"{option} {folder}: cannot be read ({why})")
+    try:
+        return find_pictures(folder, recursive=True)
+    except PictureError as error:
+        raise DataError(f"{option} {error}") from error
+
+
+def _check_lr_folder(folder: Path) -> None:
+    if not is_folder(folder) and not why_unseen(folder):
+        raise DataError(f"--lr-data {folder}: no such folder")
+    if why := why_unseen(folder / "picture.png"):  # any name will do: whether names in it can be looked up at all
+        raise DataError(f"--lr-data {folder}: cannot be read ({why})")
 
 
 def decode(
@@ -196,7 +219,7 @@ def _partner(relative: Path, lr_folder: Path, scale: int) -> Path | None:
     for stem in (relative.stem, f"{relative.stem}x{scale}"):
         for suffix in (relative.suffix, ".png"):
             candidate = lr_folder / relative.parent / f"{stem}{suffix}"
-            if candidate.is_file():
+            if is_file(candidate):
                 return candidate
     return None
 
