@@ -3,7 +3,6 @@
 import math
 import os
 import random
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -20,6 +19,11 @@ def updates_done(folder: Path) -> int:
     return int(found[-1].stem.split("-")[1]) if found else 0
 
 
+def begun(folder: Path) -> bool:
+    """Returns whether --resume goes on there, or begins anew what was killed before its first checkpoint."""
+    return (folder / "recipe.json").exists()
+
+
 def kill_again_and_again(trainer: Trainer, folder: Path, updates: int, kills: int, in_writes: bool) -> list[int]:
     """Kills a run at random moments, or in the middle of writing a checkpoint, then lets it end.
 
@@ -32,7 +36,7 @@ def kill_again_and_again(trainer: Trainer, folder: Path, updates: int, kills: in
     found: list[int] = []
     for k in range(kills):
         before = updates_done(folder)
-        child = trainer.start(folder, f"run.updates={updates}", resume=before > 0)
+        child = trainer.start(folder, f"run.updates={updates}", resume=begun(folder))
         late = 0.3 if k % 3 else 0.0  # from the first checkpoint on, or from the start
         deadline = math.inf if late else time.monotonic() + rng.uniform(0.0, 0.5)
         while trainer.runs(child):
@@ -47,9 +51,7 @@ def kill_again_and_again(trainer: Trainer, folder: Path, updates: int, kills: in
             break
         found.append(before)
         assert updates_done(folder) >= before
-        if not updates_done(folder):  # killed before its first checkpoint: nothing to go on from
-            shutil.rmtree(folder, ignore_errors=True)
-    assert trainer.wait(trainer.start(folder, f"run.updates={updates}", resume=updates_done(folder) > 0)) == 0
+    assert trainer.wait(trainer.start(folder, f"run.updates={updates}", resume=begun(folder))) == 0
     return found
 
 

@@ -13,7 +13,7 @@ from fourfold.training import DataSource, load_recipe, run_training
 from fourfold.training.checkpoint import checkpoints, load_checkpoint
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder, next_run_folder
-from fourfold.training.stage import ContentStage
+from fourfold.training.stage import AdversarialStage, ContentStage
 from fourfold.weights import read_weights
 from tests.training.conftest import has_vgg, tiny_recipe, tiny_settings
 
@@ -173,6 +173,38 @@ def test_a_broken_loss_stops_and_keeps_the_last_good_state(
     assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["update-00000004.pt"]
 
 
+@pytest.mark.parametrize(
+    ("network", "kind", "value", "words"),
+    [
+        ("generator", "weight", float("inf"), r"the generator's \S+\.weight is not finite after update 8"),
+        ("generator", "weight", float("nan"), r"the generator's \S+\.weight is not finite after update 8"),
+        ("discriminator", "weight", float("inf"), r"the discriminator's \S+\.weight is not finite after update 8"),
+        ("discriminator", "exp_avg_sq", float("inf"), r"the discriminator's optimiser, exp_avg_sq of .* is not finite"),
+    ],
+)
+def test_a_step_that_breaks_a_network_is_not_kept(
+    network: str, kind: str, value: float, words: str,
+    tmp_path: Path, pictures: Path, valid: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The losses of that update are fine: they were computed before its step."""
+    original, calls = AdversarialStage.step, iter(range(1, 100))
+
+    def breaking(self: AdversarialStage, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        values = original(self, *args, **kwargs)
+        if next(calls) == 8:
+            parameter = next(p for name, p in self.networks[network].named_parameters() if name.endswith(".weight"))
+            broken = parameter if kind == "weight" else self.optimisers[network].state[parameter][kind]
+            with torch.no_grad():
+                broken[(0,) * broken.ndim] = value
+        return values
+
+    monkeypatch.setattr(AdversarialStage, "step", breaking)
+    with pytest.raises(TrainingError, match=words):
+        train(tiny_recipe("srgan-mse", "run.gradients_every=0"), pictures, tmp_path, valid=valid)
+    assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["update-00000004.pt"]
+    assert all(read_weights(tmp_path / f"{name}.safetensors").config.updates == 4 for name in ("latest", "best"))
+
+
 def test_a_term_without_gradient_stops_the_run(
     tmp_path: Path, pictures: Path, vgg: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +234,26 @@ def test_runs_that_cannot_start(tmp_path: Path, pictures: Path, vgg: Path) -> No
     with pytest.raises(DataError, match="--valid"):
         train(tiny_recipe(), pictures, tmp_path / "e", valid=tmp_path / "nowhere")
     assert not (tmp_path / "none").exists()
+
+
+def test_closed_folders(closed: Path, pictures: Path, valid: Path, vgg: Path, tmp_path: Path) -> None:
+    """Of another user, say: every option that names one has an answer."""
+    cannot = r"cannot be read \(Permission denied\)"
+    for folder in (closed, closed / "run"):
+        for resume in (False, True):
+            with pytest.raises(TrainingError, match=f"run folder {folder} {cannot}"):
+                train(tiny_recipe(), pictures, folder, resume=resume)
+    with pytest.raises(CheckpointError, match=f"checkpoints in .* {cannot}"):
+        load_checkpoint(closed)
+    with pytest.raises(DataError, match=f"--data .*: {cannot}"):
+        train(tiny_recipe(), closed / "pictures", tmp_path / "a")
+    with pytest.raises(DataError, match=f"--lr-data .*: {cannot}"):
+        source = DataSource([pictures], lr_folder=closed)
+        run_training(tiny_recipe(), source, folder=tmp_path / "b", device="cpu")
+    with pytest.raises(DataError, match=f"--valid .*: {cannot}"):
+        train(tiny_recipe(), pictures, tmp_path / "c", valid=closed / "valid")
+    with pytest.raises(WeightsError, match=r"vgg\.safetensors: cannot be read as VGG19 weights \(Permission denied\)"):
+        train(tiny_recipe("srgan-vgg22"), pictures, tmp_path / "d", vgg=closed / "vgg.safetensors")
 
 
 def test_a_checkpoint_of_other_networks(tmp_path: Path, pictures: Path) -> None:

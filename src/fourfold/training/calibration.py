@@ -25,6 +25,18 @@ CALIBRATION_SEED = 12_750
 _MSE = LossSettings(pixel_kind="mse")
 
 
+def calibrated_for(recipe: Recipe) -> dict[str, str | float | None]:
+    """Returns the settings that a scale belongs to, by their keys: with others, it is another one."""
+    loss = recipe.loss
+    return {
+        "loss.vgg_layer": loss.vgg_layer,
+        "loss.vgg_normalisation": loss.vgg_normalisation,
+        "loss.vgg_ratio": loss.vgg_ratio,
+        "loss.vgg_scale": loss.vgg_scale,
+        "data.degradation": recipe.data.degradation,
+    }
+
+
 @torch.no_grad()
 def calibrate(features: VGG19Features, bank: Bank, recipe: Recipe, device: torch.device) -> float:
     """Returns the factor that brings the VGG loss of bicubic crops to ``vgg_ratio`` times their pixel MSE.

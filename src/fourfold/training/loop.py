@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from fourfold.errors import CheckpointError, TrainingError, WeightsError
 from fourfold.training.batches import Batches
+from fourfold.training.calibration import calibrated_for
 from fourfold.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from fourfold.training.ema import MovingAverage
+from fourfold.training.finite import find_broken
 from fourfold.training.processes import any_process
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
@@ -44,6 +46,8 @@ class Progress:
         elapsed_s: time spent training.
         best_update: update of the best checkpoint, 0 before there is one.
         best_score: its score; higher is better, whatever ``run.best_by`` says.
+        best_by: what it was chosen by; scores by something else do not compare.
+        stopped_by: the signal that stopped the run before its end, such as "SIGTERM"; not part of checkpoints.
     """
 
     update: int = 0
@@ -51,6 +55,16 @@ class Progress:
     elapsed_s: float = 0.0
     best_update: int = 0
     best_score: float = -math.inf
+    best_by: str = ""
+    stopped_by: str | None = None
+
+
+def best_measure(recipe: Recipe, content_scale: float | None) -> str:
+    """Returns what a run's best is chosen by, in words; scores compare where it is the same."""
+    if recipe.run.best_by == "content":
+        loss = recipe.loss
+        return f"content loss (VGG{loss.vgg_layer}, {loss.vgg_normalisation} weights, scale {content_scale})"
+    return recipe.run.best_by
 
 
 class Trainer:
@@ -80,7 +94,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.stage, self.batches, self.validator = recipe, stage, batches, validator
         self.folder, self.fabric, self.listener, self.about = folder, fabric, listener, about
-        self.progress = Progress()
+        self.progress = Progress(best_by=best_measure(recipe, about.get("content_scale")))
         self.average = MovingAverage(self.generator, recipe.run.ema)
         self._curves: TensorBoardLog | None = None
         self._stop: str | None = None
@@ -100,9 +114,7 @@ class Trainer:
         run = self.recipe.run
         started, first = time.monotonic() - self.progress.elapsed_s, self.progress.update
         window, window_start, window_update = Window(self.fabric), time.monotonic(), first
-        if self.fabric.is_global_zero:
-            self._curves = TensorBoardLog(self.folder.path / "tensorboard", first)
-        with self._stop_signals(), self._closing_curves():
+        with self._stop_signals(), self._drawing_curves(first):
             while self.progress.update < run.updates and not self._stop_wanted():
                 # one update
                 update = self.progress.update + 1
@@ -122,6 +134,8 @@ class Trainer:
                     means, now = window.close(), time.monotonic()
                     self._log(means, (update - window_update) / max(now - window_start, 1e-9))
                     window_start, window_update = now, update
+                if validating or saving:
+                    self._check_finite()
                 if validating:
                     saving = self._validate() or saving
                 if saving:
@@ -130,12 +144,17 @@ class Trainer:
                     window_start = time.monotonic()
             if self.progress.update < run.updates:
                 window.close()
+                self._check_finite()
                 self._checkpoint()
-                self._tell("stopped", {"signal": self._stop or "another process", "update": self.progress.update})
+                self.progress.stopped_by = self._stop or "another process"
+                self._tell("stopped", {"signal": self.progress.stopped_by, "update": self.progress.update})
         return self.progress
 
-    def resume(self) -> bool:
+    def resume(self, before: Recipe) -> bool:
         """Takes up the newest checkpoint of the run folder; False where there is none.
+
+        Args:
+            before: the recipe that the run had until now.
 
         Raises:
             CheckpointError: if it belongs to other networks.
@@ -155,10 +174,25 @@ class Trainer:
                 f"the checkpoint in {self.folder.checkpoints} is of other networks: {error}"
             ) from error
         self.batches.load_state_dict(state["sampler"])
-        self.progress = Progress(**state["progress"])
         restore_random_state(state["random"])
+        # the first checkpoints had no score, and every best was chosen by PSNR
+        first = {"best_score": state["progress"]["best_psnr"]} if before.run.best_by == "psnr" else {}
+        self.progress = Progress(**{**first, **state["progress"]})
         self._tell("resumed", {"update": self.progress.update})
+        self._compare_best(self.progress.best_by or best_measure(before, state.get("content_scale")))
         return True
+
+    def _compare_best(self, chosen_by: str) -> None:
+        """Forgets a best that the scores to come do not compare with, and says so."""
+        progress, now = self.progress, best_measure(self.recipe, self.about.get("content_scale"))
+        progress.best_by = now
+        if math.isinf(progress.best_psnr):  # as it could become once
+            progress.best_psnr = -math.inf
+        if progress.best_score == -math.inf or (chosen_by == now and progress.best_score < math.inf):
+            return
+        progress.best_score, progress.best_update = -math.inf, 0
+        why = f"chosen by {chosen_by}, and now it is {now}" if chosen_by != now else "infinite"
+        self._tell("remark", {"update": progress.update, "text": f"the best so far was {why}; it is chosen anew"})
 
     def _step(self, update: int, first: int) -> dict[str, Tensor]:
         every = self.recipe.run.gradients_every
@@ -192,6 +226,20 @@ class Trainer:
         for text in self.stage.remarks(self.progress.update, means):
             self._tell("remark", {"update": self.progress.update, "text": text})
 
+    def _check_finite(self) -> None:
+        """Refuses to write what a step has broken: its loss was computed before it.
+
+        Raises:
+            TrainingError: naming the tensor.
+        """
+        networks = {**self.stage.networks, "average": self.average.network}
+        broken = find_broken(networks, self.stage.optimisers)
+        if any_process(self.fabric, broken is not None):
+            raise TrainingError(
+                f"{broken or 'something on another process'} is not finite after update {self.progress.update}; the "
+                "last good state is kept. A smaller optimiser.learning_rate, or run.precision=fp32, usually helps"
+            )
+
     def _validate(self) -> bool:
         """Scores the average; returns whether it is the best so far."""
         assert self.validator is not None
@@ -199,7 +247,7 @@ class Trainer:
         scores, progress = found.scores, self.progress
         score = {"psnr": scores["psnr_y"], "content": -scores.get("content_loss", 0.0), "newest": progress.update}
         value = float(score[self.recipe.run.best_by])
-        best = value > max(progress.best_score, progress.best_psnr if self.recipe.run.best_by == "psnr" else -math.inf)
+        best = value > progress.best_score
         progress.best_psnr = max(progress.best_psnr, scores["psnr_y"])
         if best:
             progress.best_score, progress.best_update = value, progress.update
@@ -211,8 +259,9 @@ class Trainer:
     def _show(self, found: Validation) -> None:
         for name, sheet in found.sheets if self.fabric.is_global_zero else []:
             self.folder.picture(name, self.progress.update, sheet)
-            if self._curves is not None:
-                self._curves.picture(self.progress.update, name, sheet)
+            with self._curves_alone_may_fail():
+                if self._curves is not None:
+                    self._curves.picture(self.progress.update, name, sheet)
 
     def _checkpoint(self) -> None:
         if not self.fabric.is_global_zero:
@@ -223,9 +272,10 @@ class Trainer:
             "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
             "average": self.average.network.state_dict(),
             "sampler": self.batches.state_dict(),
-            "progress": vars(self.progress).copy(),
+            "progress": {key: value for key, value in vars(self.progress).items() if key != "stopped_by"},
             "random": random_state(),
             "content_scale": self.about.get("content_scale"),
+            "calibrated_for": calibrated_for(self.recipe),
         }
         keep, best = self.recipe.run.keep, self.progress.best_update
         path = save_checkpoint(self.folder.checkpoints, self.progress.update, state, keep=keep, best=best)
@@ -258,12 +308,29 @@ class Trainer:
         self.folder.log(kind, **values)
         if self._curves is not None and kind in ("progress", "validation"):
             group = "training" if kind == "progress" else "validation"
-            skipped = ("update", "updates", "elapsed_s")
-            self._curves.scalars(values["update"], {k: v for k, v in values.items() if k not in skipped}, group)
+            points = {k: v for k, v in values.items() if k not in ("update", "updates", "elapsed_s")}
+            with self._curves_alone_may_fail():
+                self._curves.scalars(values["update"], points, group)
         self.listener(kind, values)
 
     @contextmanager
-    def _closing_curves(self) -> Iterator[None]:
+    def _curves_alone_may_fail(self) -> Iterator[None]:
+        """Lets a disk that does not take curves or pictures cost these, not the run."""
+        try:
+            yield
+        except OSError as error:
+            if self._curves is not None:
+                self._curves.close()
+            self._curves = None
+            why = f"tensorboard/ cannot be written ({error.strerror or error})"
+            text = f"{why}: no more curves; log.jsonl has the same numbers"
+            self._tell("remark", {"update": self.progress.update, "text": text})
+
+    @contextmanager
+    def _drawing_curves(self, first: int) -> Iterator[None]:
+        if self.fabric.is_global_zero:
+            with self._curves_alone_may_fail():
+                self._curves = TensorBoardLog(self.folder.path / "tensorboard", first)
         try:
             yield
         finally:

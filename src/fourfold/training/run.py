@@ -11,15 +11,16 @@ import torch
 from lightning_fabric import Fabric
 
 from fourfold.errors import TrainingError, UsageError
-from fourfold.networks import VGG19Features, from_weights, load_vgg19
+from fourfold.networks import VGG19Features, load_vgg19
 from fourfold.training.bank import Bank
 from fourfold.training.batches import Batches
-from fourfold.training.calibration import calibrate
-from fourfold.training.checkpoint import load_checkpoint, remove_partial_files
+from fourfold.training.calibration import calibrate, calibrated_for
+from fourfold.training.checkpoint import checkpoints, load_checkpoint, remove_partial_files
 from fourfold.training.data import DataSource, open_bank
 from fourfold.training.degradation import Degradation
 from fourfold.training.estimate import compute_dtype
 from fourfold.training.graph import GraphedStage
+from fourfold.training.initial import initial_generator
 from fourfold.training.loop import Listener, Progress, Trainer
 from fourfold.training.pictures import BankReport
 from fourfold.training.processes import any_process, make_fabric, one_first, read_launch
@@ -29,7 +30,6 @@ from fourfold.training.sampler import CropSampler
 from fourfold.training.stage import Stage, can_capture, make_stage
 from fourfold.training.validation import Validator
 from fourfold.version import __version__
-from fourfold.weights import load_weights
 
 
 def run_training(
@@ -55,7 +55,7 @@ def run_training(
         valid: folder of HR pictures to validate on.
         vgg: file of VGG19's weights; None downloads torchvision's, if the recipe needs any.
         device: "auto", "cpu", "cuda" or "mps".
-        resume: go on from the newest checkpoint in ``folder``.
+        resume: go on from the newest checkpoint in ``folder``; a run that ended before its first one begins anew.
         listener: told of every event, on the first process; see :class:`fourfold.training.loop.Trainer`.
 
     Raises:
@@ -63,14 +63,14 @@ def run_training(
         DataError: if the pictures are not usable.
     """
     launch, run_folder = read_launch(), RunFolder(folder)
-    resume = _check_folder(run_folder, resume, restarted=launch.restarts > 0)
-    if resume:
-        _check_recipe(run_folder, recipe)
+    restarted = launch.restarts > 0
+    before = _recipe_before(run_folder, recipe, resume, restarted)
+    anew = before is None and (resume or restarted)
     with run_folder.held() if launch.rank == 0 else nullcontext():
         torch.manual_seed(recipe.run.seed)
         fabric = make_fabric(device, recipe.run.precision, launch)
         fabric.barrier()  # every process has looked at the folder before the first one writes into it
-        return _train(recipe, source, run_folder, fabric, listener, valid=valid, vgg=vgg, resume=resume)
+        return _train(recipe, source, run_folder, fabric, listener, valid=valid, vgg=vgg, before=before, anew=anew)
 
 
 def _train(
@@ -82,47 +82,61 @@ def _train(
     *,
     valid: Path | None,
     vgg: Path | None,
-    resume: bool,
+    before: Recipe | None,
+    anew: bool,
 ) -> Progress:
     listener = listener if fabric.is_global_zero else lambda kind, values: None
     bank, report = _open_data(recipe, source, fabric, run_folder.path, listener)
-    features, scale = _content(recipe, vgg, bank, fabric, run_folder if resume else None, listener)
+    features, scale = _content(recipe, vgg, bank, fabric, run_folder, before, listener)
     batches = _batches(recipe, bank, fabric)
-    stage: Stage = make_stage(recipe, fabric, generator=_initial(recipe), features=features, content_scale=scale)
+    # going on, everything comes from the checkpoint; the initial weights may be gone
+    generator = initial_generator(recipe) if before is None else None
+    stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=scale)
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     compared = features if recipe.run.best_by == "content" else None
     validator = Validator(valid, recipe.scale, features=compared, content_scale=scale) if valid is not None else None
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
-    if resume:
-        trainer.resume()  # refuses what does not belong together, before anything in the folder is written anew
+    if before is not None:
+        trainer.resume(before)  # refuses what does not belong together, before anything in the folder is written anew
     if fabric.is_global_zero:
         again = f"fourfold train {recipe.name} --run {run_folder.path} --resume ..."
         run_folder.start(recipe, report, __version__, again)
         remove_partial_files(run_folder.checkpoints)
+        if anew:
+            text = "the run that was here ended before its first checkpoint; it begins anew"
+            run_folder.log("remark", update=0, text=text)
+            listener("remark", {"update": 0, "text": text})
     progress = trainer.run()
     fabric.barrier()
     return progress
 
 
-def _check_folder(run_folder: RunFolder, resume: bool, *, restarted: bool) -> bool:
-    """Returns whether to go on from a checkpoint.
+def _recipe_before(run_folder: RunFolder, recipe: Recipe, resume: bool, restarted: bool) -> Recipe | None:
+    """Returns the recipe that the run in the folder had until now; None where it begins, or begins anew.
+
+    Read before anything is written: a process that goes on keeps its recipe there.
 
     Raises:
-        TrainingError: if the folder is taken, or there is nothing to go on from.
+        TrainingError: if the folder is taken, cannot be read, or holds no such run to go on with.
     """
     folder = run_folder.path
-    if restarted:
-        return any(run_folder.checkpoints.glob("update-*.pt"))
-    if resume and load_checkpoint(run_folder.checkpoints) is None:
+    if not resume and not restarted:
+        if run_folder.taken:
+            raise TrainingError(
+                f"the run folder {folder} is not empty; give another --run, or --resume to go on with it"
+            )
+        return None
+    if restarted and not checkpoints(run_folder.checkpoints):
+        return None
+    if not run_folder.taken:
         raise TrainingError(f"there is no checkpoint in {folder} to go on from; leave out --resume to begin")
-    if not resume and run_folder.taken:
-        raise TrainingError(f"the run folder {folder} is not empty; give another --run, or --resume to go on with it")
-    return resume
+    before = _same_recipe(run_folder, recipe)
+    return before if load_checkpoint(run_folder.checkpoints) is not None else None
 
 
-def _check_recipe(run_folder: RunFolder, recipe: Recipe) -> None:
-    """Refuses to go on with another recipe or profile than the run's; single settings may have changed.
+def _same_recipe(run_folder: RunFolder, recipe: Recipe) -> Recipe:
+    """Returns the run's recipe; refuses to go on with another or another profile. Single settings may have changed.
 
     Raises:
         TrainingError: naming both.
@@ -134,6 +148,7 @@ def _check_recipe(run_folder: RunFolder, recipe: Recipe) -> None:
             f"{recipe.name}, profile {recipe.profile}; give the same recipe and --profile (--set can change settings), "
             "or begin a new run with --init latest.safetensors"
         )
+    return before
 
 
 def _open_data(
@@ -163,9 +178,15 @@ def _open_data(
 
 
 def _content(
-    recipe: Recipe, vgg: Path | None, bank: Bank, fabric: Fabric, resumed: RunFolder | None, listener: Listener
+    recipe: Recipe,
+    vgg: Path | None,
+    bank: Bank,
+    fabric: Fabric,
+    run_folder: RunFolder,
+    before: Recipe | None,
+    listener: Listener,
 ) -> tuple[VGG19Features | None, float | None]:
-    """Returns VGG19 and the factor on its loss: the checkpoint's, the recipe's, or calibrated now."""
+    """Returns VGG19 and the factor on its loss: the recipe's, the checkpoint's, or calibrated now."""
     if not recipe.loss.vgg:
         if vgg is not None:
             raise UsageError(f"--vgg {vgg}: {recipe.name} has no VGG term; leave it out, or --set loss.vgg=1.0")
@@ -175,14 +196,26 @@ def _content(
             vgg, recipe.loss.vgg_layer, recipe.loss.vgg_normalisation, progress=_downloading(listener)
         )
     features = features.to(fabric.device)
-    state = load_checkpoint(resumed.checkpoints) if resumed is not None else None
-    scale = (state or {}).get("content_scale") or recipe.loss.vgg_scale
-    how = "of the checkpoint" if (state or {}).get("content_scale") else "of the recipe"
+    scale, how = _known_scale(recipe, run_folder, before)
     if scale is None:
         # on one process, so that all have the very same number
-        scale, how = float(fabric.broadcast(calibrate(features, bank, recipe, fabric.device))), "calibrated"
+        scale = float(fabric.broadcast(calibrate(features, bank, recipe, fabric.device)))
     listener("content_scale", {"scale": scale, "how": how, "layer": recipe.loss.vgg_layer})
     return compute_dtype(features, recipe), scale
+
+
+def _known_scale(recipe: Recipe, run_folder: RunFolder, before: Recipe | None) -> tuple[float | None, str]:
+    """Returns the factor on the VGG loss, or None where it must be calibrated, and in words, where it comes from."""
+    if recipe.loss.vgg_scale is not None:
+        return recipe.loss.vgg_scale, "of the recipe"
+    state = load_checkpoint(run_folder.checkpoints) if before is not None else None
+    if before is None or state is None or not state.get("content_scale"):
+        return None, "calibrated"
+    theirs = state.get("calibrated_for") or calibrated_for(before)  # earlier checkpoints do not say
+    changed = [key for key, value in calibrated_for(recipe).items() if theirs.get(key) != value]
+    if not changed:
+        return float(state["content_scale"]), "of the checkpoint"
+    return None, f"calibrated again: the checkpoint's is for another {' and '.join(changed)}"
 
 
 def _batches(recipe: Recipe, bank: Bank, fabric: Fabric) -> Batches:
@@ -196,25 +229,6 @@ def _batches(recipe: Recipe, bank: Bank, fabric: Fabric) -> Batches:
         grid_px=recipe.scale if bank.has_lr else 1,
     )
     return Batches(bank, sampler, Degradation(recipe.data, recipe.scale, fabric.device), fabric.device)
-
-
-def _initial(recipe: Recipe) -> torch.nn.Module | None:
-    if recipe.init is None:
-        if recipe.network.frozen_statistics:
-            raise TrainingError(
-                "network.frozen_statistics keeps the statistics of initial weights, and there are none: "
-                "give --init, or --set network.frozen_statistics=false"
-            )
-        return None
-    weights = load_weights(recipe.init)
-    same = weights.config.architecture == recipe.network.architecture
-    if not same or weights.config.parameters != recipe.network.parameters:
-        raise TrainingError(
-            f"--init {recipe.init} is a {weights.config.architecture} with {weights.config.parameters}; "
-            f"the recipe trains a {recipe.network.architecture} with {recipe.network.parameters}. "
-            "--set network.parameters.NAME=VALUE makes them equal"
-        )
-    return from_weights(weights).train()
 
 
 def _about(report: BankReport, fabric: Fabric) -> dict[str, Any]:

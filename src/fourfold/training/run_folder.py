@@ -15,6 +15,8 @@
 """
 
 import json
+import math
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from fourfold.durable import exclusive, write_atomically
 from fourfold.errors import PictureError, TrainingError
 from fourfold.imaging import Picture, write_picture
+from fourfold.places import is_file, is_folder, why_closed, why_unseen
 from fourfold.training.pictures import BankReport
 from fourfold.training.recipe import Recipe, parse_recipe
 
@@ -83,8 +86,18 @@ class RunFolder:
 
     @property
     def taken(self) -> bool:
-        """Whether something is in the way of a new run."""
-        return self.path.exists() and (not self.path.is_dir() or any(p.name != "lock" for p in self.path.iterdir()))
+        """Whether something is in the way of a new run.
+
+        Raises:
+            TrainingError: if that cannot be seen.
+        """
+        why = why_unseen(self.path) or (why_closed(self.path) if is_folder(self.path) else None)
+        if why:
+            raise TrainingError(f"the run folder {self.path} cannot be read ({why})")
+        if not is_folder(self.path):
+            return os.path.lexists(self.path)
+        # a run that was killed at its very beginning leaves a lock, and perhaps a file half-written
+        return any(p.name != "lock" and not p.match(".fourfold.*.part") for p in self.path.iterdir())
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -126,9 +139,12 @@ class RunFolder:
             best_by=best_by[recipe.run.best_by],
         )
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / "README.md", readme.encode())
+            self.path.mkdir(parents=True, exist_ok=True)
+            # first, so that a run that is killed right after it can begin anew: it says what was to be run here
             write_atomically(self.path / "recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
+            self.checkpoints.mkdir(exist_ok=True)
+            _mend_last_line(self.path / "log.jsonl")
+            write_atomically(self.path / "README.md", readme.encode("utf-8", "surrogateescape"))
             write_atomically(self.path / "data.json", (json.dumps(_describe(report), indent=2) + "\n").encode())
         except OSError as error:
             raise TrainingError(f"cannot write the run folder {self.path} ({error.strerror or error})") from error
@@ -146,15 +162,17 @@ class RunFolder:
             raise TrainingError(f"{self.path} is not a run folder ({error})") from error
 
     def log(self, kind: str, **values: Any) -> None:
-        """Appends one line to the log; a reader can follow it while it grows.
+        """Appends one line to the log, whole or not at all; a reader can follow it while it grows.
+
+        What is not finite is written as null: JSON has no word for it.
 
         Raises:
             TrainingError: if it cannot be written, such as on a full disk.
         """
-        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values})
+        values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False)
         try:
-            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            _append(self.path / "log.jsonl", f"{line}\n".encode())
         except OSError as error:
             raise TrainingError(
                 f"cannot write {self.path / 'log.jsonl'} ({error.strerror or error}); the checkpoints are kept. "
@@ -172,6 +190,34 @@ class RunFolder:
             write_picture(Picture(pixels), self.path / "pictures" / f"{name}-{update:08d}.png", overwrite=True)
         except (OSError, PictureError) as error:
             raise TrainingError(f"{error}; the checkpoints are kept. Make room, then go on with --resume") from error
+
+
+def _append(path: Path, line: bytes) -> None:
+    with path.open("ab", buffering=0) as file:
+        length, rest = file.seek(0, os.SEEK_END), memoryview(line)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(length)  # half a line would be glued to the next one
+            raise
+
+
+def _mend_last_line(path: Path) -> None:
+    """Ends a last line that a killed process, or an earlier version on a full disk, left without its end."""
+    if not is_file(path):
+        return
+    content = path.read_bytes()
+    kept, _, last = content.rpartition(b"\n")
+    if not last:
+        return
+    try:
+        json.loads(last)
+    except ValueError:
+        os.truncate(path, len(content) - len(last))
+    else:
+        _append(path, b"\n")
 
 
 def _describe(report: BankReport) -> dict[str, Any]:

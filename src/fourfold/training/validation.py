@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from fourfold.errors import DataError, PictureError
 from fourfold.evaluation.metrics import psnr, ssim_wang
-from fourfold.imaging import find_pictures, imresize, read_rgb, to_integers
+from fourfold.imaging import imresize, read_rgb, to_integers
 from fourfold.networks import VGG19Features
+from fourfold.training.pictures import pictures_under
 from fourfold.training.processes import mean_over_processes
 
 #: SSIM's window of 11 pixels inside a border of 4, rounded up to what every scale divides.
@@ -22,6 +24,9 @@ SMALLEST_PX = 24
 #: Pictures that are shown as they improve, and the side of the part of them that is shown.
 SHOWN_PICTURES = 4
 SHOWN_PX = 256
+#: What a picture counts for at most: one that is restored without an error, such as a black one, has an infinite PSNR,
+#: and would decide every mean.
+LARGEST_PSNR = 100.0
 
 
 @dataclass
@@ -29,8 +34,10 @@ class Validation:
     """What a validation found.
 
     Attributes:
-        scores: means over the pictures: "psnr_y" in dB, "ssim_wang", and "content_loss" where VGG19 is in use.
-        sheets: (name, picture) of the first few: bicubic, restored and HR side by side, (H, W, 3) uint8.
+        scores: means over the pictures: "psnr_y" in dB, of which each counts for 100 at most, "ssim_wang", and
+            "content_loss" where VGG19 is in use.
+        sheets: (name, picture) of the first few, no two of one name: bicubic, restored and HR side by side,
+            (H, W, 3) uint8.
     """
 
     scores: dict[str, float]
@@ -63,12 +70,12 @@ class Validator:
         self.names: list[str] = []
         self.pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
         try:
-            for path in find_pictures(folder, recursive=True)[:limit]:
+            for path in pictures_under(folder, "--valid")[:limit]:
                 hr = read_rgb(path)
                 hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
                 if min(hr.shape[:2]) < SMALLEST_PX:
                     raise DataError(f"--valid {path} is too small to be scored; it needs {SMALLEST_PX} px each way")
-                self.names.append(path.name)
+                self.names.append(_unused(path.stem, self.names))
                 self.pairs.append((imresize(hr, 1 / scale), hr))
         except PictureError as error:
             raise DataError(f"--valid {error}") from error
@@ -87,9 +94,9 @@ class Validator:
         for k in self._own(fabric):
             lr, hr = self.pairs[k]
             sr = self.restore(network, lr, fabric)
-            rows.append([psnr(sr, hr), ssim_wang(sr, hr), *self._content_loss(sr, hr, fabric)])
+            rows.append([min(psnr(sr, hr), LARGEST_PSNR), ssim_wang(sr, hr), *self._content_loss(sr, hr, fabric)])
             if k < SHOWN_PICTURES:
-                sheets.append((Path(self.names[k]).stem, self._sheet(lr, sr, hr)))
+                sheets.append((self.names[k], self._sheet(lr, sr, hr)))
         columns = 3 if self._features is not None else 2
         sums = torch.tensor([*np.sum(np.array(rows).reshape(-1, columns), axis=0), len(rows)], dtype=torch.float32)
         *totals, count = mean_over_processes(fabric, sums.to(fabric.device)).tolist()
@@ -121,6 +128,13 @@ class Validator:
         parts = [p[top : top + side, left : left + side] for p in pictures]
         line = np.full((side, 4, 3), 255, dtype=np.uint8)
         return np.concatenate([parts[0], line, parts[1], line, parts[2]], axis=1)
+
+
+def _unused(name: str, names: list[str]) -> str:
+    """Returns a name that no picture has yet, in whatever case: ``a``, then ``a-2``, ``a-3``..."""
+    taken = {other.casefold() for other in names}
+    others = (f"{name}-{number}" for number in count(2))
+    return next(candidate for candidate in chain([name], others) if candidate.casefold() not in taken)
 
 
 def _to_tensor(picture: NDArray[Any], device: torch.device) -> Tensor:

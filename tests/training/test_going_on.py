@@ -1,0 +1,153 @@
+"""Going on with a run: what is kept of it, what is made anew because it no longer fits, and what was never begun."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fourfold.errors import TrainingError
+from fourfold.training.calibration import calibrated_for
+from fourfold.training.checkpoint import checkpoints, save_checkpoint
+from fourfold.training.pictures import BankReport
+from fourfold.training.recipe import Recipe
+from fourfold.training.run import _known_scale
+from fourfold.training.run_folder import RunFolder
+from fourfold.weights import read_weights
+from tests.training.conftest import tiny_recipe
+from tests.training.test_run import train
+
+SHORT = ("run.validate_every=0", "run.checkpoint_every=1", "run.gradients_every=0")
+
+
+def of(events: list[tuple[str, dict[str, Any]]], kind: str) -> list[dict[str, Any]]:
+    return [values for found, values in events if found == kind]
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["checkpoint", "checkpoint-that-does-not-say"])
+@pytest.mark.parametrize(
+    ("before", "now", "scale", "how"),
+    [
+        ([], [], 2.0, "of the checkpoint"),
+        ([], ["loss.vgg_shift_px=4", "loss.vgg_zoom=[1,2]", "loss.vgg=0.5", "run.updates=9"], 2.0, "of the checkpoint"),
+        ([], ["loss.vgg_layer=21"], None, "calibrated again: the checkpoint's is for another loss.vgg_layer"),
+        ([], ["loss.vgg_ratio=3"], None, "calibrated again: the checkpoint's is for another loss.vgg_ratio"),
+        ([], ["loss.vgg_normalisation=torchvision"], None, "another loss.vgg_normalisation"),
+        ([], ["data.degradation=gaussian"], None, "another data.degradation"),
+        ([], ["loss.vgg_scale=0.5"], 0.5, "of the recipe"),
+        (["loss.vgg_scale=2"], ["loss.vgg_scale=0.5"], 0.5, "of the recipe"),
+        (["loss.vgg_scale=2"], [], None, "another loss.vgg_scale"),
+    ],
+)
+def test_the_content_scale_belongs_to_its_settings(
+    tmp_path: Path, before: list[str], now: list[str], scale: float | None, how: str, old: bool
+) -> None:
+    first, second = tiny_recipe("srgan-vgg22", *before), tiny_recipe("srgan-vgg22", *now)
+    said = {} if old else {"calibrated_for": calibrated_for(first)}
+    save_checkpoint(tmp_path / "checkpoints", 1, {"content_scale": 2.0, **said}, keep=1)
+    # what the recipe of the run says is believed only where the checkpoint does not: it may have been written anew
+    found, words = _known_scale(second, RunFolder(tmp_path), first if old else second)
+    assert found == scale
+    assert how in words
+    assert _known_scale(tiny_recipe("srgan-vgg22"), RunFolder(tmp_path), None) == (None, "calibrated")
+
+
+def test_another_layer_is_calibrated_again(tmp_path: Path, pictures: Path, vgg: Path) -> None:
+    def scale(*settings: str, resume: bool) -> dict[str, Any]:
+        events = train(tiny_recipe("srgan-vgg22", *SHORT, *settings), pictures, tmp_path, vgg=vgg, resume=resume)
+        return of(events, "content_scale")[0]
+
+    first = scale("run.updates=1", resume=False)
+    other = scale("run.updates=2", "loss.vgg_layer=21", resume=True)
+    assert "another loss.vgg_layer" in other["how"]
+    assert other["scale"] != pytest.approx(first["scale"], rel=0.01)
+    again = scale("run.updates=3", "loss.vgg_layer=21", resume=True)
+    assert (again["scale"], again["how"]) == (other["scale"], "of the checkpoint")
+    assert read_weights(tmp_path / "latest.safetensors").config.content_scale == other["scale"]
+
+
+@pytest.mark.parametrize(
+    ("best_by", "progress", "kept"),
+    [
+        ("psnr", {"best_score": 1e6, "best_by": "psnr"}, True),
+        ("psnr", {"best_score": 1e6, "best_by": "newest"}, False),
+        ("newest", {"best_score": 1e6, "best_by": "psnr"}, False),
+        ("psnr", {"best_score": math.inf, "best_psnr": math.inf, "best_by": "psnr"}, False),
+        # checkpoints that do not say: the run's recipe does, and that is by PSNR
+        ("psnr", {"best_score": 1e6}, True),
+        ("newest", {"best_score": 1e6}, False),
+        ("psnr", {"best_psnr": 1e6, "best_score": None}, True),
+    ],
+)
+def test_the_best_is_compared_with_its_like(
+    tmp_path: Path, pictures: Path, valid: Path, best_by: str, progress: dict[str, Any], kept: bool
+) -> None:
+    train(tiny_recipe("srresnet-mse", "run.updates=2"), pictures, tmp_path, valid=valid)
+    path = checkpoints(tmp_path / "checkpoints")[-1]
+    state = torch.load(path, weights_only=True)
+    assert state["progress"].pop("best_by") == "psnr"
+    state["progress"].update(progress)
+    state["progress"] = {key: value for key, value in state["progress"].items() if value is not None}
+    torch.save(state, path)
+    recipe = tiny_recipe("srresnet-mse", "run.updates=3", f"run.best_by={best_by}")
+    events = train(recipe, pictures, tmp_path, valid=valid, resume=True)
+    assert [values["best"] for values in of(events, "validation")] == [not kept]
+    assert len(of(events, "remark")) == (0 if kept else 1)
+    assert read_weights(tmp_path / "best.safetensors").config.updates == (2 if kept else 3)
+    for line in (tmp_path / "log.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+
+
+def begun(folder: Path, recipe: Recipe) -> None:
+    """Leaves what a run leaves that was killed before its first checkpoint."""
+    RunFolder(folder).start(recipe, BankReport(), "0", "again")
+    RunFolder(folder).log("progress", update=1)
+    (folder / "lock").touch()
+
+
+def test_a_run_without_a_checkpoint_begins_anew(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe("srresnet-mse", "run.updates=2")
+    begun(tmp_path / "run", recipe)
+    with pytest.raises(TrainingError, match="was to go on with srgan-mse"):
+        train(tiny_recipe("srgan-mse"), pictures, tmp_path / "run", resume=True)
+    events = train(recipe, pictures, tmp_path / "run", resume=True)
+    assert "begins anew" in of(events, "remark")[0]["text"]
+    train(recipe, pictures, tmp_path / "whole")
+    ours, theirs = (read_weights(tmp_path / run / "latest.safetensors") for run in ("run", "whole"))
+    assert all((ours.tensors[name] == theirs.tensors[name]).all() for name in ours.tensors)
+
+
+def test_a_run_that_was_killed_at_its_very_beginning(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe("srresnet-mse", "run.updates=1")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+    (tmp_path / "a" / ".fourfold.0123456789ab.part").write_bytes(b"{")
+    (tmp_path / "b" / "recipe.json").write_text(recipe.model_dump_json())
+    train(recipe, pictures, tmp_path / "a")
+    assert not list((tmp_path / "a").glob(".*"))
+    train(recipe, pictures, tmp_path / "b", resume=True)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, pictures: Path) -> None:
+    (tmp_path / "holiday.txt").touch()
+    with pytest.raises(TrainingError, match="is not a run folder"):
+        train(tiny_recipe(), pictures, tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
+
+
+def test_going_on_needs_no_initial_weights(tmp_path: Path, pictures: Path) -> None:
+    first = tmp_path / "first.safetensors"
+    train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "first")
+    (tmp_path / "first/latest.safetensors").rename(first)
+
+    def going_on(*settings: str, resume: bool) -> None:
+        recipe = tiny_recipe("srresnet-mse", "network.frozen_statistics=true", *settings)
+        train(recipe.model_copy(update={"init": str(first)}), pictures, tmp_path / "run", resume=resume)
+
+    going_on("run.updates=2", resume=False)
+    first.unlink()
+    going_on("run.updates=3", resume=True)
+    assert read_weights(tmp_path / "run/latest.safetensors").config.updates == 3

@@ -1,0 +1,44 @@
+"""Validation: pictures without an error, pictures of the same name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fourfold.errors import DataError
+from fourfold.imaging import Picture
+from fourfold.training.processes import make_fabric
+from fourfold.training.validation import LARGEST_PSNR, Validator
+from tests.conftest import make_photo
+
+
+class Black(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros(1, 3, 4 * x.shape[2], 4 * x.shape[3])
+
+
+def test_a_picture_without_an_error_counts_for_a_hundred(tmp_path: Path) -> None:
+    Picture(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "black.png")
+    Picture(np.full((40, 40, 3), 255, np.uint8)).save(tmp_path / "white.png")
+    scores = Validator(tmp_path, 4).score(Black(), make_fabric("cpu", "fp32")).scores
+    white = 20 * np.log10(255 / 219)  # luma in studio range: 16 to 235
+    assert scores["psnr_y"] == pytest.approx((LARGEST_PSNR + white) / 2, abs=1e-4)
+
+
+def test_pictures_of_one_name_have_sheets_of_their_own(tmp_path: Path) -> None:
+    for k, name in enumerate(("a.png", "one/a.png", "two/A.jpg", "two/a-2.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Picture(make_photo(40, 40, seed=k)).save(tmp_path / name)
+    found = Validator(tmp_path, 4).score(Black(), make_fabric("cpu", "fp32"))
+    names = [name for name, _ in found.sheets]
+    assert names[0] == "a"
+    assert len({name.casefold() for name in names}) == 4
+
+
+def test_closed_folders(closed: Path) -> None:
+    with pytest.raises(DataError, match=r"--valid .*closed/x: cannot be read \(Permission denied\)"):
+        Validator(closed / "x", 4)
+    with pytest.raises(DataError, match=r"--valid .*closed: cannot be read \(Permission denied\)"):
+        Validator(closed, 4)
