@@ -111,8 +111,10 @@ def serve(
     import uvicorn
 
     from fourfold.errors import UsageError
-    from fourfold.study import Settings, admin_link, create_app, open_store, open_study
+    from fourfold.study import Settings, admin_link, check_address, create_app, open_store, open_study
 
+    if url is not None:
+        check_address(url)
     checked = _counter("pictures checked")
     opened = open_study(study, progress=lambda done, total: checked(done, total, ""))
     store = open_store(database, study, study_id=opened.manifest.study_id, digest=opened.manifest.digest)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fourfold.study.create import Request, create_study
-    from fourfold.study.invitations import Invitation, admin_link, invite
+    from fourfold.study.invitations import Invitation, admin_link, check_address, invite
     from fourfold.study.manifest import Manifest, Study, open_study, read_manifest
     from fourfold.study.report import Report, ReportRequest, make_report
     from fourfold.study.server import Settings, create_app
@@ -19,6 +19,7 @@ _HOMES = {
     "create_study": "create",
     "Invitation": "invitations",
     "admin_link": "invitations",
+    "check_address": "invitations",
     "invite": "invitations",
     "Manifest": "manifest",
     "Study": "manifest",
@@ -43,6 +44,7 @@ __all__ = [
     "Settings",
     "Study",
     "admin_link",
+    "check_address",
     "create_app",
     "create_study",
     "invite",

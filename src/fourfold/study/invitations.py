@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fourfold.errors import StudyError, UsageError
 from fourfold.study import tokens
@@ -34,14 +35,13 @@ def invite(study: Study, count: int, *, url: str, days: int) -> list[Invitation]
 
     Raises:
         UsageError: for a number or an address that makes no sense.
-        StudyError: if the file cannot be written.
+        StudyError: if the file cannot be read or written.
     """
     if not 1 <= count <= 10_000:
         raise UsageError(f"--raters is a number from 1 to 10000, not {count}")
     if not 1 <= days <= 3650:
         raise UsageError(f"--days is a number from 1 to 3650, not {days}")
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"--url {url!r} must begin with http:// or https://")
+    check_address(url)
     path = study.folder / "invitations.csv"
     first = _number_of_invitations(path) + 1
     expires_at = int(time.time()) + days * 86_400
@@ -53,6 +53,23 @@ def invite(study: Study, count: int, *, url: str, days: int) -> list[Invitation]
     return made
 
 
+def check_address(url: str) -> None:
+    """Checks an address to which links are added.
+
+    Raises:
+        UsageError: if a browser could not open it.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"--url {url!r} must begin with http:// or https://, as in https://ratings.example.org")
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or any(letter.isspace() for letter in url):
+        raise UsageError(f"--url {url!r} is no address of a study; give one such as https://ratings.example.org")
+
+
 def admin_link(study: Study, url: str) -> str:
     """Returns the link that opens the study's admin page; whoever has it sees who rates, and can shut raters out."""
     return f"{url.rstrip('/')}/admin/enter/{tokens.admin_token(study.key)}"
@@ -61,8 +78,11 @@ def admin_link(study: Study, url: str) -> str:
 def _number_of_invitations(path: Path) -> int:
     if not path.exists():
         return 0
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(1 for _ in csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return sum(1 for _ in csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise StudyError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _append(path: Path, made: Sequence[Invitation]) -> None:
