@@ -164,6 +164,7 @@ BAD_REQUESTS = {
     "negative": ({"repeats": -1}, UsageError, "0 or more"),
     "repeats from nowhere": ({"repeats_from": "Set14"}, UsageError, "not among the sets"),
     "no title": ({"title": " "}, UsageError, "--title is empty"),
+    "no set": ({"sets": (), "calibration": 0}, UsageError, "--sets names no set; give some of Set5"),
     "too few for calibration": ({"calibration": 20}, DataError, "holds 3 pictures"),
 }
 
@@ -181,6 +182,34 @@ def test_an_existing_folder_is_never_touched(bench_folder: Path, tmp_path: Path)
     (tmp_path / "there").mkdir()
     with pytest.raises(StudyError, match="is there already"):
         create_study(tmp_path / "there", small_request(bench_folder))
+
+
+def test_below_a_closed_folder_no_study_is_made_or_read(bench_folder: Path, closed: Path) -> None:
+    with pytest.raises(StudyError, match=r"closed/in: a study cannot be written there \(Permission denied\)"):
+        create_study(closed / "in", small_request(bench_folder))
+    with pytest.raises(StudyError, match=r"closed/in: cannot be read \(Permission denied\)"):
+        open_study(closed / "in")
+
+
+def test_calibration_pictures_in_a_closed_folder(bench_folder: Path, closed: Path) -> None:
+    request = replace(small_request(bench_folder), calibration_data=closed / "photos")
+    with pytest.raises(
+        DataError, match=r"closed/photos: the calibration pictures cannot be read \(Permission denied\)"
+    ):
+        create_study(closed.parent / "new", request)
+
+
+def test_calibration_pictures_of_one_name_are_two(bench_folder: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("a/dog.png", "b/dog.png", "b/dog.tif", "c/dog-2.png")):
+        save_picture(tmp_path / name, make_photo(16, 16, seed=200 + number))
+    request = replace(small_request(bench_folder), calibration_data=tmp_path, calibration=4)
+    manifest = create_study(tmp_path / "new", request)
+    sources = {name: about for name, about in manifest.sources.items() if name.startswith("calibration/")}
+    assert set(sources) == {f"calibration/{name}" for name in ("dog", "dog-2", "dog-3", "dog-4")}
+    assert sources["calibration/dog-2"]["file"] == "dog-2.png"
+    assert len({about["sha256"] for about in sources.values()}) == 4
+    shown = Counter(s.scene for s in manifest.stimuli.values() if s.anchor is not None)
+    assert shown == {"dog": 2, "dog-2": 2, "dog-3": 2, "dog-4": 2}
 
 
 def test_calibration_pictures_must_be_named_or_found(bench_folder: Path, tmp_path: Path) -> None:

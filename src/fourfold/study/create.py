@@ -1,6 +1,7 @@
 """Building a study: every version of every picture, the calibration, the manifest; whole or not at all."""
 
 import hashlib
+import itertools
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from fourfold.errors import DataError, StudyError, UsageError
 from fourfold.evaluation.methods import KERNELS, Method, make_methods
 from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, find_sets, read_pair
 from fourfold.imaging import find_pictures, imresize, read_rgb
+from fourfold.places import is_folder, why_unseen
 from fourfold.study import design
 from fourfold.study.manifest import Manifest, Stimulus, write_key, write_manifest
 from fourfold.study.stimuli import as_bytes, encode_alike, new_identifier, write_stimulus
@@ -80,6 +82,9 @@ def create_study(folder: Path, request: Request, progress: Progress | None = Non
         DataError: if pictures are missing or do not fit together.
         StudyError: if the folder is there already or cannot be written.
     """
+    reason = why_unseen(folder)
+    if reason:
+        raise StudyError(f"{folder}: a study cannot be written there ({reason}); name another folder")
     if folder.exists():
         raise StudyError(f"{folder} is there already; name a new folder (a study is never changed)")
     _check_numbers(request)
@@ -117,7 +122,7 @@ class _Builder:
         progress: Progress,
     ) -> None:
         self.folder, self.request, self.seed, self.sets, self.methods = folder, request, seed, sets, methods
-        self.calibration, self.progress = calibration, progress
+        self.calibration, self.progress = dict(zip(_names(calibration), calibration, strict=True)), progress
         self.plan = {one.name: self._methods_on(one.name) for one in sets}
         self.total = sum(len(one.entries) * len(self.plan[one.name]) for one in sets) + 2 * len(calibration)
         self.stimuli: list[Stimulus] = []
@@ -127,8 +132,8 @@ class _Builder:
         for one in self.sets:
             for entry in one.entries:
                 self._add_scene(one, entry)
-        for path in self.calibration:
-            self._add_calibration(path)
+        for name, path in self.calibration.items():
+            self._add_calibration(name, path)
         # The order in the file must not be the order of making, nor the alphabet of methods.
         self.stimuli.sort(key=lambda stimulus: stimulus.id)
         return Manifest(
@@ -156,11 +161,11 @@ class _Builder:
         self._note_source(f"{one.name}/{entry.key}", entry.hr)
         self._write(one.name, entry.key, names, versions, [None] * len(names))
 
-    def _add_calibration(self, path: Path) -> None:
+    def _add_calibration(self, name: str, path: Path) -> None:
         hr = _middle(read_rgb(path))
         nearest = imresize(imresize(hr, 1 / SCALE), SCALE, kernel="nearest")
-        self._note_source(f"calibration/{path.stem}", path)
-        self._write("calibration", path.stem, tuple(design.ANCHORS), [nearest, hr], list(design.ANCHORS.values()))
+        self._note_source(f"calibration/{name}", path)
+        self._write("calibration", name, tuple(design.ANCHORS), [nearest, hr], list(design.ANCHORS.values()))
 
     def _note_source(self, name: str, path: Path) -> None:
         self.sources[name] = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -188,6 +193,8 @@ class _Builder:
 
 
 def _check_numbers(request: Request) -> None:
+    if not request.sets:
+        raise UsageError(f"--sets names no set; give some of {', '.join(design.SETS)}, or others under --data")
     if request.calibration < 0 or request.repeats < 0:
         raise UsageError("--calibration and --repeats are 0 or more")
     if request.repeats_from is not None and request.repeats_from not in request.sets:
@@ -243,17 +250,31 @@ def _choose_calibration(request: Request, seed: str) -> list[Path]:
         return []
     folder = request.calibration_data
     if folder is None:
-        folder = next((request.data / name for name in CALIBRATION_FOLDERS if (request.data / name).is_dir()), None)
+        folder = next((request.data / name for name in CALIBRATION_FOLDERS if is_folder(request.data / name)), None)
     if folder is None:
         raise UsageError(
             f"no calibration pictures under {request.data}: give --calibration-data DIR with {request.calibration} "
             "photographs that are in no test set (the paper took BSD300's training pictures), or --calibration 0"
         )
+    reason = why_unseen(folder)
+    if reason:
+        raise DataError(f"{folder}: the calibration pictures cannot be read ({reason})")
     found = find_pictures(folder, recursive=True)
     if len(found) < request.calibration:
         raise DataError(f"{folder} holds {len(found)} pictures, the calibration needs {request.calibration}")
     by_chance = sorted(found, key=lambda path: hashlib.sha256(f"{seed}/{path.name}".encode()).digest())
     return by_chance[: request.calibration]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Returns a name of its own for each picture: that of its file, numbered from the second of that name on."""
+    names: list[str] = []
+    stems = {path.stem for path in paths}
+    for path in paths:
+        numbered = (f"{path.stem}-{number}" for number in itertools.count(2))
+        free = (name for name in numbered if name not in stems and name not in names)
+        names.append(next(free) if path.stem in names else path.stem)
+    return names
 
 
 def _refuse_test_pictures(calibration: Sequence[Path], sets: Sequence[BenchmarkSet]) -> None:

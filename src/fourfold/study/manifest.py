@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.errors import StudyError
+from fourfold.places import is_file, why_unseen
 from fourfold.study import tokens
 from fourfold.study.design import Item, Showing, order_for
 
@@ -136,10 +137,13 @@ def read_manifest(folder: Path) -> Manifest:
     """Returns the manifest of a study.
 
     Raises:
-        StudyError: if there is none, it is damaged, of a newer version, or was edited.
+        StudyError: if there is none, it cannot be read, is damaged, of a newer version, or was edited.
     """
     path = folder / "manifest.json"
-    if not path.is_file():
+    if not is_file(path):
+        reason = why_unseen(path)
+        if reason:
+            raise StudyError(f"{folder}: cannot be read ({reason})")
         raise StudyError(f"{folder} is not a study: it has no manifest.json; make one with: fourfold study create")
     try:
         contents = json.loads(_read(path))
