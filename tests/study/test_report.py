@@ -131,9 +131,9 @@ def test_hostile_names_are_text_everywhere(rated_study: Path, tmp_path: Path) ->
     (folder / "ratings.csv").write_text(
         "rater,position,kind,set_name,scene,method,score\n"
         + "".join(
-            f'r{r},{n},rating,Set5,{s},"{m}",{1 + (r + n) % 5}\n'
+            f'r{r},{3 * s + n},rating,Set5,{s},"{m}",{1 + (r + n) % 5}\n'
             for r in range(3)
-            for s in "ab"
+            for s in range(2)
             for n, m in enumerate(sets["Set5"])
         )
     )
@@ -164,6 +164,11 @@ BAD_CSV = {
     "score a word": ("rater,position,kind,set_name,scene,method,score\nr,1,rating,Set5,a,hr,good\n", "line 2"),
     "kind": ("rater,position,kind,set_name,scene,method,score\nr,1,guess,Set5,a,hr,3\n", "'guess'"),
     "empty": ("rater,position,kind,set_name,scene,method,score\n", "nothing has been rated"),
+    "twice": (
+        "rater,position,kind,set_name,scene,method,score\n"
+        "r1,4,rating,Set5,scene0,hr,5\nr1,5,repeat,Set5,scene0,hr,3\nr1,4,rating,Set5,scene0,hr,5\n",
+        "line 4: rater r1 has a rating at position 4 in line 2 already; give each rating once",
+    ),
     "binary": ("\x00\x01", "line|nothing|cannot"),
     "another set": (
         "rater,position,kind,set_name,scene,method,score\nr1,4,rating,Set5,scene0,hr,5\nr1,5,repeat,Other,a,hr,3\n",
@@ -201,6 +206,35 @@ def test_methods_that_look_like_formulas_come_back_from_an_export(tmp_path: Path
     (tmp_path / "ratings.csv").write_bytes(export.table(map(vars, records), tuple(export.Record.__dataclass_fields__)))
     assert "'+ours" in (tmp_path / "ratings.csv").read_text()
     assert export.read_records(tmp_path / "ratings.csv") == records
+
+
+def test_below_a_closed_folder_nothing_is_reported(request_of: ReportRequest, closed: Path) -> None:
+    with pytest.raises(StudyError, match=r"closed/in/rep: the report cannot be written there \(Permission denied\)"):
+        make_report(replace(request_of, output=closed / "in" / "rep"))
+    with pytest.raises(StudyError, match=r"closed/in: cannot be read \(Permission denied\)"):
+        make_report(replace(request_of, study=closed / "in"))
+    with pytest.raises(StudyError, match=r"closed/r.csv.*Permission denied"):
+        make_report(replace(request_of, ratings=closed / "r.csv"))
+
+
+def test_a_link_to_a_report_stays_a_link(report: Report, request_of: ReportRequest, tmp_path: Path) -> None:
+    shutil.copytree(report.page.parent, tmp_path / "there")
+    (tmp_path / "there" / "index.html").write_text("old")
+    request_of.output.symlink_to(tmp_path / "there")
+    made = make_report(replace(request_of, overwrite=True))
+    assert request_of.output.is_symlink()
+    assert made.page.read_text(encoding="utf-8") == (tmp_path / "there" / "index.html").read_text(encoding="utf-8")
+    assert made.page.read_text(encoding="utf-8") != "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"there", request_of.output.name}
+
+
+def test_one_rater_has_no_interval(request_of: ReportRequest) -> None:
+    others = tuple(f"r{number:02d}-abcdef" for number in range(1, 6))
+    made = make_report(replace(request_of, exclude=others))
+    assert "(-)" in made.text()
+    assert "nan" not in made.text()
+    shown = re.sub(r"<svg.*?</svg>|<[^>]+>", " ", made.page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert not re.search(r"\bnan\b", shown)
 
 
 def test_what_cannot_be_reported(request_of: ReportRequest, own_study: Path, tmp_path: Path) -> None:

@@ -61,14 +61,23 @@ def read_records(path: Path) -> list[Record]:
     """Returns the ratings of an exported ``ratings.csv``.
 
     Raises:
-        StudyError: naming the line that is not a rating.
+        StudyError: naming the line that is not a rating, or that is there twice.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StudyError(f"cannot read the ratings in {path}: {error}") from error
-    return [_record(row, f"{path}, line {number}") for number, row in enumerate(rows, start=2)]
+    found = [_record(row, f"{path}, line {number}") for number, row in enumerate(rows, start=2)]
+    lines: dict[tuple[str, int], int] = {}
+    for number, record in enumerate(found, start=2):
+        earlier = lines.setdefault((record.rater, record.position), number)
+        if earlier != number:
+            raise StudyError(
+                f"{path}, line {number}: rater {record.rater} has a rating at position {record.position} in line "
+                f"{earlier} already; give each rating once, as the admin page exports them"
+            )
+    return found
 
 
 def ratings_csv(manifest: Manifest, store: RatingStore) -> bytes:

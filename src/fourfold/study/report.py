@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from fourfold.errors import OutputExistsError, StudyError
-from fourfold.places import is_file
+from fourfold.places import is_file, why_unseen
 from fourfold.study import export, figures
 from fourfold.study.analysis import Analysis, SetAnalysis, analyse
 from fourfold.study.design import SCALE
@@ -58,7 +59,8 @@ class Report:
             line = f"{figures.label(method):<20.20}"
             for one in sets:
                 found = next((o for o in one.opinions if o.method == method), None)
-                cell = f"{found.mos:.2f} ({found.low:.2f}..{found.high:.2f})" if found else "-"
+                between = f"{found.low:.2f}..{found.high:.2f}" if found and math.isfinite(found.low) else "-"
+                cell = f"{found.mos:.2f} ({between})" if found else "-"
                 line += f"{cell:>24}"
             lines.append(line)
         lines.append(f"{len(self.analysis.raters)} raters, {self.analysis.ratings:,} ratings")
@@ -74,7 +76,8 @@ def make_report(request: ReportRequest) -> Report:
 
     Raises:
         UsageError: if an excluded rater has no rating, or all of them are excluded.
-        StudyError: if the study is damaged, nothing has been rated, or the ratings are of another study.
+        StudyError: if the study is damaged, nothing has been rated, the ratings are of another study, or the report
+            cannot be written.
         OutputExistsError: if there is something at the output already.
     """
     manifest = read_manifest(request.study)
@@ -84,14 +87,15 @@ def make_report(request: ReportRequest) -> Report:
     records, notes = _ratings(request, manifest)
     analysis = analyse(records, manifest.sets, unit=request.pairs, exclude=request.exclude, screening=request.screening)
     report = Report(request.output / "index.html", manifest, analysis)
-    partial = request.output.parent / f".{request.output.name}.{secrets.token_hex(4)}.part"
+    folder = Path(os.path.realpath(request.output))  # a link stays, and what it leads to is replaced
+    partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.part"
     try:
         _write(partial, report, records, [*notes, *_remarks(manifest, analysis)])
-        if request.output.exists():
-            shutil.rmtree(request.output)
-        partial.rename(request.output)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
     except OSError as error:
-        raise StudyError(f"cannot write the report to {request.output}: {error.strerror}") from error
+        raise StudyError(f"cannot write the report to {request.output}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
@@ -122,11 +126,16 @@ def as_dictionary(manifest: Manifest, analysis: Analysis) -> dict[str, Any]:
 
 
 def _check_output(request: ReportRequest) -> None:
+    reason = why_unseen(request.output)
+    if reason:
+        raise StudyError(
+            f"{request.output}: the report cannot be written there ({reason}); name another folder with -o"
+        )
     if not request.output.exists():
         return
     if not request.overwrite:
         raise OutputExistsError(f"{request.output} is there already; --overwrite replaces it, -o names another folder")
-    if not (request.output / "report.json").is_file():
+    if not is_file(request.output / "report.json"):
         raise OutputExistsError(f"{request.output} is no report and is not replaced; name another folder with -o")
 
 
@@ -274,6 +283,7 @@ def _page(report: Report, drawn: Mapping[str, Markup], notes: Sequence[str]) -> 
     )
     environment.filters["label"] = figures.label
     environment.filters["pvalue"] = _p_text
+    environment.filters["number"] = _number
     methods = _methods(report.analysis.sets)
     return environment.get_template("report.html").render(
         manifest=report.manifest,
@@ -303,6 +313,10 @@ def _p_text(p: float | None) -> str:
     if p is None:
         return "–"
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _number(value: float, form: str = "%.2f") -> str:
+    return form % value if math.isfinite(value) else "–"
 
 
 def _standalone(svg: str) -> str:
