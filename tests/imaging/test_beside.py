@@ -25,6 +25,7 @@ from fourfold.imaging import (
     open_picture,
     read_picture,
 )
+from fourfold.imaging.avif_colour import unheard_colour
 from fourfold.imaging.exif import EXIF_IFD, Ifd, Tag, build_exif, parse_exif
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.picture import Metadata, Picture
@@ -32,7 +33,7 @@ from fourfold.imaging.png_text import chunk
 from fourfold.imaging.reading import to_array
 from fourfold.imaging.tiff_tags import _in_order
 from fourfold.imaging.xmp import upright_xmp
-from tests.imaging.samples import animation, encoded, exif_with, make_photo
+from tests.imaging.samples import XMP, animation, encoded, exif_with, make_photo, matrix_profile
 
 PICTURE = Image.fromarray(make_photo(16, 24))
 PLAIN_PNG = encoded(PICTURE, "PNG")
@@ -58,6 +59,19 @@ def written(picture: Picture, folder: Path, format: str = "png") -> bytes:
     return (folder / f"rows.{format}").read_bytes()
 
 
+def chrm(values: tuple[int, ...], off: int = 0) -> bytes:
+    """A chunk of chromaticities: white, red, green, blue, in 100,000ths."""
+    return chunk(b"cHRM", struct.pack(">8I", *(value + off for value in values)))
+
+
+SRGB = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
+ADOBE_RGB = (31_270, 32_900, 64_000, 33_000, 21_000, 71_000, 15_000, 6_000)
+PRIMARIES, LINEAR = (
+    "primaries (cHRM) that are not sRGB's were taken for sRGB's",
+    "a gamma of 1/1.00 was taken for sRGB's",
+)
+
+
 @pytest.mark.parametrize(
     ("chunks", "said"),
     [
@@ -68,10 +82,75 @@ def written(picture: Picture, folder: Path, format: str = "png") -> bytes:
         ([chunk(b"gAMA", b"\0\0\0\0")], []),
         ([chunk(b"cICP", b"\1\r\0\1")], []),
         ([chunk(b"cICP", b"\x09\x10\0\1")], ["colours by cICP code points were taken for sRGB"]),
+        ([chrm(SRGB)], []),
+        ([chrm(SRGB, off=30)], []),
+        ([chrm(SRGB), chunk(b"gAMA", (45455).to_bytes(4, "big"))], []),
+        ([chrm(ADOBE_RGB), chunk(b"gAMA", (45470).to_bytes(4, "big"))], [PRIMARIES]),
+        ([chrm(ADOBE_RGB), chunk(b"gAMA", (100_000).to_bytes(4, "big"))], [LINEAR, PRIMARIES]),
+        ([chrm(ADOBE_RGB), chunk(b"sRGB", b"\0")], []),
+        ([chrm(ADOBE_RGB), chunk(b"cICP", b"\1\r\0\1")], []),
+        ([chunk(b"cHRM", b"\0" * 32)], []),
     ],
 )
 def test_colours_that_are_not_heeded_are_said(chunks: list[bytes], said: list[str]) -> None:
     assert read_picture(png_with(*chunks)).metadata.notes == said
+
+
+@pytest.mark.parametrize("before", [0, 49, 60, 1100])
+@pytest.mark.parametrize("packed", [False, True])
+def test_xmp_is_found_behind_any_number_of_text_fields(before: int, packed: bool) -> None:
+    fields = [chunk(b"tEXt", f"Field {k}".encode() + b"\0text") for k in range(before)]
+    text = b"\1\0\0\0" + zlib.compress(XMP) if packed else b"\0\0\0\0" + XMP
+    found = read_picture(png_with(*fields, chunk(b"iTXt", b"XML:com.adobe.xmp\0" + text))).metadata
+    assert found.xmp == XMP
+    assert len(found.comments) == min(before, 1000)
+    assert found.notes == (["more than 1,000 text fields: the rest was left out"] if before > 1000 else [])
+
+
+@pytest.mark.parametrize("text", [b"", b"\0\0\0", b"\1\0\0\0not packed", b"\0\0\0\0\xff\xfe"])
+def test_damaged_xmp_is_no_error(text: bytes) -> None:
+    read_picture(png_with(chunk(b"iTXt", b"XML:com.adobe.xmp\0" + text)))
+
+
+def colr(*boxes: bytes) -> bytes:
+    """An AVIF file whose first colour box is replaced by boxes that are as long together."""
+    file = encoded(PICTURE, "AVIF")
+    at = file.index(b"colrnclx") - 4
+    size = int.from_bytes(file[at : at + 4], "big")
+    made = b"".join(boxes)
+    assert len(made) == size
+    return file[:at] + made + file[at + size :]
+
+
+def nclx(primaries: int, transfer: int) -> bytes:
+    return b"\0\0\0\x13colrnclx" + struct.pack(">3H", primaries, transfer, 6) + b"\x80"
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ((1, 13), None),
+        ((2, 2), None),
+        ((9, 16), "colours by code points (primaries 9, transfer 16) were taken for sRGB"),
+        ((12, 13), "colours by code points (primaries 12, transfer 13) were taken for sRGB"),
+        ((1, 8), "colours by code points (primaries 1, transfer 8) were taken for sRGB"),
+    ],
+)
+def test_code_points_of_an_avif_that_are_not_heeded_are_said(points: tuple[int, int], said: str | None) -> None:
+    assert read_picture(colr(nclx(*points))).metadata.notes == ([] if said is None else [said])
+
+
+def test_code_points_beside_a_profile_are_nobodys_business() -> None:
+    file = encoded(PICTURE, "AVIF", icc_profile=matrix_profile())
+    assert read_picture(file).metadata.notes == []
+    assert unheard_colour(file) == []
+
+
+@pytest.mark.parametrize("cut", range(0, 400, 7))
+def test_a_damaged_avif_is_no_error(cut: int) -> None:
+    file = colr(nclx(9, 16))
+    assert unheard_colour(file[:cut]) in ([], unheard_colour(file))
+    assert len(unheard_colour(file[:cut] + b"\0\0\0\1" + file[cut + 4 :])) <= 1
 
 
 def test_text_is_whole_though_the_disk_takes_it_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,6 +574,15 @@ def test_whole_numbers_of_32_bits_keep_their_values(top: int) -> None:
     assert found.metadata.notes == ["32-bit whole numbers turned into 32-bit floating point"]
     again = tifffile.imread(io.BytesIO(encode_picture(found, "tiff")))
     assert np.allclose(again, values, rtol=1e-6, atol=top * 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint32"])
+def test_cmyk_of_other_samples_is_refused(dtype: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.full((8, 9, 4), 0.5).astype(dtype), photometric="separated", metadata=None)
+    with pytest.raises(PictureError, match="CMYK, which is not read here; convert it to 8- or 16-bit CMYK or to RGB"):
+        read_picture(file.getvalue())
 
 
 def test_cielab_keeps_its_depth_or_is_refused() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fourfold.imaging.avif_colour import unheard_colour
 from fourfold.imaging.formats import Format
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
@@ -26,6 +27,7 @@ class Beside:
     Attributes:
         exif: EXIF of a TIFF file.
         iptc: IPTC of a TIFF file.
+        xmp: XMP of a PNG file, wherever in it; libvips stops looking after 50 text fields.
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
         extra_samples: what a TIFF file's channels beyond colour are; see :func:`.tiff_tags.extra_samples`.
@@ -34,6 +36,7 @@ class Beside:
 
     exif: bytes | None = None
     iptc: bytes | None = None
+    xmp: bytes | None = None
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
     extra_samples: tuple[int, ...] = ()
@@ -50,7 +53,7 @@ def read_beside(source: str | Path | bytes, format: Format) -> Beside:
         # not mapped into memory: its chunks lie all over a file that may be larger than the memory
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             return _of_png(file)
-    readers = {"jpg": _of_jpeg, "gif": _of_gif, "tiff": _of_tiff}
+    readers = {"jpg": _of_jpeg, "gif": _of_gif, "tiff": _of_tiff, "avif": _of_avif}
     if format.name not in readers:
         return Beside()
     with _contents(source) as data:
@@ -68,7 +71,7 @@ def _contents(source: str | Path | bytes) -> Iterator[Any]:
 
 def _of_png(file: BinaryIO) -> Beside:
     chunks = read_chunks(file)
-    return Beside(comments=chunks.comments, states_dpi=chunks.states_dpi, notes=chunks.notes)
+    return Beside(xmp=chunks.xmp, comments=chunks.comments, states_dpi=chunks.states_dpi, notes=chunks.notes)
 
 
 def _of_jpeg(data: Any) -> Beside:
@@ -92,6 +95,10 @@ def _of_tiff(data: Any) -> Beside:
         beside.states_dpi = states_dpi(data)
         beside.exif, beside.iptc = read_tags(data)
     return beside
+
+
+def _of_avif(data: Any) -> Beside:
+    return Beside(notes=unheard_colour(data))
 
 
 def _as_comment(texts: list[bytes]) -> dict[str, str]:

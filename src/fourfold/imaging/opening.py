@@ -110,7 +110,7 @@ def open_picture(
             frames, notes = _choose_frames(source, header, format, load, all_frames)
             _check_size(header, frames, max_pixels)
             opened = _assemble(header, format, load, frames, notes, sequential, read_beside(source, format))
-        opened.metadata.notes += dict.fromkeys(remarks)
+        opened.metadata.notes += dict.fromkeys(remark for remark in remarks if not _is_made_good(remark, format))
         return opened
     except pyvips.Error as error:
         raise PictureError(f"{name}: {explain(error)}") from error
@@ -140,6 +140,14 @@ def _remarks() -> Iterator[list[str]]:
         yield remarks
     finally:
         _LOGGER.removeHandler(collector)
+
+
+#: What libvips says of text fields that it will not load, which are read in :mod:`fourfold.imaging.png_text`.
+_OF_TEXT_FIELDS = ("text chunks will be loaded", "no space in chunk cache")
+
+
+def _is_made_good(remark: str, format: Format) -> bool:
+    return format.name == "png" and any(words in remark for words in _OF_TEXT_FIELDS)
 
 
 def _loader(source: str | Path | bytes) -> tuple[Format, Any]:
@@ -265,7 +273,7 @@ def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
         bits=_stored_bits(image, format),
         icc=_get(image, "icc-profile-data", None),
         exif=beside.exif or _get(image, "exif-data", None),
-        xmp=_get(image, "xmp-data", None),
+        xmp=_get(image, "xmp-data", beside.xmp),
         iptc=beside.iptc if format.name == "tiff" else _get(image, "iptc-data", None),
         comments=beside.comments,
         notes=beside.notes,
@@ -325,6 +333,9 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
             "CMYK converted to sRGB through " + ("its profile" if metadata.icc else "a general profile")
         )
         metadata.icc = None
+        if image.format not in ("uchar", "ushort"):  # nobody agrees on where full ink is
+            kind = "32-bit" if image.format in ("uint", "int") else "floating-point"
+            raise PictureError(f"{kind} CMYK, which is not read here; convert it to 8- or 16-bit CMYK or to RGB first")
         depth = 16 if image.format == "ushort" else 8
         return image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
     if kind in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy", "cmc", "oklab", "oklch"):

@@ -4,8 +4,10 @@ Source: PNG specification, third edition (W3C 2025), sections 5.3 (chunks), 11.3
 """
 
 import io
+import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -17,9 +19,12 @@ _MAX_KEY_BYTES = 79
 _XMP_KEY = "XML:com.adobe.xmp"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 #: What says how the numbers are meant as colours; the first two are read elsewhere, or mean what is taken anyway.
-_COLOUR_KINDS = (b"iCCP", b"sRGB", b"cICP", b"gAMA")
+_COLOUR_KINDS = (b"iCCP", b"sRGB", b"cICP", b"gAMA", b"cHRM")
 #: gAMA of sRGB, 1 / 2.2 in 100,000ths, and the little by which programs miss it.
 _SRGB_GAMMA, _GAMMA_SLACK = 45_455, 100
+#: cHRM of sRGB: x and y of white, red, green and blue in 100,000ths, and the little by which programs miss them.
+_SRGB_CHROMATICITIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
+_CHROMATICITY_SLACK = 500
 
 
 @dataclass
@@ -27,11 +32,13 @@ class PngChunks:
     """What the chunks of a PNG file say.
 
     Attributes:
+        xmp: the XMP packet, or None.
         comments: text fields by their keys; the texts of a repeated key are joined by line breaks.
         notes: what could not be taken over as it was.
         states_dpi: pixels per metre are given, not just the shape of a pixel.
     """
 
+    xmp: bytes | None = None
     comments: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     states_dpi: bool = False
@@ -51,10 +58,13 @@ def read_chunks(file: BinaryIO) -> PngChunks:
             continue
         key = content[: _MAX_KEY_BYTES + 1].partition(b"\0")[0].decode("latin-1")
         if key == _XMP_KEY:
-            continue  # libvips hands it out as XMP
+            with suppress(ValueError, zlib.error):
+                found.xmp = found.xmp or _text(kind, content, intact, _MAX_FIELD_BYTES, []).encode()
+            continue
         if (fields := fields + 1) > _MAX_FIELDS:
-            found.notes.append(f"more than {_MAX_FIELDS:,} text fields: the rest was left out")
-            break
+            if fields == _MAX_FIELDS + 1:
+                found.notes.append(f"more than {_MAX_FIELDS:,} text fields: the rest was left out")
+            continue
         try:
             text = _text(kind, content, intact, min(left, _MAX_FIELD_BYTES), found.notes)
         except (ValueError, zlib.error) as error:
@@ -75,10 +85,23 @@ def _unheard_colour(said: dict[bytes, bytes]) -> list[str]:
         return []
     if b"cICP" in said and said[b"cICP"][:2] != b"\1\r":  # BT.709's primaries with sRGB's curve
         return ["colours by cICP code points were taken for sRGB"]
+    if b"cICP" in said:
+        return []
+    notes = []
     gamma = int.from_bytes(said.get(b"gAMA", b"")[:4], "big") or _SRGB_GAMMA
     if abs(gamma - _SRGB_GAMMA) > _GAMMA_SLACK:
-        return [f"a gamma of 1/{100_000 / gamma:.2f} was taken for sRGB's"]
-    return []
+        notes.append(f"a gamma of 1/{100_000 / gamma:.2f} was taken for sRGB's")
+    if not _are_srgb(said.get(b"cHRM", b"")):
+        notes.append("primaries (cHRM) that are not sRGB's were taken for sRGB's")
+    return notes
+
+
+def _are_srgb(chromaticities: bytes) -> bool:
+    """Says whether the content of a cHRM chunk is sRGB's; one that says nothing sensible counts as that."""
+    if len(chromaticities) != 32 or not any(chromaticities):
+        return True
+    values = struct.unpack(">8I", chromaticities)
+    return all(abs(a - b) <= _CHROMATICITY_SLACK for a, b in zip(values, _SRGB_CHROMATICITIES, strict=True))
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bool]]:
