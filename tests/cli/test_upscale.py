@@ -458,6 +458,44 @@ def test_a_receipt_joins_what_is_in_the_xmp() -> None:
         xml.etree.ElementTree.fromstring(packet.decode().strip("\ufeff"))
 
 
+_BARE = XMP.decode().replace("rdf:", "").replace("xmlns:rdf=", "xmlns=")
+#: packets as other programs write them
+PACKETS = {
+    "UTF-8 with its mark": b"\xef\xbb\xbf" + XMP,
+    "UTF-16, little end first": XMP.decode().encode("utf-16-le"),
+    "UTF-16, big end first": XMP.decode().encode("utf-16-be"),
+    "UTF-16 with its mark": XMP.decode().encode("utf-16"),
+    "UTF-32": XMP.decode().encode("utf-32-be"),
+    "an XML declaration": ('<?xml version="1.0" encoding="UTF-16"?>' + XMP.decode()).encode("utf-16"),
+    "another prefix": XMP.replace(b"rdf:", b"r:").replace(b"xmlns:rdf", b"xmlns:r"),
+    "no prefix": _BARE.replace("about=''", "").encode(),
+    "a space": XMP.replace(b"</rdf:RDF>", b"</rdf:RDF >"),
+}
+
+
+@pytest.mark.parametrize("case", PACKETS)
+def test_a_receipt_joins_xmp_of_any_kind(case: str) -> None:
+    import xml.etree.ElementTree
+
+    from fourfold.upscaling.receipt import embed_receipt, read_embedded_receipt, takes_receipt
+
+    assert takes_receipt(PACKETS[case])
+    made = embed_receipt(embed_receipt(PACKETS[case], {"a": 1}), {"b": 2})
+    assert read_embedded_receipt(made) == {"b": 2} and made.count(b"<fourfold:receipt>") == 1
+    kept = [
+        e.attrib.get("{http://purl.org/dc/elements/1.1/}format") for e in xml.etree.ElementTree.fromstring(made).iter()
+    ]
+    assert "kept" in kept
+
+
+def test_xmp_that_takes_no_receipt_is_missed(cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:
+    picture = Picture(make_photo(12, 12))
+    picture.metadata.xmp = XMP.replace(b"</rdf:RDF>", b"")
+    picture.save(tmp_path / "a.png")
+    done = cli("upscale", tmp_path / "a.png", "-n", tiny_weights, "--embed-receipt", "--json")
+    assert done.objects[0]["notes"] == ["the XMP is damaged and was replaced by the receipt"]
+
+
 def test_large_for_jpeg_becomes_png(cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:
     Picture(make_photo(1, 16_400)).save(tmp_path / "wide.jpg")
     done = cli("upscale", tmp_path / "wide.jpg", "-n", tiny_weights, "--json")

@@ -36,7 +36,14 @@ from fourfold.imaging import (
     write_error,
 )
 from fourfold.upscaling.fitting import CODEC_SHARE, codec_bytes, enlarged_layout, memory_that_allows
-from fourfold.upscaling.receipt import draft_receipt, embed_receipt, make_receipt, receipt_path, refuse_unusable
+from fourfold.upscaling.receipt import (
+    draft_receipt,
+    embed_receipt,
+    make_receipt,
+    receipt_path,
+    refuse_unusable,
+    takes_receipt,
+)
 from fourfold.upscaling.upscaler import Upscaler
 
 #: Decoded ahead of the network, at most, while the file before is still being upscaled.
@@ -253,6 +260,8 @@ class _Line:
         layout = enlarged_layout(opened, self._upscaler.scale)
         receipt = self._receipt(job, opened)
         if receipt is not None and self._options.embed_receipt:
+            if opened.metadata.xmp is not None and not takes_receipt(opened.metadata.xmp):
+                opened.metadata.notes.append("the XMP is damaged and was replaced by the receipt")
             opened.metadata.xmp = embed_receipt(opened.metadata.xmp, receipt)
         notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
         codecs = codec_bytes(opened, format, layout, self._save)

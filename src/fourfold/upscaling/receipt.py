@@ -18,10 +18,26 @@ NAMESPACE = "urn:fourfold:receipt:1"
 #: Added to the output's name for the receipt beside it.
 SUFFIX = ".receipt.json"
 
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+#: The end of what holds the properties, whatever prefix stands for RDF.
+_RDF_END = re.compile(r"</(?:[\w.-]+:)?RDF\s*>")
+#: How packets begin in the encodings that XMP allows.
+_ENCODINGS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+    (b"<\0\0\0", "utf-32-le"),
+    (b"\0\0\0<", "utf-32-be"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
+)
+
 _PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
+    f'<rdf:RDF xmlns:rdf="{_RDF}">\n'
     "{description}</rdf:RDF>\n</x:xmpmeta>\n"
     '<?xpacket end="w"?>'
 )
@@ -100,18 +116,30 @@ def _weights(weights: WeightsFile) -> dict[str, str]:
 def embed_receipt(xmp: bytes | None, receipt: dict[str, Any]) -> bytes:
     """Returns an XMP packet that holds the receipt, beside what was in it already.
 
-    The receipt is one property, ``receipt``, whose text is its JSON; a receipt that is there already is replaced.
+    The receipt is one property, ``receipt``, whose text is its JSON; a receipt that is there already is replaced. The
+    packet is UTF-8 then, whatever it was. One that :func:`takes_receipt` denies is replaced as a whole.
     """
     text = _escape(json.dumps(receipt, sort_keys=True))
     description = (
-        f'<rdf:Description rdf:about="" xmlns:fourfold="{NAMESPACE}">\n'
+        f'<rdf:Description rdf:about="" xmlns:rdf="{_RDF}" xmlns:fourfold="{NAMESPACE}">\n'
         f"<fourfold:receipt>{text}</fourfold:receipt>\n</rdf:Description>\n"
     )
-    packet = _without_receipt(xmp.decode("utf-8", "replace").rstrip("\0")) if xmp else ""
-    end = packet.rfind("</rdf:RDF>")
-    if end < 0:  # no packet, or one without the usual RDF, to which nothing can be added
+    packet = _without_receipt(_decoded(xmp)) if xmp else ""
+    ends = [found.start() for found in _RDF_END.finditer(packet)]
+    if not ends:
         return _PACKET.format(description=description).encode()
-    return (packet[:end] + description + packet[end:]).encode()
+    return (packet[: ends[-1]] + description + packet[ends[-1] :]).encode()
+
+
+def takes_receipt(xmp: bytes) -> bool:
+    """Says whether a receipt can be put beside what is in an XMP packet; not where it has no RDF that ends."""
+    return _RDF_END.search(_decoded(xmp)) is not None
+
+
+def _decoded(xmp: bytes) -> str:
+    encoding = next((name for start, name in _ENCODINGS if xmp.startswith(start)), "utf-8")
+    text = xmp.decode(encoding, "replace").rstrip("\0")
+    return re.sub(r"^\s*<\?xml\s[^>]*\?>\s*", "", text)  # which may name the encoding that it had
 
 
 def _escape(text: str) -> str:
@@ -120,7 +148,7 @@ def _escape(text: str) -> str:
 
 def read_embedded_receipt(xmp: bytes) -> dict[str, Any] | None:
     """Returns the receipt in an XMP packet, or None if there is none."""
-    found = re.search(r"<fourfold:receipt>(.*?)</fourfold:receipt>", xmp.decode("utf-8", "replace"), re.DOTALL)
+    found = re.search(r"<fourfold:receipt>(.*?)</fourfold:receipt>", _decoded(xmp), re.DOTALL)
     if found is None:
         return None
     text = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
@@ -132,5 +160,8 @@ def read_embedded_receipt(xmp: bytes) -> dict[str, Any] | None:
 
 
 def _without_receipt(packet: str) -> str:
-    pattern = rf'<rdf:Description rdf:about="" xmlns:fourfold="{NAMESPACE}">.*?</rdf:Description>\s*'
+    # earlier versions did not name the namespace of rdf
+    pattern = (
+        rf'<rdf:Description rdf:about=""(?: xmlns:rdf="{_RDF}")? xmlns:fourfold="{NAMESPACE}">.*?</rdf:Description>\s*'
+    )
     return re.sub(pattern, "", packet, flags=re.DOTALL)
