@@ -1,14 +1,21 @@
 """``fourfold train``: options, plans, errors and what it says."""
 
 import json
+import os
+import re
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from fourfold.cli.train import app
-from fourfold.errors import DataError, FourfoldError, RecipeError, TrainingError, UsageError
+from fourfold.cli.training_display import TrainingDisplay
+from fourfold.errors import DataError, FourfoldError, RecipeError, TrainingError, UsageError, WeightsError
 from fourfold.imaging import Picture
+from fourfold.training import load_recipe
+from fourfold.training.stage import ContentStage
 from tests.conftest import make_photo
 
 TINY = [
@@ -48,6 +55,73 @@ def test_a_run_and_its_continuation(tmp_path: Path, data: Path, valid: Path) -> 
     again = runner.invoke(app, [*arguments, "--resume", "--set", "run.updates=3"])
     assert again.exit_code == 0, again.output
     assert "going on after update 2" in again.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("torchrun", [False, True])
+def test_a_run_that_is_stopped_says_so(
+    number: signal.Signals, torchrun: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its exit status, too; but torchrun would begin it anew, and it was to stop."""
+    torchrun_says = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1", "RANK": "0"}
+    for name, value in torchrun_says.items() if torchrun else ():
+        monkeypatch.setenv(name, value)
+    original = ContentStage.step
+
+    def step(self: ContentStage, *args: Any, **kwargs: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(ContentStage, "step", step)
+    folder = tmp_path / "run [old] :smile:"
+    done = CliRunner().invoke(app, ["srresnet-mse", "--data", str(data), "--run", str(folder), *TINY])
+    assert done.exit_code == (0 if torchrun else 128 + number), done.output
+    assert f"{number.name}: stopped after update 1, checkpoint written" in done.stderr
+    assert f"--run {folder} --resume" in done.stderr
+    monkeypatch.setattr(ContentStage, "step", original)
+    arguments = ["srresnet-mse", "--data", str(data), "--run", str(folder), "--resume", *TINY]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["weird[/b]", "run [old]", ":smile:", "a" * 120])
+def test_run_folders_are_shown_as_they_are(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingDisplay(load_recipe("srresnet-mse"), tmp_path / name) as display:
+        display.listen("bank", {"text": f"into {tmp_path / name}"})
+        display.listen("remark", {"update": 1, "text": f"of {tmp_path / name}"})
+        display.listen("stopped", {"update": 1, "signal": "SIGINT"})
+    shown = capsys.readouterr().err
+    assert shown.count(str(tmp_path / name)) == 4, shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["srresnet-mse", "--data", "EMPTY"], DataError, "no picture"),
+        (["srresnet-mse", "--data", "SMALL"], DataError, "at least 32x32 pixels"),
+        (["srresnet-mse", "--data", "BROKEN"], DataError, "broken_share"),
+        (["srresnet-mse", "--data", "BROKEN", "--set", "data.broken_share=1"], DataError, "none of the 1 pictures"),
+        (["srresnet-mse", "--data", "DATA", "--set", "data.batch=4"], DataError, "3 pictures are fewer"),
+        (["srresnet-mse", "--data", "DATA", "--init", "none.safetensors"], FourfoldError, r"none\.safetensors"),
+        (["srresnet-mse", "--data", "DATA", "--init", "srresnet-mse"], TrainingError, "the recipe trains"),
+        (["srresnet-mse", "--data", "DATA", "--valid", "EMPTY"], DataError, "--valid"),
+        (["srresnet-mse", "--data", "DATA", "--vgg", "x.pth"], UsageError, "no VGG term"),
+        (["srgan-vgg54", "--data", "DATA", "--vgg", "x.pth"], WeightsError, "no VGG19 weights"),
+        (["srresnet-mse", "--data", "DATA", "--lr-data", "EMPTY"], DataError, "no LR picture"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(
+    arguments: list[str], kind: type[FourfoldError], words: str, tmp_path: Path, data: Path
+) -> None:
+    places = {"EMPTY": tmp_path / "empty", "SMALL": data / "small", "BROKEN": tmp_path / "broken", "DATA": data}
+    for name in ("empty", "broken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken" / "x.png").write_bytes(b"rubbish")
+    arguments = [str(places.get(part, part)) for part in arguments]
+    for more in (["--dry-run"], ["--run", str(tmp_path / "run")]):
+        done = CliRunner().invoke(app, [arguments[0], *TINY, *arguments[1:], *more])
+        assert isinstance(done.exception, kind), done.output
+        assert re.search(words, str(done.exception))
+        assert done.stdout == ""
 
 
 @pytest.mark.parametrize("name", ["srresnet-mse", "srgan-vgg54"])

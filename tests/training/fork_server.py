@@ -3,7 +3,7 @@
 Reads JSON lines on standard input and answers each with one number:
 
 - ``{"start": {"recipe", "settings", "pictures", "folder", "resume", "environment"}}``: the child's process id;
-- ``{"wait": pid}``: its exit status (negative: the signal that ended it);
+- ``{"wait": pid}``: its exit status (negative: the signal that ended it; 3: it was asked to stop, and did);
 - ``{"poll": pid}``: 1 while it runs, 0 afterwards.
 """
 
@@ -20,6 +20,9 @@ from fourfold.errors import FourfoldError
 from fourfold.training import DataSource, run_training
 from tests.training.conftest import tiny_recipe
 
+#: exit status of a run that a signal stopped in order
+STOPPED = 3
+
 STATUS: dict[int, int] = {}
 
 
@@ -29,7 +32,7 @@ def start(order: dict[str, Any]) -> int:
         return child
     os.environ.update(order["environment"])
     try:
-        run_training(
+        progress = run_training(
             tiny_recipe(order["recipe"], *order["settings"]),
             DataSource([Path(order["pictures"])]),
             folder=Path(order["folder"]),
@@ -39,7 +42,7 @@ def start(order: dict[str, Any]) -> int:
     except FourfoldError as error:
         print(error, file=sys.stderr, flush=True)
         os._exit(1)
-    os._exit(0)
+    os._exit(STOPPED if progress.stopped_by else 0)
 
 
 def finished(child: int, flags: int) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fourfold.training.checkpoint import checkpoints, load_checkpoint
+from tests.training.fork_server import STOPPED
 from tests.training.trainer import Trainer
 
 
@@ -89,7 +90,7 @@ def test_asked_to_stop_it_keeps_everything(trainer: Trainer, tmp_path: Path, num
     while updates_done(tmp_path / "run") < 4:
         assert trainer.runs(child)
     os.kill(child, number)
-    assert trainer.wait(child) == 0
+    assert trainer.wait(child) == STOPPED
     last = (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1]
     assert '"kind": "stopped"' in last
     assert f'"signal": "{number.name}"' in last

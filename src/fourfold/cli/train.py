@@ -1,6 +1,7 @@
 """``fourfold train``: trains a recipe on folders of pictures."""
 
 import json
+import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ import typer
 from fourfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from fourfold.training import Recipe
+    from fourfold.training import DataSource, Recipe
 
 app = typer.Typer(add_completion=False)
 
@@ -48,8 +49,8 @@ def train(
     """Train a network on folders of pictures.
 
     Everything that a run is goes into its run folder: the resolved recipe, the log, checkpoints and weights files.
-    Ctrl-C or SIGTERM writes a checkpoint and leaves; --resume goes on from it, bit for bit on a CPU. Several
-    processes: torchrun --nproc-per-node 8 -m -- fourfold train ..., see docs/training.md.
+    Ctrl-C or SIGTERM writes a checkpoint and leaves, with status 130 or 143; --resume goes on from it, bit for bit on
+    a CPU. Several processes: torchrun --nproc-per-node 8 -m -- fourfold train ..., see docs/training.md.
     """
     from fourfold.training import DataSource, load_recipe, next_run_folder, run_training
     from fourfold.training.processes import read_launch
@@ -63,13 +64,13 @@ def train(
         resolved = resolved.model_copy(update={"init": None if init == "none" else init})
     source = DataSource(data, lr_data, cache)
     if dry_run:
-        _print_plan(resolved, source, device)
+        _print_plan(resolved, source, device, valid=valid, vgg=vgg, resume=resume)
         return
     from fourfold.cli.training_display import TrainingDisplay
 
     folder = run or next_run_folder(resolved.name)
     with TrainingDisplay(resolved, folder) as display:
-        run_training(
+        progress = run_training(
             resolved,
             source,
             folder=folder,
@@ -79,13 +80,30 @@ def train(
             resume=resume,
             listener=display.listen,
         )
+    if status := _exit_status(progress.stopped_by):
+        raise typer.Exit(status)
 
 
-def _print_plan(recipe: "Recipe", source: "object", device: str) -> None:
-    from fourfold.training import DataSource, estimate, make_fabric
+def _exit_status(stopped_by: str | None) -> int:
+    """Returns the status of a process that a signal stopped, as shells count: a script must not take it for the end.
 
-    assert isinstance(source, DataSource)
-    needs = estimate(recipe, make_fabric(device, recipe.run.precision), source.folders, source.lr_folder)
+    Under torchrun it is 0: whatever is not, begins anew there, and the run was to stop.
+    """
+    from fourfold.training.processes import under_torchrun
+
+    if stopped_by is None or under_torchrun():
+        return 0
+    number = signal.Signals[stopped_by] if stopped_by in signal.Signals.__members__ else signal.SIGTERM
+    return 128 + number
+
+
+def _print_plan(
+    recipe: "Recipe", source: "DataSource", device: str, *, valid: Path | None, vgg: Path | None, resume: bool
+) -> None:
+    from fourfold.training import estimate, make_fabric
+
+    fabric = make_fabric(device, recipe.run.precision)
+    needs = estimate(recipe, fabric, source, valid=valid, vgg=vgg, resume=resume)
     typer.echo(json.dumps({"recipe": recipe.model_dump(mode="json"), "estimate": asdict(needs)}, indent=2))
     hours, minutes = divmod(round(needs.run_s / 60), 60)
     typer.echo(

@@ -19,7 +19,8 @@ class TrainingDisplay:
     """
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
-        self._console = Console(stderr=True)
+        # names of folders may hold brackets and colons, which mean what they say
+        self._console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True)
         self._recipe, self._folder = recipe, folder
         self._psnr = ""
         self._bar = Progress(

@@ -57,6 +57,32 @@ class DataSize:
         )
 
 
+def find_usable(source: DataSource, settings: DataSettings, scale: int) -> tuple[list[TrainingPicture], BankReport]:
+    """Returns the pictures that are usable by their headers, at least one, and a report on the others.
+
+    Args:
+        source: folders.
+        settings: the recipe's data settings.
+        scale: of the LR pictures.
+
+    Raises:
+        DataError: if nothing is usable, or too many pictures are broken.
+    """
+    pictures, report = survey(
+        source.folders, settings.crop_px, scale=scale, lr_folder=source.lr_folder, workers=settings.workers
+    )
+    check_broken(report, settings.broken_share)
+    if pictures:
+        return pictures, report
+    if report.too_small:
+        raise DataError(
+            f"none of the {report.found} pictures is at least {settings.crop_px}x{settings.crop_px} pixels, one crop; "
+            "--set data.crop_px=... takes smaller crops"
+        )
+    path, why = report.broken[0]
+    raise DataError(f"none of the {report.found} pictures is usable, such as {path} ({why})")
+
+
 def measure_data(
     pictures: Sequence[TrainingPicture], settings: DataSettings, scale: int, device: torch.device
 ) -> DataSize:
@@ -97,9 +123,7 @@ def open_bank(
     Raises:
         DataError: if nothing is usable, too many pictures are broken, or the cache cannot be written.
     """
-    pictures, report = survey(
-        source.folders, settings.crop_px, scale=scale, lr_folder=source.lr_folder, workers=settings.workers
-    )
+    pictures, report = find_usable(source, settings, scale)
     read = partial(
         decode,
         pictures,
@@ -109,11 +133,6 @@ def open_bank(
         workers=settings.workers,
         progress=progress,
     )
-    if not pictures and not report.broken:
-        raise DataError(
-            f"none of the {report.found} pictures is at least {settings.crop_px}x{settings.crop_px} pixels, one crop; "
-            "--set data.crop_px=... takes smaller crops"
-        )
     size = measure_data(pictures, settings, scale, device)
     # each process sees the free memory of its own moment; if they differed, some would wait for the others for ever
     size = replace(size, kind="streamed" if any_process(size.kind == "streamed") else "resident")

@@ -2,20 +2,22 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
-from fourfold.networks import VGG19Features
-from fourfold.training.data import DataSize, measure_data
+from fourfold.errors import UsageError
+from fourfold.networks import VGG19Features, load_vgg19
+from fourfold.training.data import DataSize, DataSource, find_usable, measure_data
 from fourfold.training.degradation import Degradation
 from fourfold.training.graph import WARM_UPDATES, GraphedStage
-from fourfold.training.pictures import survey
+from fourfold.training.initial import initial_generator
 from fourfold.training.recipe import Recipe
+from fourfold.training.sampler import check_batch
 from fourfold.training.stage import Stage, can_capture, make_stage
+from fourfold.training.validation import Validator
 
 #: Updates that are timed, after those that warm up.
 TIMED_UPDATES = 3
@@ -49,20 +51,43 @@ class Estimate:
     device: str
 
 
-def estimate(recipe: Recipe, fabric: Fabric, data: Sequence[Path], lr_folder: Path | None = None) -> Estimate:
+def estimate(
+    recipe: Recipe,
+    fabric: Fabric,
+    source: DataSource,
+    *,
+    valid: Path | None = None,
+    vgg: Path | None = None,
+    resume: bool = False,
+) -> Estimate:
     """Returns what a run of the recipe will need on this machine; takes some updates' time.
 
-    VGG19 counts with made-up weights: they cost what the real ones cost.
+    What would stop the run at its start is refused here, too. Without a file, VGG19 counts with made-up weights: they
+    cost what the real ones cost.
+
+    Args:
+        recipe: the resolved recipe.
+        fabric: device, precision, processes.
+        source: training pictures.
+        valid: folder of HR pictures to validate on.
+        vgg: file of VGG19's weights.
+        resume: go on with a run, which needs no initial weights.
 
     Raises:
-        DataError: if there are no pictures.
+        DataError: if the pictures are too few or not usable, by their headers.
+        TrainingError: if the initial weights are not those of the recipe's network.
+        WeightsError: if these or VGG19's cannot be read.
     """
-    pictures, report = survey(data, recipe.data.crop_px, scale=recipe.scale, lr_folder=lr_folder)
+    pictures, report = find_usable(source, recipe.data, recipe.scale)
+    check_batch(len(pictures), recipe.data, fabric.world_size)
     size: DataSize = measure_data(pictures, recipe.data, recipe.scale, fabric.device)
-    features = VGG19Features(recipe.loss.vgg_layer, recipe.loss.vgg_normalisation) if recipe.loss.vgg else None
+    generator = None if resume else initial_generator(recipe)
+    if valid is not None:
+        Validator(valid, recipe.scale)
+    features = _features(recipe, vgg)
     if features is not None:
         features = compute_dtype(features, recipe).to(fabric.device)
-    stage: Stage = make_stage(recipe, fabric, features=features, content_scale=1e-6)
+    stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=1e-6)
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     update_s = _time_updates(stage, recipe, fabric)
     trained = sum(p.numel() for network in stage.networks.values() for p in network.parameters())
@@ -78,6 +103,25 @@ def estimate(recipe: Recipe, fabric: Fabric, data: Sequence[Path], lr_folder: Pa
         run_s=update_s * recipe.run.updates,
         device=device_name(fabric.device),
     )
+
+
+def _features(recipe: Recipe, vgg: Path | None) -> VGG19Features | None:
+    check_vgg_wanted(recipe, vgg)
+    if not recipe.loss.vgg:
+        return None
+    if vgg is not None:
+        return load_vgg19(vgg, recipe.loss.vgg_layer, recipe.loss.vgg_normalisation)
+    return VGG19Features(recipe.loss.vgg_layer, recipe.loss.vgg_normalisation)
+
+
+def check_vgg_wanted(recipe: Recipe, vgg: Path | None) -> None:
+    """Refuses VGG19's weights where they would not be used.
+
+    Raises:
+        UsageError: naming the file.
+    """
+    if vgg is not None and not recipe.loss.vgg:
+        raise UsageError(f"--vgg {vgg}: {recipe.name} has no VGG term; leave it out, or --set loss.vgg=1.0")
 
 
 def compute_dtype(features: VGG19Features, recipe: Recipe) -> VGG19Features:

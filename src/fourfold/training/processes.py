@@ -36,7 +36,7 @@ class Launch:
 
 def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
     """Returns what torchrun or SLURM's srun says in the environment; one process where neither does."""
-    if "TORCHELASTIC_RUN_ID" in environment:
+    if under_torchrun(environment):
         world, local = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
         restarts = int(environment.get("TORCHELASTIC_RESTART_COUNT", 0))
         return Launch(world, world // local, restarts, int(environment["RANK"]))
@@ -45,6 +45,11 @@ def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
         restarts = int(environment.get("SLURM_RESTART_COUNT", 0))
         return Launch(int(environment["SLURM_NTASKS"]), nodes, restarts, int(environment["SLURM_PROCID"]))
     return Launch(restarts=int(environment.get("SLURM_RESTART_COUNT", 0)))
+
+
+def under_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether torchrun started this process: it takes any exit status but 0 for a failure, and begins anew."""
+    return "TORCHELASTIC_RUN_ID" in environment
 
 
 def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fabric:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from fourfold.errors import TrainingError, UsageError
+from fourfold.errors import TrainingError
 from fourfold.networks import VGG19Features, load_vgg19
 from fourfold.training.bank import Bank
 from fourfold.training.batches import Batches
@@ -18,7 +18,7 @@ from fourfold.training.calibration import calibrate, calibrated_for
 from fourfold.training.checkpoint import checkpoints, load_checkpoint, remove_partial_files
 from fourfold.training.data import DataSource, open_bank
 from fourfold.training.degradation import Degradation
-from fourfold.training.estimate import compute_dtype
+from fourfold.training.estimate import check_vgg_wanted, compute_dtype
 from fourfold.training.graph import GraphedStage
 from fourfold.training.initial import initial_generator
 from fourfold.training.loop import Listener, Progress, Trainer
@@ -187,9 +187,8 @@ def _content(
     listener: Listener,
 ) -> tuple[VGG19Features | None, float | None]:
     """Returns VGG19 and the factor on its loss: the recipe's, the checkpoint's, or calibrated now."""
+    check_vgg_wanted(recipe, vgg)
     if not recipe.loss.vgg:
-        if vgg is not None:
-            raise UsageError(f"--vgg {vgg}: {recipe.name} has no VGG term; leave it out, or --set loss.vgg=1.0")
         return None, None
     with one_first(fabric):
         features = load_vgg19(

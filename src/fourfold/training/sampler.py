@@ -36,6 +36,24 @@ class Crops:
         return len(self.picture)
 
 
+def check_batch(pictures: int, settings: DataSettings, world_size: int) -> None:
+    """Refuses a batch that cannot be drawn.
+
+    Raises:
+        DataError: if there are fewer pictures than a batch has, or it does not divide among the processes.
+    """
+    if pictures < settings.batch:
+        raise DataError(
+            f"{pictures} pictures are fewer than the batch of {settings.batch} distinct ones; "
+            f"give more pictures or --set data.batch={pictures}"
+        )
+    if settings.batch % world_size:
+        raise DataError(
+            f"a batch of {settings.batch} does not divide among {world_size} processes; "
+            f"--set data.batch={-(-settings.batch // world_size) * world_size}"
+        )
+
+
 class CropSampler:
     """Draws mini-batches: random crops of distinct pictures, flipped and turned (Ledig et al. 2017, section 3.2).
 
@@ -66,16 +84,7 @@ class CropSampler:
         world_size: int = 1,
         grid_px: int = 1,
     ) -> None:
-        if len(heights) < settings.batch:
-            raise DataError(
-                f"{len(heights)} pictures are fewer than the batch of {settings.batch} distinct ones; "
-                f"give more pictures or --set data.batch={len(heights)}"
-            )
-        if settings.batch % world_size:
-            raise DataError(
-                f"a batch of {settings.batch} does not divide among {world_size} processes; "
-                f"--set data.batch={-(-settings.batch // world_size) * world_size}"
-            )
+        check_batch(len(heights), settings, world_size)
         self.heights, self.widths, self.settings = heights, widths, settings
         self.rank, self.world_size, self.grid_px = rank, world_size, grid_px
         self.generator = torch.Generator().manual_seed(seed)
