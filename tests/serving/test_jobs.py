@@ -95,6 +95,30 @@ def test_a_result_can_be_fetched_in_ranges(server: RunningServer) -> None:
     assert part.content == whole[10:20]
 
 
+def test_head_is_get_without_a_body(server: RunningServer) -> None:
+    job = server.wait_for(server.submit(batch=BATCH + "-head")["id"])["id"]
+    addresses = ["/", "/docs", "/static/app.js", "/v1/limits", "/v1/models", "/v1/health", "/v1/openapi.json"]
+    addresses += [f"/v1/jobs/{job}", f"/v1/jobs/{job}/result", f"/v1/jobs/{job}/preview", f"/v1/jobs/{job}/events"]
+    addresses += [f"/v1/batches/{BATCH}-head/archive", "/v1/jobs/nobody", "/nowhere", "/v1/upscale"]
+    for address in addresses:
+        head, got = server.client.head(address), server.client.get(address)
+        assert (head.status_code, head.content) == (got.status_code, b""), address
+        for name in ("content-type", "content-length", "content-disposition", "content-security-policy"):
+            assert head.headers.get(name) == got.headers.get(name), (address, name)
+    running = server.submit(model="steady")["id"]
+    assert server.client.head(f"/v1/jobs/{running}/events").status_code == 200
+    assert server.job(running)["state"] != "done", "it does not wait for the end"
+    wait_until(lambda: not len(server.service.listeners))
+    server.client.delete(f"/v1/jobs/{running}")
+
+
+def test_a_result_that_was_only_asked_about_is_not_fetched(server: RunningServer) -> None:
+    job = server.wait_for(server.submit()["id"])["id"]
+    for method, fetched in (("HEAD", False), ("GET", True)):
+        server.client.request(method, f"/v1/jobs/{job}/result")
+        wait_until(lambda fetched=fetched: server.service.jobs[job].fetched is fetched)
+
+
 def test_a_batch_is_listed_and_fetched_as_zip(server: RunningServer) -> None:
     names = ["cat.png", "cat.png", "dog.png"]
     for number, name in enumerate(names):

@@ -11,6 +11,7 @@ from starlette.background import BackgroundTask
 
 from fourfold.serving.downloads import attachment
 from fourfold.serving.events import stream
+from fourfold.serving.headers import HEAD
 from fourfold.serving.jobs import Job, State
 from fourfold.serving.problems import KINDS, ProblemError
 from fourfold.serving.schemas import JobView, Options, ProblemBody
@@ -124,10 +125,10 @@ def job_routes(service: Service) -> APIRouter:
         response_class=FileResponse,
         summary="Fetch the result",
     )
-    async def get_result(job_id: str) -> Response:
+    async def get_result(job_id: str, request: Request) -> Response:
         """The finished picture, byte ranges included, under its own name."""
         job = service.find(job_id)
-        return _result_response(service, job, _note_fetched)
+        return _result_response(service, job, _note_nothing if HEAD in request.scope else _note_fetched)
 
     @router.get(
         "/jobs/{job_id}/preview",
@@ -188,7 +189,10 @@ class _EventResponse(StreamingResponse):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            if HEAD in scope:  # nothing is waited for that nobody is told
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            else:
+                await super().__call__(scope, receive, send)
         finally:
             self._closed()
 
@@ -199,6 +203,10 @@ _PICTURE_HEADERS = {"Cache-Control": "private, max-age=600", "Content-Security-P
 
 async def _note_fetched(job: Job) -> None:
     job.fetched = True
+
+
+async def _note_nothing(job: Job) -> None:
+    pass
 
 
 def _result_response(service: Service, job: Job, after: Callable[[Job], Awaitable[None]]) -> FileResponse:

@@ -15,7 +15,7 @@ from fourfold.serving.access import Gate, Tokens, problem_response
 from fourfold.serving.api_batches import batch_routes
 from fourfold.serving.api_jobs import job_routes
 from fourfold.serving.api_server import server_routes
-from fourfold.serving.headers import Envelope
+from fourfold.serving.headers import Envelope, Heads
 from fourfold.serving.pages import HERE, FreshFiles, page_routes
 from fourfold.serving.problems import ProblemError, slug_of
 from fourfold.serving.service import Service
@@ -59,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static", FreshFiles(directory=HERE / "static"), name="static")
     _answer_errors(app)
     # the last one added is the outermost
+    app.add_middleware(Heads)
     app.add_middleware(Gate, settings=settings, tokens=tokens)
     if settings.cors_origins:
         app.add_middleware(

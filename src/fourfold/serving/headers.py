@@ -1,4 +1,4 @@
-"""What surrounds every answer: security headers, the counting, and the answer to an exception nobody expected."""
+"""What surrounds every answer: security headers, the counting, HEAD, and the answer to an exception nobody expected."""
 
 import logging
 import secrets
@@ -78,6 +78,37 @@ class Envelope:
             scope["fourfold.problem"] = "internal-error"
             problem = ProblemError("internal-error", f"incident {number}")
             await problem_response(problem)(scope, receive, send_with_headers)
+
+
+#: In the scope of a request that came as HEAD and is answered as GET would be.
+HEAD = "fourfold.head"
+
+
+class Heads:
+    """ASGI middleware that answers HEAD wherever GET is answered: with the same headers and no body (RFC 9110, 9.3.2).
+
+    Routes see GET, with :data:`HEAD` in the scope for those that do more than to answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET", HEAD: True}  # the server goes by its own, and must go on to see HEAD
+
+        async def send_head(message: Message) -> None:
+            if message["type"] != "http.response.start":
+                return
+            if "fourfold.problem" in asked:
+                scope["fourfold.problem"] = asked["fourfold.problem"]
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+        await self._app(asked, receive, send_head)
 
 
 def _method(method: str) -> str:
