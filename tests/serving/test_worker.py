@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from fourfold.durable import write_atomically
-from fourfold.imaging import Picture, encode_picture
+from fourfold.errors import FourfoldError, PictureError
+from fourfold.imaging import Picture, encode_picture, write_error
 from fourfold.serving import store
 from fourfold.serving.child import MESSAGE_BYTES, Child, ChildDiedError
 from fourfold.serving.pipeline import shortened
+from fourfold.serving.problems import ProblemError
+from fourfold.serving.worker import describe_failure
 from tests.conftest import make_photo
 from tests.serving.conftest import RunningServer, png, wait_until
 from tests.serving.test_bad_input import check_problem
@@ -141,6 +144,27 @@ def test_a_child_that_says_nonsense_gets_no_more_work(
         await child.wait()
 
     asyncio.run(listen())
+
+
+def caused(error: FourfoldError, cause: BaseException) -> FourfoldError:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "slug"),
+    [
+        (PictureError("the file is damaged"), "unreadable-picture"),
+        (caused(write_error(Path("a"), OSError(errno.ENOSPC, "")), OSError(errno.ENOSPC, "")), "storage-full"),
+        (caused(write_error(Path("a"), OSError(errno.EDQUOT, "")), OSError(errno.EDQUOT, "")), "storage-full"),
+        (PictureError("the picture: out of memory; give less"), "out-of-memory"),
+        (caused(PictureError("a.png: KeyError"), KeyError("a")), "internal-error"),
+        (ProblemError("picture-too-large", "more than the memory"), "picture-too-large"),
+    ],
+)
+def test_what_is_not_the_pictures_fault_is_not_laid_at_its_door(error: FourfoldError, slug: str) -> None:
+    found, detail = describe_failure(error)
+    assert found == slug and "-o" not in detail
 
 
 def test_the_synchronous_call_reports_a_failure(server: RunningServer) -> None:

@@ -1,5 +1,6 @@
 """The worker process: one engine, one picture at a time. Run by :mod:`fourfold.serving.supervisor`."""
 
+import errno
 import importlib
 import logging
 import threading
@@ -120,6 +121,8 @@ def describe_failure(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ProblemError):
         return error.slug, error.detail
     cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "storage-full", "the result could not be written"
     if isinstance(error, MemoryError) or "out of memory" in str(error):
         return "out-of-memory", ""
     if cause is None or isinstance(cause, (FourfoldError, pyvips.Error, OSError, ValueError)):
