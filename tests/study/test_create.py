@@ -13,7 +13,7 @@ from fourfold.errors import DataError, FourfoldError, StudyError, UsageError
 from fourfold.imaging import imresize, read_rgb
 from fourfold.study import Manifest, Request, Study, create_study, design, open_study
 from fourfold.study.create import _choose_calibration, _resolve
-from fourfold.study.manifest import read_manifest
+from fourfold.study.manifest import read_manifest, write_manifest
 from fourfold.study.stimuli import encode_alike
 from tests.conftest import make_photo
 from tests.study.conftest import METHODS, save_picture, small_request
@@ -82,6 +82,20 @@ def test_the_manifest_reads_back_equal(study: Study) -> None:
     assert read_manifest(study.folder).digest == study.manifest.digest
 
 
+def test_a_study_of_version_1_opens_and_keeps_its_orders(study: Study, own_study: Path) -> None:
+    few = {s.id: s for s in study.manifest.stimuli.values() if (s.set_name, s.scene) == ("Set5", "scene0")}
+    now = replace(study.manifest, stimuli=few, repeats=(min(few),), _orders={})
+    write_manifest(replace(now, version=1, _orders={}), own_study)
+    earlier = open_study(own_study).manifest
+    assert earlier.version == 1
+    items = [design.Item(s.id, f"{s.set_name}/{s.scene}") for s in few.values()]
+    raters = [f"r{number:02d}-abcdef" for number in range(40)]
+    for rater in raters:
+        assert earlier.order(rater) == design.order_for(rater, now.seed, items, now.repeats, thorough=False)
+        assert now.order(rater) == design.order_for(rater, now.seed, items, now.repeats)
+    assert any(earlier.order(rater) != now.order(rater) for rater in raters)
+
+
 def test_a_key_is_for_its_owner_only(study: Study) -> None:
     assert (study.folder / "secret.key").stat().st_mode & 0o077 == 0
     assert len(study.key) == 32
@@ -127,7 +141,7 @@ SPOILED = {
     "manifest cut": (lambda f: (f / "manifest.json").write_text('{"format":'), "is damaged"),
     "manifest a list": (lambda f: (f / "manifest.json").write_text("[]"), "is damaged"),
     "other format": (lambda f: edit(f, "fourfold-study", "other"), "is not the manifest of a rating study"),
-    "newer": (lambda f: edit(f, '"version": 1', '"version": 2'), "update Fourfold"),
+    "newer": (lambda f: edit(f, '"version": 2', '"version": 3'), "update Fourfold"),
     "relabelled": (lambda f: edit(f, '"method": "nearest"', '"method": "bicubic"'), "was changed after"),
     "title": (lambda f: edit(f, "A small study", "Another study"), "was changed after"),
     "repeats dropped": (swap_in_manifest_and_digest, "was changed after"),

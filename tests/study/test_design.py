@@ -82,6 +82,48 @@ def test_an_order_is_pinned_so_that_no_upgrade_can_change_a_running_study() -> N
     assert "".join(s.id for s in order_for("r1", "seed", items, ["a"])) == "fbeadac"
 
 
+def test_orders_of_small_studies_are_pinned_too_for_either_version() -> None:
+    items = [Item(name, name[0]) for name in ("a1", "a2", "a3", "b1", "b2", "b3")]
+    orders = {
+        thorough: " ".join(s.id for s in order_for("r16", "seed", items, ["a1"], thorough=thorough))
+        for thorough in (False, True)
+    }
+    assert orders == {False: "a2 b3 a1 a1 b1 a3 b2", True: "a1 b1 a1 b2 a2 b3 a3"}
+
+
+SMALL = [(scenes, methods, repeats) for scenes in (1, 2, 3, 5) for methods in (1, 2, 3, 4) for repeats in (0, 1, 3)]
+
+
+def small_study(scenes: int, methods: int, repeats: int) -> tuple[list[Item], list[str]]:
+    items = [Item(f"{s}-{m}", str(s)) for s in range(scenes) for m in range(methods)]
+    return items, [f"{s}-0" for s in range(min(scenes, repeats))]
+
+
+@pytest.mark.parametrize("study", SMALL)
+def test_in_the_smallest_studies_no_picture_follows_on_itself(study: tuple[int, int, int]) -> None:
+    items, repeats = small_study(*study)
+    scene = {item.id: item.scene for item in items}
+    for rater in range(12):
+        order = order_for(f"r{rater}", "seed", items, repeats)
+        if len(items) > 1:  # else there is nothing to show in between
+            assert all(a.id != b.id for a, b in pairwise(order)), order
+        if study[0] > 1:
+            assert all(scene[a.id] != scene[b.id] for a, b in pairwise(order)), order
+
+
+@pytest.mark.parametrize("study", SMALL)
+def test_orders_without_conflicts_stay_those_of_version_1(study: tuple[int, int, int]) -> None:
+    items, repeats = small_study(*study)
+    scene = {item.id: item.scene for item in items}
+    distance = min(design.REPEAT_DISTANCE, (len(items) + len(repeats)) // 3)
+    for rater in range(12):
+        earlier = order_for(f"r{rater}", "seed", items, repeats, thorough=False)
+        first = {s.id: s.position for s in earlier if s.kind == "rating"}
+        apart = all(s.position - first[s.id] >= max(2, distance) for s in earlier if s.kind == "repeat")
+        if apart and all(scene[a.id] != scene[b.id] for a, b in pairwise(earlier)):
+            assert order_for(f"r{rater}", "seed", items, repeats) == earlier
+
+
 def test_the_first_position_is_taken_evenly() -> None:
     # 600 raters, 6 pictures: each should come first about 100 times; 60 is over 4 standard deviations away
     items = [Item(name, name) for name in "abcdef"]

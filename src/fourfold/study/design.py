@@ -47,6 +47,10 @@ ANCHORS = {"nearest": 1, "hr": 5}
 #: too short for it). Orders follow from it, so it must stay as it is for the studies that there are.
 REPEAT_DISTANCE = 50
 
+#: How often a small study's order is drawn, and how many swaps are tried in all, until it has no conflicts. Orders
+#: follow from these, too.
+_ATTEMPTS, _SWAPS = 20, 10_000
+
 
 def methods_for(set_name: str, methods: Sequence[str]) -> tuple[str, ...]:
     """Returns the versions to rate on one set: all of ``methods``, but the paper's nine on BSD100."""
@@ -74,25 +78,30 @@ class Showing:
     anchor: int | None = None
 
 
-def order_for(rater: str, seed: str, items: Sequence[Item], repeats: Sequence[str]) -> list[Showing]:
+def order_for(
+    rater: str, seed: str, items: Sequence[Item], repeats: Sequence[str], *, thorough: bool = True
+) -> list[Showing]:
     """Returns everything one rater sees, in his own order: first the calibration, then the pictures to rate.
 
     The order is a function of ``seed``, ``rater`` and the pictures alone: it is made by sorting SHA-256 digests, so
     no later Python or numpy can change it in the middle of a study. No two neighbours show the same scene, and a
-    repeated picture comes back only ``REPEAT_DISTANCE`` places later, as far as the study is large enough.
+    repeated picture comes back only ``REPEAT_DISTANCE`` places later, as far as the study is large enough; it follows
+    on itself only where nothing else is left to show.
 
     Args:
         rater: the rater's identifier.
         seed: the study's seed.
         items: every picture of the study.
         repeats: identifiers of the pictures to show twice.
+        thorough: False for the orders of studies of version 1, where one pass of swaps had to do.
     """
     calibration = [(item, 0) for item in items if item.anchor is not None]
     to_rate = [(item, 0) for item in items if item.anchor is None]
     again = set(repeats)
     to_rate += [(item, 1) for item, _ in to_rate if item.id in again]
-    first = _spread(_shuffled(calibration, f"{seed}/{rater}/calibration"), 0)
-    then = _spread(_shuffled(to_rate, f"{seed}/{rater}/rating"), min(REPEAT_DISTANCE, len(to_rate) // 3))
+    arranged = _arranged if thorough else _arranged_once
+    first = arranged(calibration, f"{seed}/{rater}/calibration", 0)
+    then = arranged(to_rate, f"{seed}/{rater}/rating", min(REPEAT_DISTANCE, len(to_rate) // 3))
     showings = [Showing(n, item.id, "calibration", item.anchor) for n, (item, _) in enumerate(first)]
     seen: set[str] = set()
     for item, _ in then:
@@ -138,6 +147,76 @@ def _digest(context: str, value: str) -> bytes:
 
 def _shuffled(entries: Sequence[_Entry], context: str) -> list[_Entry]:
     return sorted(entries, key=lambda entry: _digest(context, f"{entry[0].id}/{entry[1]}"))
+
+
+def _arranged_once(entries: Sequence[_Entry], context: str, distance: int) -> list[_Entry]:
+    return _spread(_shuffled(entries, context), distance)
+
+
+def _arranged(entries: Sequence[_Entry], context: str, distance: int) -> list[_Entry]:
+    """Returns the entries in an order by chance; where one pass of swaps leaves conflicts, the best of several."""
+    best = _Arrangement(_arranged_once(entries, context, distance), distance)
+    swaps = best.settle(_SWAPS)
+    for attempt in range(1, _ATTEMPTS):
+        if swaps == 0 or best.left() == 0:
+            break
+        other = _Arrangement(_arranged_once(entries, f"{context}/{attempt}", distance), distance)
+        swaps = other.settle(swaps)
+        best = min(best, other, key=_Arrangement.left)
+    return best.entries
+
+
+class _Arrangement:
+    """The order of a small study, in which swaps take conflicts out one after the other."""
+
+    def __init__(self, entries: list[_Entry], distance: int) -> None:
+        self.entries, self.distance = entries, distance
+        self.places = {(item.id, copy): n for n, (item, copy) in enumerate(entries)}
+
+    def left(self) -> int:
+        """Returns how bad the conflicts are that it has."""
+        return sum(map(self.conflicts, range(len(self.entries))))
+
+    def settle(self, swaps: int) -> int:
+        """Swaps until no swap makes it better or so many were tried; returns how many more might have been."""
+        count, better = len(self.entries), True
+        while better:
+            better = False
+            for n in sorted(range(count), key=self.conflicts, reverse=True):
+                for step in range(1, count) if self.conflicts(n) else ():
+                    if swaps == 0:
+                        return 0
+                    swaps -= 1
+                    if self.improves(n, (n + step) % count):
+                        better = True
+                        break
+        return swaps
+
+    def improves(self, a: int, b: int) -> bool:
+        """Swaps two entries if that leaves fewer conflicts."""
+        near = {n for m in (a, b) for n in (m - 1, m, m + 1) if 0 <= n < len(self.entries)}
+        for item, copy in (self.entries[a], self.entries[b]):
+            near |= {self.places[item.id, 1 - copy]} if (item.id, 1 - copy) in self.places else set()
+        before = sum(map(self.conflicts, near))
+        self.swap(a, b)
+        if sum(map(self.conflicts, near)) < before:
+            return True
+        self.swap(a, b)
+        return False
+
+    def swap(self, a: int, b: int) -> None:
+        self.entries[a], self.entries[b] = self.entries[b], self.entries[a]
+        for n in (a, b):
+            item, copy = self.entries[n]
+            self.places[item.id, copy] = n
+
+    def conflicts(self, n: int) -> int:
+        """Returns how bad a place is: a neighbour of the same scene and a repeat too near count 1, one beside it 10."""
+        item, copy = self.entries[n]
+        twin = self.places.get((item.id, 1 - copy))
+        apart = abs(twin - n) if twin is not None else len(self.entries)
+        beside = (self.entries[m][0].scene for m in (n - 1, n + 1) if 0 <= m < len(self.entries))
+        return sum(scene == item.scene for scene in beside) + (apart < self.distance) + 10 * (apart == 1)
 
 
 def _spread(entries: list[_Entry], distance: int) -> list[_Entry]:

@@ -28,7 +28,10 @@ from fourfold.study import tokens
 from fourfold.study.design import Item, Showing, order_for
 
 FORMAT = "fourfold-study"
-VERSION = 1
+VERSION = 2
+
+#: The version before it differs in the orders of small studies (:func:`fourfold.study.design.order_for`).
+_READ = (1, VERSION)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Manifest:
     """Everything that defines a study.
 
     ``methods`` maps each method to its label and where its pictures came from; ``sets`` maps each set to its methods;
-    ``sources`` maps ``set/scene`` to the benchmark file and its hash; ``repeats`` names the pictures shown twice.
+    ``sources`` maps ``set/scene`` to the benchmark file and its hash; ``repeats`` names the pictures shown twice;
+    ``version`` is that of the format.
     """
 
     study_id: str
@@ -69,6 +73,7 @@ class Manifest:
     sources: Mapping[str, Mapping[str, Any]]
     stimuli: Mapping[str, Stimulus]
     repeats: tuple[str, ...] = ()
+    version: int = VERSION
     _orders: dict[str, list[Showing]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -98,7 +103,7 @@ class Manifest:
         """Returns everything this rater sees, in his order (kept, since every request asks for it)."""
         if rater not in self._orders:
             items = [Item(s.id, f"{s.set_name}/{s.scene}", s.anchor) for s in self.stimuli.values()]
-            self._orders[rater] = order_for(rater, self.seed, items, self.repeats)
+            self._orders[rater] = order_for(rater, self.seed, items, self.repeats, thorough=self.version > 1)
         return self._orders[rater]
 
 
@@ -149,9 +154,10 @@ def read_manifest(folder: Path) -> Manifest:
         contents = json.loads(_read(path))
         if contents.get("format") != FORMAT:
             raise StudyError(f"{path} is not the manifest of a rating study")
-        if contents.get("version") != VERSION:
+        if contents.get("version") not in _READ:
             raise StudyError(
-                f"{path} has version {contents.get('version')}, this Fourfold reads version {VERSION}; update Fourfold"
+                f"{path} has version {contents.get('version')}, this Fourfold reads up to version {VERSION}; "
+                "update Fourfold"
             )
         digest = contents.pop("digest")
         manifest = _from_contents(contents)
@@ -207,7 +213,7 @@ def check_all_pictures(folder: Path, manifest: Manifest, progress: Callable[[int
 def _contents(manifest: Manifest) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": manifest.version,
         "study_id": manifest.study_id,
         "title": manifest.title,
         "created": manifest.created,
@@ -239,6 +245,7 @@ def _from_contents(contents: dict[str, Any]) -> Manifest:
         sources=contents["sources"],
         stimuli=by_id,
         repeats=tuple(contents["repeats"]),
+        version=contents["version"],
     )
 
 
