@@ -71,12 +71,13 @@ def test_another_layer_is_calibrated_again(tmp_path: Path, pictures: Path, vgg: 
 @pytest.mark.parametrize(
     ("best_by", "progress", "kept"),
     [
-        ("psnr", {"best_score": 1e6, "best_by": "psnr"}, True),
+        ("psnr", {"best_score": 1e6, "best_psnr": 1e6, "best_by": "psnr"}, True),
         ("psnr", {"best_score": 1e6, "best_by": "newest"}, False),
         ("newest", {"best_score": 1e6, "best_by": "psnr"}, False),
         ("psnr", {"best_score": math.inf, "best_psnr": math.inf, "best_by": "psnr"}, False),
+        ("psnr", {"best_score": 1e6, "best_by": "psnr"}, False),  # by age, and the recipe was written anew since
         # checkpoints that do not say: the run's recipe does, and that is by PSNR
-        ("psnr", {"best_score": 1e6}, True),
+        ("psnr", {"best_score": 1e6, "best_psnr": 1e6}, True),
         ("newest", {"best_score": 1e6}, False),
         ("psnr", {"best_psnr": 1e6, "best_score": None}, True),
     ],

@@ -186,12 +186,16 @@ class Trainer:
         """Forgets a best that the scores to come do not compare with, and says so."""
         progress, now = self.progress, best_measure(self.recipe, self.about.get("content_scale"))
         progress.best_by = now
-        if math.isinf(progress.best_psnr):  # as it could become once
+        # earlier versions kept scores by something else, and infinite ones: neither is a PSNR that was reached
+        reached = math.isfinite(progress.best_score) and (now != "psnr" or progress.best_score <= progress.best_psnr)
+        if math.isinf(progress.best_psnr):
             progress.best_psnr = -math.inf
-        if progress.best_score == -math.inf or (chosen_by == now and progress.best_score < math.inf):
+        if progress.best_score == -math.inf or (chosen_by == now and reached):
             return
+        why = (
+            f"chosen by {chosen_by}, and now it is {now}" if chosen_by != now else f"{progress.best_score:g}, no score"
+        )
         progress.best_score, progress.best_update = -math.inf, 0
-        why = f"chosen by {chosen_by}, and now it is {now}" if chosen_by != now else "infinite"
         self._tell("remark", {"update": progress.update, "text": f"the best so far was {why}; it is chosen anew"})
 
     def _step(self, update: int, first: int) -> dict[str, Tensor]:

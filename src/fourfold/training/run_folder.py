@@ -83,6 +83,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.latest = path / "latest.safetensors"
         self.best = path / "best.safetensors"
+        self._log_is_whole = False
 
     @property
     def taken(self) -> bool:
@@ -143,7 +144,6 @@ class RunFolder:
             # first, so that a run that is killed right after it can begin anew: it says what was to be run here
             write_atomically(self.path / "recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
             self.checkpoints.mkdir(exist_ok=True)
-            _mend_last_line(self.path / "log.jsonl")
             write_atomically(self.path / "README.md", readme.encode("utf-8", "surrogateescape"))
             write_atomically(self.path / "data.json", (json.dumps(_describe(report), indent=2) + "\n").encode())
         except OSError as error:
@@ -172,6 +172,9 @@ class RunFolder:
         values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
         line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False)
         try:
+            if not self._log_is_whole:
+                _mend_last_line(self.path / "log.jsonl")
+                self._log_is_whole = True
             _append(self.path / "log.jsonl", f"{line}\n".encode())
         except OSError as error:
             raise TrainingError(
