@@ -415,6 +415,11 @@ def test_find_pictures(tmp_path: Path) -> None:
         find_pictures(tmp_path / "nowhere")
 
 
+def test_a_closed_folder_is_named_with_the_reason(closed: Path) -> None:
+    with pytest.raises(PictureError, match=r"closed.inside: cannot be looked at \(Permission denied\)"):
+        find_pictures(closed / "inside")
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [((4, 4, 2), "uint8"), ((4, 4, 4), "uint8"), ((0, 4, 3), "uint8"), ((4, 4, 3), "float64"), ((4,), "uint8")],

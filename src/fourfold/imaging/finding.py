@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fourfold.errors import PictureError
 from fourfold.imaging.formats import SUFFIXES
+from fourfold.places import is_folder, why_unseen
 
 
 def find_pictures(folder: str | Path, recursive: bool = False) -> list[Path]:
@@ -21,8 +22,9 @@ def find_pictures(folder: str | Path, recursive: bool = False) -> list[Path]:
         PictureError: if the folder is missing, cannot be read, or holds no picture.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise PictureError(f"{folder}: no such folder")
+    if not is_folder(folder):
+        why = why_unseen(folder)
+        raise PictureError(f"{folder}: cannot be looked at ({why})" if why else f"{folder}: no such folder")
     found: list[Path] = []
     _search(folder, recursive, found)
     if not found:
