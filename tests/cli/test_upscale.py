@@ -579,6 +579,7 @@ def test_stopping_in_the_middle_leaves_nothing(sent: signal.Signals, cat: Path, 
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "FOURFOLD_CACHE": ""},
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # the tests may run under nohup, which has it ignored
     )
     deadline = time.monotonic() + 60
     while len(names(cat.parent)) == 1 and time.monotonic() < deadline and running.poll() is None:
