@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import EvaluationError
 from fourfold.imaging import rgb_to_y
+from fourfold.imaging.colour import FLOAT_LIMIT
 
 Channel = Literal["y", "rgb", "y-full"]
 
@@ -27,9 +28,6 @@ Channel = Literal["y", "rgb", "y-full"]
 FULL_RANGE_WEIGHTS = (0.299, 0.587, 0.114)
 
 PEAK = 255.0
-#: The furthest that a floating value may lie beyond 0..1, as for the Upscaler: networks overshoot a little, and what
-#: overshoots more is on another scale.
-FLOAT_LIMIT = 1.5
 SSIM_K1 = 0.01
 SSIM_K2 = 0.03
 

@@ -8,6 +8,9 @@ import numpy as np
 Y_WEIGHTS = (65.481, 128.553, 24.966)
 Y_OFFSET = 16.0
 
+#: The furthest that floating values go: filters and networks overshoot 0..1 a little; beyond, the scale is another.
+FLOAT_LIMIT = 1.5
+
 
 def rgb_to_y(rgb: Any, axis: int = -1) -> Any:
     """Returns the luma of an RGB picture, in 16..235, without rounding.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import CancelledError, EngineError, PictureError, UsageError
 from fourfold.imaging import to_integers, to_unit
+from fourfold.imaging.colour import FLOAT_LIMIT
 from fourfold.upscaling import luma
 from fourfold.upscaling.engines import Engine, OutOfMemoryError, create
 from fourfold.upscaling.folding import folded
@@ -31,9 +32,6 @@ _END_COPIES = 4
 
 #: What a network makes of less is mostly of the zeros around it: of one white pixel, it makes grey ones.
 _LEAST_SIDE_PX = 16
-
-#: Values a little beyond 0..1 are cut off, as filters overshoot; values far beyond are of another scale.
-_FLOAT_LIMIT = 1.5
 
 #: Larger windows bring nothing and delay progress and cancelling.
 _MAX_WINDOW_PX = 512 * 512
@@ -350,7 +348,7 @@ def _check(array: NDArray[Any]) -> NDArray[Any]:
         raise PictureError(f"cannot upscale an empty picture of shape {array.shape}")
     if picture.dtype not in (np.uint8, np.uint16, np.float32):
         raise PictureError(f"a picture is uint8, uint16 or float32 in 0..1, not {picture.dtype}")
-    if picture.dtype == np.float32 and (picture.max() > _FLOAT_LIMIT or picture.min() < 1 - _FLOAT_LIMIT):
+    if picture.dtype == np.float32 and (picture.max() > FLOAT_LIMIT or picture.min() < 1 - FLOAT_LIMIT):
         raise PictureError(
             f"float32 values from {picture.min():g} to {picture.max():g}; they must lie in 0..1: divide by white first"
         )
