@@ -25,32 +25,34 @@ def begun(folder: Path) -> bool:
     return (folder / "recipe.json").exists()
 
 
-def kill_again_and_again(trainer: Trainer, folder: Path, updates: int, kills: int, in_writes: bool) -> list[int]:
+def kill_again_and_again(
+    trainer: Trainer, folder: Path, updates: int, kills: int, in_writes: bool, late: float
+) -> list[int]:
     """Kills a run at random moments, or in the middle of writing a checkpoint, then lets it end.
 
-    Every third time it is killed early, perhaps before it trains; else after it has saved something.
+    Every third time it is killed early, perhaps before it trains; else within ``late`` seconds of saving something.
 
     Returns:
-        The number of updates that each killed run had begun with.
+        The number of updates that each run had begun with; one that ends before it is killed is the last.
     """
     rng = random.Random(1)
     found: list[int] = []
     for k in range(kills):
         before = updates_done(folder)
         child = trainer.start(folder, f"run.updates={updates}", resume=begun(folder))
-        late = 0.3 if k % 3 else 0.0  # from the first checkpoint on, or from the start
-        deadline = math.inf if late else time.monotonic() + rng.uniform(0.0, 0.5)
+        early = k % 3 == 0  # from the start on, or from the first checkpoint on
+        deadline = time.monotonic() + rng.uniform(0.0, 0.5) if early else math.inf
         while trainer.runs(child):
             saved = updates_done(folder) > before
-            if late and saved and deadline == math.inf:
+            if saved and deadline == math.inf:
                 deadline = time.monotonic() + rng.uniform(0.0, late)
             writing = saved and list((folder / "checkpoints").glob(".*.part"))
             if writing if in_writes else time.monotonic() > deadline:
                 os.kill(child, signal.SIGKILL)
                 break
+        found.append(before)
         if trainer.wait(child) == 0:
             break
-        found.append(before)
         assert updates_done(folder) >= before
     assert trainer.wait(trainer.start(folder, f"run.updates={updates}", resume=begun(folder))) == 0
     return found
@@ -69,7 +71,7 @@ def assert_same_end(one: Path, other: Path) -> None:
 @pytest.mark.parametrize("in_writes", [False, True])
 def test_killed_now_and_then(trainer: Trainer, tmp_path: Path, in_writes: bool) -> None:
     assert trainer.wait(trainer.start(tmp_path / "whole", "run.updates=20")) == 0
-    found = kill_again_and_again(trainer, tmp_path / "killed", 20, kills=3, in_writes=in_writes)
+    found = kill_again_and_again(trainer, tmp_path / "killed", 20, kills=3, in_writes=in_writes, late=0.05)
     assert max(found) > 0
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
@@ -78,7 +80,7 @@ def test_killed_now_and_then(trainer: Trainer, tmp_path: Path, in_writes: bool) 
 @pytest.mark.parametrize("in_writes", [False, True])
 def test_killed_many_times(trainer: Trainer, tmp_path: Path, in_writes: bool) -> None:
     assert trainer.wait(trainer.start(tmp_path / "whole", "run.updates=600")) == 0
-    found = kill_again_and_again(trainer, tmp_path / "killed", 600, kills=40, in_writes=in_writes)
+    found = kill_again_and_again(trainer, tmp_path / "killed", 600, kills=40, in_writes=in_writes, late=0.3)
     assert len(set(found)) > 10
     print(f"killed {len(found)} times; updates found at each start: {found}")
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
