@@ -50,9 +50,7 @@ def extra_samples(data: Any) -> tuple[int, ...]:
     Raises:
         ValueError: if the list of tags is damaged.
     """
-    order, big, offset = _head(bytes(data[:16]))
-    tag = read_ifd(data, order, offset, big=big).tags.get(_EXTRA_SAMPLES)
-    return struct.unpack(f"{order}{tag.count}H", tag.data) if tag is not None and tag.kind == _SHORT else ()
+    return _shorts(data, _EXTRA_SAMPLES)
 
 
 def states_dpi(data: Any) -> bool:
@@ -66,9 +64,15 @@ def states_dpi(data: Any) -> bool:
     Raises:
         ValueError: if the list of tags is damaged.
     """
+    unit = _shorts(data, _RESOLUTION_UNIT)
+    return not unit or unit[0] in (2, 3)
+
+
+def _shorts(data: Any, number: int) -> tuple[int, ...]:
+    """Returns the values of a tag of 16-bit integers; none where it is missing or of another kind."""
     order, big, offset = _head(bytes(data[:16]))
-    tag = read_ifd(data, order, offset, big=big).tags.get(_RESOLUTION_UNIT)
-    return tag is None or tag.kind != _SHORT or struct.unpack_from(f"{order}H", tag.data)[0] in (2, 3)
+    tag = read_ifd(data, order, offset, big=big).tags.get(number)
+    return struct.unpack(f"{order}{tag.count}H", tag.data) if tag is not None and tag.kind == _SHORT else ()
 
 
 def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None) -> bytes:
