@@ -446,6 +446,26 @@ def tiff(*pages: Any, **options: Any) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_negatives_come_out_as_positives(kind: Any, alpha: bool) -> None:
+    top = 1 if np.dtype(kind).kind == "f" else np.iinfo(kind).max
+    grey = (np.linspace(0, 1, 60).reshape(6, 10) * top).astype(kind)
+    page = np.dstack([grey, grey]) if alpha else grey
+    options = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if alpha else {}
+    read = [read_picture(tiff((page, 1), photometric=f"minis{black}", **options)).pixels for black in ("white", "black")]
+    assert np.allclose(read[0][..., 0], (top - read[1][..., 0].astype(np.float64)).astype(read[1].dtype), atol=1e-6)
+    assert np.array_equal(read[0][..., 1:], read[1][..., 1:])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("format", ["TIFF", "PNG"])
+def test_palettes_that_are_given_up_are_said(format: str, bits: int) -> None:
+    picture = Image.fromarray(make_photo(8, 8)).quantize(1 << bits)
+    metadata = read_picture(encoded(picture, format)).metadata
+    assert (metadata.notes, metadata.bits) == (["palette turned into full colour"], 8)
+
+
 def upright(page: Any, orientation: int) -> Any:
     from PIL import ImageOps
 

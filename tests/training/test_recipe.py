@@ -106,6 +106,8 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
         (["run.seed=18446744073709551616"], "run.seed"),
         (["data.batch=nan"], "data.batch"),
         (["optimiser.learning_rate=inf"], "learning_rate"),
+        (["schedule.kind=decay"], "schedule: kind is 'decay', which needs decay_updates"),
+        (["schedule.kind=step"], "schedule: kind is 'step', which needs milestones"),
     ],
 )
 def test_bad_settings_name_the_key(settings: list[str], words: str) -> None:

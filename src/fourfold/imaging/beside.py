@@ -14,7 +14,7 @@ from fourfold.imaging.formats import Format
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
-from fourfold.imaging.tiff_tags import extra_samples, read_tags, states_dpi
+from fourfold.imaging.tiff_tags import extra_samples, has_palette, read_tags, states_dpi, white_is_zero
 
 #: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
 _COMMENT_KEY = "Comment"
@@ -31,6 +31,8 @@ class Beside:
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
         extra_samples: what a TIFF file's channels beyond colour are; see :func:`.tiff_tags.extra_samples`.
+        white_is_zero: whether a TIFF file is a negative; see :func:`.tiff_tags.white_is_zero`.
+        palette: whether a TIFF file has a palette; of other formats libvips says it.
         notes: what could not be taken over.
     """
 
@@ -40,6 +42,8 @@ class Beside:
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
     extra_samples: tuple[int, ...] = ()
+    white_is_zero: bool = False
+    palette: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -93,6 +97,8 @@ def _of_tiff(data: Any) -> Beside:
     with suppress(ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
         beside.extra_samples = extra_samples(data)
         beside.states_dpi = states_dpi(data)
+        beside.white_is_zero = white_is_zero(data)
+        beside.palette = has_palette(data)
         beside.exif, beside.iptc = read_tags(data)
     return beside
 

@@ -225,7 +225,7 @@ def _assemble(
     image = _turned(image, orientation, frames)
     image = _without_extras(image, beside.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
-    image = _to_kept_kind(image, format, metadata)
+    image = _to_kept_kind(image, format, metadata, negative=beside.white_is_zero)
     image = _fit_profile(image, metadata)
     alpha = image.bands in (2, 4)
     return OpenPicture(
@@ -252,6 +252,12 @@ def _floating(image: Any) -> Any:
     return image[:last].cast("float").bandjoin((image[last] / float(2**32 - 1)).cast("float"))
 
 
+def _positive(image: Any) -> Any:
+    """Returns floating-point grey of 0..1 whose white is at 0 with white at 1; alpha stays as it is."""
+    grey = image[0] * -1.0 + 1.0
+    return (grey if image.bands == 1 else grey.bandjoin(image[1])).cast("float")
+
+
 def _turned(image: Any, orientation: int, frames: int) -> Any:
     """Returns the image with every frame upright; libvips loads pages together only if they are turned alike."""
     if orientation == 1:
@@ -270,7 +276,7 @@ def _get(image: Any, name: str, default: Any) -> Any:
 def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
     metadata = Metadata(
         format=format.name,
-        bits=_stored_bits(image, format),
+        bits=_stored_bits(image, format, beside),
         icc=_get(image, "icc-profile-data", None),
         exif=beside.exif or _get(image, "exif-data", None),
         xmp=_get(image, "xmp-data", beside.xmp),
@@ -290,7 +296,7 @@ def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
         except (ValueError, IndexError, struct.error):
             metadata.exif = None
             metadata.notes.append("the EXIF block is damaged and was left out")
-    if _get(image, "palette", 0):
+    if _get(image, "palette", 0) or beside.palette:
         if format.name != "gif":
             metadata.notes.append("palette turned into full colour")
     elif metadata.bits < 8:
@@ -298,10 +304,10 @@ def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
     return metadata
 
 
-def _stored_bits(image: Any, format: Format) -> int:
+def _stored_bits(image: Any, format: Format, beside: Beside) -> int:
     """Returns the file's bits per sample; a palette's samples are 8-bit colours however few bits number them."""
     in_memory = {"uchar": 8, "ushort": 16}.get(image.format, 32)
-    if format.name == "gif" or _get(image, "palette", 0):
+    if format.name == "gif" or _get(image, "palette", 0) or beside.palette:
         return 8
     return int(_get(image, "bits-per-sample", in_memory))
 
@@ -364,8 +370,10 @@ def _fit_profile(image: Any, metadata: Metadata) -> Any:
     return image
 
 
-def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
-    """Returns the image as uint8, uint16 or float32 samples."""
+def _to_kept_kind(image: Any, format: Format, metadata: Metadata, *, negative: bool) -> Any:
+    """Returns the image as uint8, uint16 or float32 samples, floating-point negatives turned into positives."""
+    if negative and image.format == "float":
+        image = _positive(image)
     if format.name == "avif" and image.format == "ushort" and metadata.bits < 16:
         return _stretch(image, metadata.bits)
     if image.format in _KEPT:

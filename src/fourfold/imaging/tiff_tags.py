@@ -16,7 +16,9 @@ from fourfold.imaging.exif import SUB_IFDS, TYPE_BYTES, Exif, Ifd, Tag, build_ex
 _PHOTOGRAPH = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)}
 
 _IPTC = 0x83BB
-_EXTRA_SAMPLES, _RESOLUTION_UNIT, _SHORT = 0x0152, 0x0128, 3
+_EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _SHORT = 0x0152, 0x0106, 0x0128, 3
+#: Values of PhotometricInterpretation.
+_WHITE_IS_ZERO, _PALETTE = 0, 3
 #: The type whose values are bytes without a meaning.
 _UNDEFINED = 7
 
@@ -66,6 +68,34 @@ def states_dpi(data: Any) -> bool:
     """
     unit = _shorts(data, _RESOLUTION_UNIT)
     return not unit or unit[0] in (2, 3)
+
+
+def white_is_zero(data: Any) -> bool:
+    """Says whether a grey TIFF file is stored as a negative, black at the largest value.
+
+    Source: TIFF 6.0 (1992), PhotometricInterpretation 0. libvips turns whole numbers, and not floating point.
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+
+    Raises:
+        ValueError: if the list of tags is damaged.
+    """
+    return _shorts(data, _PHOTOMETRIC) == (_WHITE_IS_ZERO,)
+
+
+def has_palette(data: Any) -> bool:
+    """Says whether a TIFF file's samples number the colours of a palette, which libvips does not tell.
+
+    Source: TIFF 6.0 (1992), PhotometricInterpretation 3.
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+
+    Raises:
+        ValueError: if the list of tags is damaged.
+    """
+    return _shorts(data, _PHOTOMETRIC) == (_PALETTE,)
 
 
 def _shorts(data: Any, number: int) -> tuple[int, ...]:

@@ -178,8 +178,8 @@ class ScheduleSettings(_Settings):
     """How the learning rate goes: a factor on it, by update.
 
     Attributes:
-        kind: "constant"; "step" (times ``factor`` at every milestone); "cosine" (to ``final_factor`` at the end);
-            "decay" (constant, then straight down to ``final_factor`` over the last ``decay_updates``).
+        kind: "constant"; "step" (times ``factor`` at each of the ``milestones``, one at least); "cosine" (to ``final_factor`` at the end);
+            "decay" (constant, then straight down to ``final_factor`` over the last ``decay_updates``, which it needs).
         warmup_updates: rises linearly from zero over the first updates; over all of them, if the run has fewer.
         milestones: updates at which "step" multiplies.
         factor: what it multiplies by.
@@ -193,6 +193,14 @@ class ScheduleSettings(_Settings):
     factor: float = Field(0.1, gt=0, le=1)
     decay_updates: int = Field(0, ge=0)
     final_factor: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _never_constant_by_mistake(self) -> "ScheduleSettings":
+        if self.kind == "decay" and not self.decay_updates:
+            raise ValueError("kind is 'decay', which needs decay_updates; without them the learning rate never falls")
+        if self.kind == "step" and not self.milestones:
+            raise ValueError("kind is 'step', which needs milestones; without them the learning rate never falls")
+        return self
 
 
 class RunSettings(_Settings):
