@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fourfold.errors import UsageError
+from fourfold.errors import EngineError, UsageError
 from fourfold.serving import Limits, Settings, parse_bytes
 from fourfold.serving.access import client_of
 from tests.serving.conftest import RunningServer, png
@@ -185,6 +185,13 @@ def test_ipv6_clients_are_counted_by_their_network() -> None:
 def test_bad_settings_are_refused(changes: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Settings(**{"models": {"a": "a"}, **changes})
+
+
+def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.upscaling.engines.available", lambda: ["openvino"])
+    with pytest.raises(EngineError, match=r"torch engine needs torch.*pip install 'fourfold\[torch\]'"):
+        Settings(models={"a": "a"}, engine="torch")
+    Settings(models={"a": "a"}, engine="openvino")
 
 
 def test_limits_that_can_never_be_met_are_refused() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fourfold.errors import UsageError
-from fourfold.upscaling import check_names, parse_size
+from fourfold.upscaling import check_installed, check_names, parse_size
 
 MEBI = 1024 * 1024
 #: What every served model does: names, limits and the page count on it.
@@ -123,6 +123,7 @@ class Settings:
     def _check_upscaling(self) -> None:
         """Refuses what the worker, which is started again whenever it fails, could never be started with."""
         check_names(self.engine, self.precision)
+        check_installed(self.engine)
         parse_size(self.max_memory)
 
     @property

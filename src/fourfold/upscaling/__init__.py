@@ -1,6 +1,6 @@
 """Upscaler, exact tiles, engines: a picture in, a picture four times as large out."""
 
-from fourfold.upscaling.engines import ENGINES, PRECISIONS, Engine, available, check_names, create
+from fourfold.upscaling.engines import ENGINES, PRECISIONS, Engine, available, check_installed, check_names, create
 from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Graph
 from fourfold.upscaling.interpolation import interpolate
@@ -24,6 +24,7 @@ __all__ = [
     "RowSource",
     "Upscaler",
     "available",
+    "check_installed",
     "check_names",
     "create",
     "folded",

@@ -93,12 +93,11 @@ def create(graph: Graph, engine: str = "auto", precision: str = "auto", *, cache
         EngineError: if the engine is not installed or cannot run here.
     """
     engine, precision = choose(engine, precision, graph)
+    check_installed(engine)
     if engine == "torch":
-        _require("torch", "torch", "torch")
         from fourfold.upscaling.engines.torch import TorchEngine
 
         return TorchEngine(graph, precision)
-    _require("openvino", "openvino", None)
     from fourfold.upscaling.engines.openvino import OpenvinoEngine
 
     return OpenvinoEngine(graph, precision, cache=cache)
@@ -109,10 +108,15 @@ def available() -> list[str]:
     return [name for name in ENGINES if importlib.util.find_spec(name) is not None]
 
 
-def _require(engine: str, module: str, extra: str | None) -> None:
-    if importlib.util.find_spec(module) is None:
-        remedy = f"pip install 'fourfold[{extra}]'" if extra else f"pip install {module}"
-        raise EngineError(f"the {engine} engine needs {module}, which is not installed; {remedy}")
+def check_installed(engine: str) -> None:
+    """Refuses an engine whose library is not installed, without loading it; "auto" finds one itself.
+
+    Raises:
+        EngineError: saying how to install it.
+    """
+    if engine != "auto" and engine not in available():
+        package = "fourfold[torch]" if engine == "torch" else engine
+        raise EngineError(f"the {engine} engine needs {engine}, which is not installed; pip install '{package}'")
 
 
 def _torch_has_gpu() -> bool:
