@@ -462,7 +462,9 @@ def test_negatives_come_out_as_positives(kind: Any, alpha: bool) -> None:
     grey = (np.linspace(0, 1, 60).reshape(6, 10) * top).astype(kind)
     page = np.dstack([grey, grey]) if alpha else grey
     options = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if alpha else {}
-    read = [read_picture(tiff((page, 1), photometric=f"minis{black}", **options)).pixels for black in ("white", "black")]
+    read = [
+        read_picture(tiff((page, 1), photometric=f"minis{black}", **options)).pixels for black in ("white", "black")
+    ]
     assert np.allclose(read[0][..., 0], (top - read[1][..., 0].astype(np.float64)).astype(read[1].dtype), atol=1e-6)
     assert np.array_equal(read[0][..., 1:], read[1][..., 1:])
 

@@ -115,6 +115,11 @@ def test_bad_settings_name_the_key(settings: list[str], words: str) -> None:
         load_recipe("srresnet-mse", settings=settings)
 
 
+def test_validation_looks_through_the_middle_of_the_zoom() -> None:
+    assert load_recipe("srresnet-vgg22", profile="cpu").loss.mean_vgg_zoom == 2
+    assert load_recipe("srresnet-vgg22").loss.mean_vgg_zoom == 1
+
+
 def test_bad_recipes(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'srgan-vgg54'"):
         load_recipe("srgan-vg54")

@@ -37,6 +37,26 @@ def test_pictures_of_one_name_have_sheets_of_their_own(tmp_path: Path) -> None:
     assert len({name.casefold() for name in names}) == 4
 
 
+def test_the_content_loss_looks_through_the_zoom_of_training(tmp_path: Path) -> None:
+    picture = make_photo(40, 56)
+    picture[10:30, 14:42] = 51
+    Picture(picture).save(tmp_path / "a.png")
+    seen = []
+
+    def features(x: Tensor) -> Tensor:
+        seen.append(x)
+        return x
+
+    validator = Validator(tmp_path, 4, features=features, content_scale=3.0, content_zoom=2.0)  # type: ignore[arg-type]
+    loss = validator.score(Black(), make_fabric("cpu", "fp32")).scores["content_loss"]
+    assert [tuple(x.shape) for x in seen] == [(1, 3, 40, 56)] * 2
+    assert torch.allclose(seen[1], torch.tensor(0.2))
+    assert loss == pytest.approx(3 * 0.2**2)
+    whole = Validator(tmp_path, 4, features=features, content_scale=3.0)  # type: ignore[arg-type]
+    whole.score(Black(), make_fabric("cpu", "fp32"))
+    assert np.allclose(seen[3][0].permute(1, 2, 0), picture / 255)
+
+
 def test_closed_folders(closed: Path) -> None:
     with pytest.raises(DataError, match=r"--valid .*closed/x: cannot be read \(Permission denied\)"):
         Validator(closed / "x", 4)

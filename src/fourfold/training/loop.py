@@ -63,7 +63,8 @@ def best_measure(recipe: Recipe, content_scale: float | None) -> str:
     """Returns what a run's best is chosen by, in words; scores compare where it is the same."""
     if recipe.run.best_by == "content":
         loss = recipe.loss
-        return f"content loss (VGG{loss.vgg_layer}, {loss.vgg_normalisation} weights, scale {content_scale})"
+        zoom = f", enlarged {loss.mean_vgg_zoom:g} times" if loss.mean_vgg_zoom != 1 else ""
+        return f"content loss (VGG{loss.vgg_layer}{zoom}, {loss.vgg_normalisation} weights, scale {content_scale})"
     return recipe.run.best_by
 
 

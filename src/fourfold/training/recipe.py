@@ -151,6 +151,11 @@ class LossSettings(_Settings):
             raise ValueError(f"vgg_layer: {error}") from error
         return self
 
+    @property
+    def mean_vgg_zoom(self) -> float:
+        """The middle of ``vgg_zoom``: what a validation, which draws nothing, looks through."""
+        return sum(self.vgg_zoom) / 2
+
 
 class DiscriminatorSettings(_Settings):
     """The discriminator.

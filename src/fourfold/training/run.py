@@ -94,7 +94,10 @@ def _train(
     stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=scale)
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     compared = features if recipe.run.best_by == "content" else None
-    validator = Validator(valid, recipe.scale, features=compared, content_scale=scale) if valid is not None else None
+    validator = None
+    if valid is not None:
+        zoom = recipe.loss.mean_vgg_zoom
+        validator = Validator(valid, recipe.scale, features=compared, content_scale=scale, content_zoom=zoom)
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
     if before is not None:

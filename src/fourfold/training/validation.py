@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fourfold.errors import DataError, PictureError
 from fourfold.evaluation.metrics import psnr, ssim_wang
@@ -53,6 +54,8 @@ class Validator:
         limit: use only the first pictures.
         features: VGG19; adds the content loss to the scores.
         content_scale: its factor.
+        content_zoom: VGG19 sees the middle of each picture enlarged by this, as it does in training with
+            ``loss.vgg_zoom``; at 1, it would prefer the fine waves that the enlargement is there to show.
 
     Raises:
         DataError: if the folder holds no picture, or one cannot be read or is too small to be scored.
@@ -65,8 +68,10 @@ class Validator:
         limit: int | None = None,
         features: VGG19Features | None = None,
         content_scale: float | None = None,
+        content_zoom: float = 1.0,
     ) -> None:
         self._scale, self._features, self._content_scale = scale, features, content_scale
+        self._content_zoom = content_zoom
         self.names: list[str] = []
         self.pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
         try:
@@ -117,7 +122,8 @@ class Validator:
     def _content_loss(self, sr: NDArray[Any], hr: NDArray[Any], fabric: Fabric) -> Iterator[float]:
         if self._features is None or self._content_scale is None:
             return
-        ours, wanted = (self._features(_to_tensor(p, fabric.device)).float() for p in (sr, hr))
+        seen = (_middle_enlarged(_to_tensor(p, fabric.device), self._content_zoom) for p in (sr, hr))
+        ours, wanted = (self._features(x).float() for x in seen)
         yield float((ours - wanted).square().mean()) * self._content_scale
 
     def _sheet(self, lr: NDArray[Any], sr: NDArray[Any], hr: NDArray[Any]) -> NDArray[Any]:
@@ -141,6 +147,16 @@ def _to_tensor(picture: NDArray[Any], device: torch.device) -> Tensor:
     unit = picture.astype(np.float32) / np.iinfo(picture.dtype).max
     x = torch.from_numpy(unit).permute(2, 0, 1)[None].to(device)
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def _middle_enlarged(x: Tensor, zoom: float) -> Tensor:
+    """Returns the middle of a picture, enlarged by ``zoom`` to about the size of the whole."""
+    if zoom == 1:
+        return x
+    height, width = (max(1, round(side / zoom)) for side in x.shape[2:])
+    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+    part = x[:, :, top : top + height, left : left + width]
+    return functional.interpolate(part, size=x.shape[2:], mode="bicubic", align_corners=False)
 
 
 def _to_eight_bits(picture: NDArray[Any]) -> NDArray[Any]:
