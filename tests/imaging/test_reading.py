@@ -161,7 +161,16 @@ def test_a_profile_of_another_colour_space_is_left_out_and_said() -> None:
     assert found.metadata.notes == ["the colour profile is for GRAY and was left out"]
     found = read_picture(encoded(Image.fromarray(make_photo(8, 8)), "PNG", icc_profile=grey))
     assert found.metadata.icc is None
-    assert "iCCP" in found.metadata.notes[0]  # here it was the PNG decoder that would not have it
+    # here it was the PNG decoder that would not have it
+    assert "the colour profile cannot be used and was left out (profile " in found.metadata.notes[0]
+
+
+@pytest.mark.parametrize("rubbish", [b"x", b"rubbish" * 30])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_damaged_profile_is_left_out_and_said(format: str, rubbish: bytes) -> None:
+    found = read_picture(encoded(Image.fromarray(make_photo(8, 8)), format, icc_profile=rubbish)).metadata
+    how = "cannot be used and was left out (too short)" if format == "PNG" else "is damaged and was left out"
+    assert (found.icc, found.notes) == (None, [f"the colour profile {how}"])
 
 
 def test_only_the_first_frame_is_read_and_said() -> None:

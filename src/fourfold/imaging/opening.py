@@ -110,7 +110,7 @@ def open_picture(
             frames, notes = _choose_frames(source, header, format, load, all_frames)
             _check_size(header, frames, max_pixels)
             opened = _assemble(header, format, load, frames, notes, sequential, read_beside(source, format))
-        opened.metadata.notes += dict.fromkeys(remark for remark in remarks if not _is_made_good(remark, format))
+        opened.metadata.notes += dict.fromkeys(_told(remark) for remark in remarks if not _is_made_good(remark, format))
         return opened
     except pyvips.Error as error:
         raise PictureError(f"{name}: {explain(error)}") from error
@@ -148,6 +148,18 @@ _OF_TEXT_FIELDS = ("text chunks will be loaded", "no space in chunk cache")
 
 def _is_made_good(remark: str, format: Format) -> bool:
     return format.name == "png" and any(words in remark for words in _OF_TEXT_FIELDS)
+
+
+#: What every colour profile has at its 36th byte (ICC.1, 7.2.11), and how libpng begins what it says of those that it
+#: leaves out, because they are damaged or for other colours.
+_ICC_SIGNATURE, _OF_PROFILES = b"acsp", "iCCP: "
+
+
+def _told(remark: str) -> str:
+    """Returns a decoder's remark in words for the person who has the file."""
+    if remark.startswith(_OF_PROFILES):
+        return f"the colour profile cannot be used and was left out ({remark.removeprefix(_OF_PROFILES)})"
+    return remark
 
 
 def _loader(source: str | Path | bytes) -> tuple[Format, Any]:
@@ -358,6 +370,10 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
 def _fit_profile(image: Any, metadata: Metadata) -> Any:
     """Returns the image with as many channels as its colour profile speaks of."""
     if metadata.icc is None:
+        return image
+    if metadata.icc[36:40] != _ICC_SIGNATURE:
+        metadata.notes.append("the colour profile is damaged and was left out")
+        metadata.icc = None
         return image
     space = metadata.icc[16:20]
     if space == b"RGB " and image.bands <= 2:

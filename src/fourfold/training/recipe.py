@@ -183,8 +183,9 @@ class ScheduleSettings(_Settings):
     """How the learning rate goes: a factor on it, by update.
 
     Attributes:
-        kind: "constant"; "step" (times ``factor`` at each of the ``milestones``, one at least); "cosine" (to ``final_factor`` at the end);
-            "decay" (constant, then straight down to ``final_factor`` over the last ``decay_updates``, which it needs).
+        kind: "constant"; "step" (times ``factor`` at each of the ``milestones``, one at least); "cosine" (to
+            ``final_factor`` at the end); "decay" (constant, then straight down to ``final_factor`` over the last
+            ``decay_updates``, which it needs).
         warmup_updates: rises linearly from zero over the first updates; over all of them, if the run has fewer.
         milestones: updates at which "step" multiplies.
         factor: what it multiplies by.
