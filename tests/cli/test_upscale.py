@@ -443,6 +443,16 @@ def test_a_receipt_names_both_ends_of_the_dial(cli: Cli, cat: Path, tiny_weights
     assert receipt["settings"]["fidelity"] == 0.25
 
 
+def test_an_ensemble_is_another_picture_and_the_receipt_says_so(cli: Cli, cat: Path, tiny_weights: Path) -> None:
+    settings, pixels = [], []
+    for more in ([], ["--ensemble", "--overwrite"]):
+        done = cli("upscale", cat, "-n", tiny_weights, "--receipt", "--json", *more)
+        settings.append(json.loads(Path(done.objects[0]["receipt"]).read_text())["settings"]["ensemble"])
+        pixels.append(read_picture(Path(done.objects[0]["output"])).pixels)
+    assert settings == [False, True]
+    assert not np.array_equal(*pixels)
+
+
 def test_a_receipt_joins_what_is_in_the_xmp() -> None:
     from fourfold.upscaling.receipt import embed_receipt, read_embedded_receipt
 

@@ -45,6 +45,24 @@ def test_a_weights_file_runs_and_says_what_it_is(tiny_weights: Path, set5: Bench
     assert about["precision"] == "fp32" and about["parameters"] > 0
 
 
+def test_a_plus_asks_for_the_mean_over_turned_versions(tiny_weights: Path, set5: BenchmarkSet) -> None:
+    named = f"mine={tiny_weights}"
+    plain, turned, mine = make_methods([str(tiny_weights), f"{tiny_weights}+", f"{named}+"], precision="fp32")
+    assert (plain.name, turned.name, mine.name) == ("tiny", "tiny+", "mine")
+    entry = set5.entries[0]
+    pictures = [m.restore(read_pair(entry), entry, set5) for m in (plain, turned, mine)]
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert np.array_equal(pictures[1], pictures[2])
+    assert [m.about()["ensemble"] for m in (plain, turned, mine)] == [False, True, True]
+    assert turned.about()["multiply_adds_per_pixel"] == 8 * plain.about()["multiply_adds_per_pixel"]
+
+
+def test_a_file_may_end_in_a_plus(tiny_weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors+"
+    path.write_bytes(tiny_weights.read_bytes())
+    assert make_methods([str(path)])[0].about()["ensemble"] is False
+
+
 def test_a_path_may_hold_an_equals_sign(tiny_weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "runs" / "lr=1e-4" / "w.safetensors"
     path.parent.mkdir(parents=True)

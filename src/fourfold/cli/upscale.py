@@ -35,6 +35,10 @@ def upscale(
     faithful: Annotated[
         str | None, typer.Option(help="The faithful model of --fidelity, a name or a file. Default: srresnet-mse.")
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="The mean over eight turned and mirrored versions; eight times the time."),
+    ] = False,
     engine: Annotated[str, typer.Option(help="auto, openvino or torch.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     max_memory: Annotated[
@@ -94,11 +98,24 @@ def upscale(
         MAX_PIXELS if max_pixels is None else max_pixels,
         receipt,
         embed_receipt,
-        {"fidelity": fidelity, "max_memory": max_memory, "quality": quality, "lossless": lossless, "strip": strip},
+        {
+            "fidelity": fidelity,
+            "ensemble": ensemble,
+            "max_memory": max_memory,
+            "quality": quality,
+            "lossless": lossless,
+            "strip": strip,
+        },
     )
     if plan.jobs:
         upscaler = load(
-            model, engine=engine, precision=precision, fidelity=fidelity, faithful=faithful, max_memory=max_memory
+            model,
+            engine=engine,
+            precision=precision,
+            fidelity=fidelity,
+            faithful=faithful,
+            max_memory=max_memory,
+            ensemble=ensemble,
         )
         with _stopping_cleanly(), _progress(plan, quiet) as progress:
             for outcome in upscale_files(upscaler, plan.jobs, options=options, progress=progress):

@@ -4,6 +4,7 @@
 ``bicubic``, ``nearest`` ...  the house's resampler; also ``bilinear`` and ``lanczos``
 ``srresnet-mse``, ...         a shipped model, run by the same ``Upscaler`` as everywhere
 ``path/to/file.safetensors``  any weights file
+``srresnet-plus+``            a model or file with the mean over eight turned and mirrored versions
 ``NAME=DIR``                  result pictures of another program; their naming is found out
 ``NAME=DIR/{name}_x4.png``    the same with the naming given, exactly; ``{set}`` is the set's name
 ``hr``                        the originals themselves: what every other method is up against
@@ -28,7 +29,7 @@ from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, read_pixe
 from fourfold.imaging import imresize
 from fourfold.imaging.resampling import Kernel
 from fourfold.places import is_file, is_folder, why_unseen
-from fourfold.upscaling import check_names
+from fourfold.upscaling import TURNS, check_names
 from fourfold.weights import WeightsFile, load_weights, shipped_names
 
 Pixels = NDArray[Any]
@@ -102,6 +103,7 @@ class Network:
         model: shipped name or path.
         engine: "auto", "openvino" or "torch".
         precision: "auto", "fp32" or "bf16".
+        ensemble: with the mean over eight turned and mirrored versions of each picture.
 
     Raises:
         FourfoldError: if the weights or the engine cannot be used.
@@ -109,12 +111,14 @@ class Network:
 
     timed = True
 
-    def __init__(self, name: str, model: str | Path, engine: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, name: str, model: str | Path, engine: str = "auto", precision: str = "auto", *, ensemble: bool = False
+    ) -> None:
         from fourfold.upscaling import load  # an engine is heavy; the resamplers need none
 
         self.name = name
         self.weights: WeightsFile = load_weights(model)
-        self._upscaler = load(model, engine=engine, precision=precision)
+        self._upscaler = load(model, engine=engine, precision=precision, ensemble=ensemble)
         if self._upscaler.scale != SCALE:
             raise UsageError(f"{name} enlarges {self._upscaler.scale}x; the benchmark is {SCALE}x")
         # the first call of an engine takes longer than all others; its time belongs to no picture
@@ -140,8 +144,9 @@ class Network:
             "updates": config.updates,
             "engine": str(self._upscaler.engine),
             "precision": str(self._upscaler.precision),
+            "ensemble": self._upscaler.ensemble,
             "parameters": cost.parameters,
-            "multiply_adds_per_pixel": cost.multiply_adds_per_pixel,
+            "multiply_adds_per_pixel": cost.multiply_adds_per_pixel * (TURNS if self._upscaler.ensemble else 1),
         }
 
 
@@ -236,16 +241,17 @@ def _make(spec: str, engine: str, precision: str) -> Method:
     if spec == "hr":
         return Original()
     name, equals, location = spec.partition("=")
-    if is_file(Path(spec)):  # a path may hold an equals sign itself: runs/lr=1e-4/w.safetensors
-        name, equals = Path(spec).stem, ""
+    file = _weights_file(spec)
+    if file:  # a path may hold an equals sign itself: runs/lr=1e-4/w.safetensors
+        name, equals = file[0].stem + "+" * file[1], ""
     if name.lower() == "hr":
         raise UsageError(f"{spec}: hr is the originals; choose another name, as in NAME=DIR")
     if equals and name and location:
         path = Path(location)
         if is_folder(path) or "{name}" in location:
             return ResultFolder(name, location)
-        if is_file(path):
-            return Network(name, path, engine, precision)
+        if found := _weights_file(location):
+            return Network(name, found[0], engine, precision, ensemble=found[1])
         reason = why_unseen(path)
         raise EvaluationError(
             f"{spec}: {location} cannot be read ({reason})"
@@ -253,7 +259,8 @@ def _make(spec: str, engine: str, precision: str) -> Method:
             else f"{spec}: {location} is no folder and no weights file"
         )
     try:
-        return Network(name if is_file(Path(spec)) else spec, spec, engine, precision)
+        model, ensemble = file or (spec.removesuffix("+"), spec.endswith("+"))
+        return Network(name if file else spec, model, engine, precision, ensemble=ensemble)
     except UnknownModelError as error:
         others = [*KERNELS, "hr", *shipped_names()]
         near = difflib.get_close_matches(spec, others, n=1)
@@ -261,6 +268,14 @@ def _make(spec: str, engine: str, precision: str) -> Method:
         raise UsageError(f"no method {spec!r}; {hint}Methods: {', '.join(others)}, a weights file, NAME=DIR") from error
     except FourfoldError as error:
         raise type(error)(f"method {spec}: {error}") from error
+
+
+def _weights_file(location: str) -> tuple[Path, bool] | None:
+    """Returns the file that a location names, and whether a plus behind it asks for the mean over turned versions."""
+    for path, ensemble in ((location, False), (location.removesuffix("+"), True)):
+        if is_file(Path(path)):
+            return Path(path), ensemble
+    return None
 
 
 def default_methods() -> list[str]:

@@ -1,6 +1,7 @@
 """Upscaler, exact tiles, engines: a picture in, a picture four times as large out."""
 
 from fourfold.upscaling.engines import ENGINES, PRECISIONS, Engine, available, check_installed, check_names, create
+from fourfold.upscaling.ensemble import TURNS
 from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Graph
 from fourfold.upscaling.interpolation import interpolate
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_MAX_MEMORY",
     "ENGINES",
     "PRECISIONS",
+    "TURNS",
     "ArraySource",
     "Engine",
     "Graph",

@@ -22,6 +22,7 @@ def upscale(
     fidelity: float | None = None,
     faithful: str | Path | None = None,
     max_memory: int | str | None = None,
+    ensemble: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Picture:
     """Returns a picture made larger; for several pictures, :func:`fourfold.load` the upscaler once.
@@ -35,6 +36,7 @@ def upscale(
         fidelity: 0 (``model`` itself) to 1 (the faithful network).
         faithful: the faithful network, a name or a file.
         max_memory: for the upscaling itself; the result comes on top.
+        ensemble: give the mean over the eight turned and mirrored versions, in eight times the time.
         max_pixels: refuse larger files by their header.
 
     Raises:
@@ -42,7 +44,13 @@ def upscale(
     """
     picture = _as_picture(source, max_pixels)
     upscaler = load(
-        model, engine=engine, precision=precision, fidelity=fidelity, faithful=faithful, max_memory=max_memory
+        model,
+        engine=engine,
+        precision=precision,
+        fidelity=fidelity,
+        faithful=faithful,
+        max_memory=max_memory,
+        ensemble=ensemble,
     )
     return upscale_picture(picture, upscaler)
 
