@@ -1,0 +1,231 @@
+"""The parts of SRResNet and VGG19 on the kernels, each with its gradient."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from fourfold.networks.srresnet import ResidualBlock, SRResNet
+from scripts.winograd.kernels import PANEL, channels_last, convolve, library, pack, weight_gradient
+
+#: G of F(2, 3): from three taps to four products.
+_G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
+#: Lanes of the tail's sums, and how many of them hold (kernel row, colour).
+_SUMS, _USED = 32, 27
+
+
+class Body(Function):
+    """All residual blocks and the fusion, with the skip around them; batch norm folded into the convolutions."""
+
+    @staticmethod
+    def forward(ctx: Any, shallow: Tensor, kernels: Tensor, biases: Tensor, slopes: Tensor) -> Tensor:
+        """Returns the features.
+
+        Args:
+            ctx: autograd's.
+            shallow: (N, 64, H, W).
+            kernels: (2 blocks + 1, 64, 64, 3, 3).
+            biases: (2 blocks + 1, 64).
+            slopes: (blocks), of the PReLU inside each block.
+        """
+        x, packed, biases = channels_last(shallow), pack(kernels), biases.detach().contiguous()
+        streams, inner, slope = [x], [], slopes.tolist()
+        for block in range(len(slope)):
+            first, second = 2 * block, 2 * block + 1
+            hidden = convolve(streams[-1], packed[first], PANEL, bias=biases[first])
+            after = convolve(hidden, packed[second], PANEL, slope=slope[block], bias=biases[second], added=streams[-1])
+            inner.append(hidden)
+            streams.append(after)
+        ctx.save_for_backward(kernels, *streams, *inner)
+        ctx.slope = slope
+        return convolve(streams[-1], packed[-1], PANEL, bias=biases[-1], added=x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """Returns the gradients of all four."""
+        kernels, *saved = ctx.saved_tensors
+        count = len(ctx.slope)
+        streams, inner = saved[: count + 1], saved[count + 1 :]
+        packed, of_slopes = pack(kernels, backwards=True), torch.zeros(count, dtype=torch.float64)
+        of_layers = [(torch.empty(0), torch.empty(0))] * len(kernels)
+        of_features = channels_last(gradients[0])
+        of_layers[-1] = weight_gradient(streams[-1], of_features)
+        of_stream = convolve(of_features, packed[-1], PANEL)
+        for block in reversed(range(count)):
+            first, second, slope = 2 * block, 2 * block + 1, ctx.slope[block]
+            of_layers[second] = weight_gradient(inner[block], of_stream, slope=slope)
+            of_inner = convolve(
+                of_stream, packed[second], PANEL, gate=inner[block], gate_slope=slope, slope_gradient=of_slopes[block]
+            )
+            of_layers[first] = weight_gradient(streams[block], of_inner)
+            of_stream = convolve(of_inner, packed[first], PANEL, added=of_stream)
+        of_kernels, of_biases = (torch.stack(part) for part in zip(*of_layers, strict=True))
+        return of_stream + of_features, of_kernels, of_biases, of_slopes.float()
+
+
+class Doubling(Function):
+    """A convolution to 256 maps and PixelShuffle x2, after the PReLU of the doubling before it if there was one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernels: Tensor, bias: Tensor, slope: Tensor | None) -> Tensor:
+        """Returns (N, 64, 2H, 2W), before its own PReLU.
+
+        Args:
+            ctx: autograd's.
+            x: (N, 64, H, W).
+            kernels: (256, 64, 3, 3), the maps of each sub-pixel together.
+            bias: (256).
+            slope: (1) or None.
+        """
+        x, ctx.slope = channels_last(x), None if slope is None else slope.item()
+        ctx.save_for_backward(x, kernels)
+        bias = bias.detach().contiguous()
+        return convolve(x, pack(kernels)[0], 4 * PANEL, to_shuffled=True, slope=ctx.slope, bias=bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Returns the gradients of all four."""
+        x, kernels = ctx.saved_tensors
+        gradient, packed = channels_last(gradients[0]), pack(kernels, backwards=True)[0]
+        of_kernels, of_bias = weight_gradient(x, gradient, shuffled=True, slope=ctx.slope)
+        if ctx.slope is None:
+            return convolve(gradient, packed, PANEL, from_shuffled=True), of_kernels, of_bias, None
+        of_slope = torch.zeros(1, dtype=torch.float64)
+        of_x = convolve(
+            gradient, packed, PANEL, from_shuffled=True, gate=x, gate_slope=ctx.slope, slope_gradient=of_slope
+        )
+        return of_x, of_kernels, of_bias, of_slope.float()
+
+
+class Tail(Function):
+    """The last PReLU and the 9x9 convolution to three colours, without its bias."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernels: Tensor, slope: Tensor) -> Tensor:
+        """Returns (N, 3, H, W) in float32.
+
+        Args:
+            ctx: autograd's.
+            x: (N, 64, H, W), before the PReLU; W a multiple of 4.
+            kernels: (3, 64, 9, 9).
+            slope: (1).
+        """
+        x, ctx.slope = channels_last(x), slope.item()
+        ctx.save_for_backward(x, kernels)
+        pictures, _, height, width = x.shape
+        # (position, group, pairs of maps, sums, 2)
+        packed = _tail_products(kernels).view(_SUMS, PANEL // 2, 2, 3, 4).permute(4, 3, 1, 0, 2)
+        packed = packed.to(torch.bfloat16).contiguous()
+        y = torch.empty(pictures, height, width, 3)
+        library().tail_forward(x.data_ptr(), pictures, height, width, ctx.slope, packed.data_ptr(), y.data_ptr())
+        return y.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """Returns the gradients of all three."""
+        x, kernels = ctx.saved_tensors
+        pictures, _, height, width = x.shape
+        gradient = gradients[0].float().permute(0, 2, 3, 1).contiguous()
+        # (position, group, pairs of sums, maps, 2)
+        packed = _tail_products(kernels.flip(3)).view(_SUMS // 2, 2, PANEL, 3, 4).permute(4, 3, 0, 2, 1)
+        packed = packed.to(torch.bfloat16).contiguous()
+        of_x, of_packed = torch.empty_like(x), torch.zeros(4, 3, PANEL, _SUMS)
+        of_slope = torch.zeros(1, dtype=torch.float64)
+        library().tail_backward(
+            x.data_ptr(), gradient.data_ptr(), pictures, height, width, ctx.slope, packed.data_ptr(),
+            of_x.data_ptr(), of_packed.data_ptr(), of_slope.data_ptr(),
+        )  # fmt: skip
+        of_taps = torch.einsum("pgms,pt->smgt", of_packed, _G)[:_USED]
+        of_kernels = of_taps.reshape(9, 3, PANEL, 9).permute(1, 2, 0, 3).contiguous()
+        return of_x, of_kernels, of_slope.float()
+
+
+def _tail_products(kernels: Tensor) -> Tensor:
+    """Returns (sums, maps, groups, positions) of (colours, maps, 9, 9)."""
+    taps = kernels.detach().permute(2, 0, 1, 3).reshape(_USED, PANEL, 3, 3)
+    products = torch.zeros(_SUMS, PANEL, 3, 4)
+    products[:_USED] = taps @ _G.T
+    return products
+
+
+class FrozenConv2d(nn.Conv2d):
+    """A 3x3 convolution whose parameters do not train, such as VGG19's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Returns what the plain convolution does."""
+        fits = self.in_channels % PANEL == 0 and self.out_channels % PANEL == 0
+        even = input.shape[-1] % 2 == 0 and input.shape[-2] % 2 == 0
+        if not (fits and even) or self.weight.requires_grad or self.weight.dtype != torch.bfloat16:
+            return super().forward(input)
+        return _Frozen.apply(input, self)
+
+    def packed(self, *, backwards: bool) -> Tensor:
+        """Returns the transformed kernels, made once for as long as the weights stay as they are."""
+        known: dict[bool, tuple[int, Tensor]] = self.__dict__.setdefault("_packed", {})
+        version = self.weight._version
+        if backwards not in known or known[backwards][0] != version:
+            known[backwards] = version, pack(self.weight, backwards=backwards)[0]
+        return known[backwards][1]
+
+
+class _Frozen(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, convolution: FrozenConv2d) -> Tensor:
+        ctx.convolution = convolution
+        assert convolution.bias is not None
+        bias = convolution.bias.detach().float()
+        return convolve(channels_last(x), convolution.packed(backwards=False), convolution.out_channels, bias=bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        convolution = ctx.convolution
+        gradient = channels_last(gradients[0])
+        return convolve(gradient, convolution.packed(backwards=True), convolution.in_channels), None
+
+
+def can_restore(network: SRResNet, lr: Tensor) -> bool:
+    """Says whether the kernels fit a network and its input; else torch computes."""
+    head, norm = network.head, network.fusion_bn
+    return (
+        torch.is_grad_enabled()
+        and lr.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and head.out_channels == PANEL
+        and network.activation.weight.numel() == 1
+        and isinstance(norm, nn.BatchNorm2d)
+        and not norm.training
+        and lr.shape[-1] % 2 == 0
+        and lr.shape[-2] % 2 == 0
+    )
+
+
+def restore(network: SRResNet, lr: Tensor) -> Tensor:
+    """Returns what the network's forward does; see :func:`can_restore`."""
+    shallow = network.activation(network.head(lr))
+    with torch.autocast("cpu", enabled=False):
+        kernels, biases, slopes = _folded_body(network)
+        y, slope = Body.apply(shallow, kernels, biases, slopes), None
+        for doubling in network.upsampling:
+            weight = doubling.conv.weight.unflatten(0, (PANEL, 4)).transpose(0, 1).flatten(0, 1).contiguous()
+            bias = doubling.conv.bias.view(PANEL, 4).t().reshape(-1)
+            y = Doubling.apply(y, weight, bias, slope)
+            slope = doubling.activation.weight
+        y = Tail.apply(y, network.tail.weight, slope) + network.tail.bias.view(1, -1, 1, 1)
+    return (y + 1.0) * 0.5
+
+
+def _folded_body(network: SRResNet) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the body's kernels and biases with batch norm's fixed statistics in them, and its slopes."""
+    blocks = [block for block in network.body if isinstance(block, ResidualBlock)]
+    layers = [pair for b in blocks for pair in ((b.conv1, b.bn1), (b.conv2, b.bn2))]
+    layers.append((network.fusion, network.fusion_bn))
+    kernels = torch.stack([c.weight.contiguous() for c, _ in layers])
+    biases, mean, variance, gain, shift = (
+        torch.stack(values)
+        for values in zip(*[(c.bias, n.running_mean, n.running_var, n.weight, n.bias) for c, n in layers], strict=True)
+    )
+    scale = gain * (variance + network.fusion_bn.eps).rsqrt()
+    slopes = torch.cat([b.activation.weight for b in blocks])
+    return kernels * scale[:, :, None, None, None], (biases - mean) * scale + shift, slopes

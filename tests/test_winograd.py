@@ -1,0 +1,165 @@
+"""The kernels that train faster on processor cores give what torch gives."""
+
+import shutil
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fourfold.networks import VGG19Features
+from fourfold.networks.srresnet import SRResNet
+from fourfold.training.stage import freeze_statistics
+from scripts.winograd.kernels import channels_last, convolve, is_supported, pack, weight_gradient
+from scripts.winograd.layers import FrozenConv2d, Tail, can_restore, restore
+
+pytestmark = pytest.mark.skipif(
+    not is_supported() or shutil.which("g++") is None, reason="needs AVX-512 BF16 and a compiler"
+)
+
+#: Relative error of products of bfloat16 values; a wrong index gives 0.1 and more.
+ROUNDING = 0.01
+
+
+def off(found: Tensor, expected: Tensor) -> float:
+    found, expected = found.detach().float(), expected.detach()
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (2, 6, 10), (3, 12, 8), (1, 24, 30)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 64), (128, 64), (64, 192), (256, 64)])
+@pytest.mark.parametrize("slope", [None, 0.2])
+def test_a_convolution_and_its_gradients(
+    shape: tuple[int, int, int], inputs: int, outputs: int, slope: float | None
+) -> None:
+    pictures, height, width = shape
+    x = channels_last(torch.randn(pictures, inputs, height, width))
+    kernels, bias = torch.randn(outputs, inputs, 3, 3) / 30, torch.randn(outputs)
+    plain = [part.float().requires_grad_() for part in (x, kernels.clone(), bias.clone())]
+    activated = plain[0] if slope is None else functional.leaky_relu(plain[0], slope)
+    expected = functional.conv2d(activated, plain[1], plain[2], padding=1)
+    gradient = channels_last(torch.randn_like(expected))
+    expected.backward(gradient.float())
+    assert all(part.grad is not None for part in plain)
+
+    assert off(convolve(x, pack(kernels)[0], outputs, slope=slope, bias=bias), expected) < ROUNDING
+    of_kernels, of_bias = weight_gradient(x, gradient, slope=slope)
+    assert off(of_kernels, plain[1].grad) < ROUNDING
+    assert off(of_bias, plain[2].grad) < 1e-5
+    of_slope = torch.zeros(1, dtype=torch.float64)
+    gate = {} if slope is None else {"gate": x, "gate_slope": slope, "slope_gradient": of_slope}
+    of_x = convolve(gradient, pack(kernels, backwards=True)[0], inputs, **gate)
+    assert off(of_x, plain[0].grad) < ROUNDING
+
+
+@pytest.mark.parametrize("width", [4, 12, 32])
+def test_the_tail_and_its_gradients(width: int) -> None:
+    x, kernels, slope = channels_last(torch.randn(2, 64, 11, width)), torch.randn(3, 64, 9, 9) / 70, torch.tensor([0.2])
+    plain = [part.float().clone().requires_grad_() for part in (x, kernels, slope)]
+    expected = functional.conv2d(functional.prelu(plain[0], plain[2]), plain[1], padding=4)
+    gradient = torch.rand_like(expected)
+    expected.backward(gradient)
+    ours = [part.clone().requires_grad_() for part in (x, kernels, slope)]
+    found = Tail.apply(*ours)
+    found.backward(gradient)
+    assert off(found, expected) < ROUNDING
+    for one, other in zip(ours, plain, strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert off(one.grad, other.grad) < ROUNDING
+
+
+def network(blocks: int = 2) -> SRResNet:
+    made = SRResNet(blocks=blocks).to(memory_format=torch.channels_last)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+    freeze_statistics(made.train())
+    return made
+
+
+def gradients(of: SRResNet, sr: Tensor) -> dict[str, Tensor]:
+    of.zero_grad(set_to_none=True)
+    (sr - 0.3).square().mean().backward()
+    return {name: part.grad.clone() for name, part in of.named_parameters()}
+
+
+def test_a_network_trains_alike() -> None:
+    """To float32, the kernels are as near as torch's own bfloat16."""
+    made, lr = network(), torch.rand(3, 3, 16, 24)
+    exact = made(lr)
+    expected = gradients(made, exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert can_restore(made, lr)
+        theirs, ours = made(lr), restore(made, lr)
+    assert ours.dtype == torch.float32
+    assert off(ours, exact) < 2 * off(theirs, exact) + 1e-3
+    their_gradients, our_gradients = gradients(made, theirs), gradients(made, ours)
+    for name, wanted in expected.items():
+        assert our_gradients[name].shape == wanted.shape
+        assert off(our_gradients[name], wanted) < 2 * off(their_gradients[name], wanted) + ROUNDING, name
+
+
+def test_gradients_can_be_asked_for_twice() -> None:
+    made, lr = network(1), torch.rand(1, 3, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = restore(made, lr).square().mean()
+    first, again = (torch.autograd.grad(loss, list(made.parameters()), retain_graph=True) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_what_does_not_fit_is_left_to_torch() -> None:
+    made, lr = network(1), torch.rand(1, 3, 8, 8)
+    assert not can_restore(made, lr)  # no autocast
+    with torch.autocast("cpu", torch.bfloat16):
+        assert can_restore(made, lr)
+        assert not can_restore(made, torch.rand(1, 3, 8, 7))
+        assert not can_restore(SRResNet(blocks=1), lr)  # its statistics would be trained
+        assert not can_restore(SRResNet(blocks=1, batch_norm=False), lr)
+        assert not can_restore(SRResNet(blocks=1, width=32), lr)
+        assert not can_restore(SRResNet(blocks=1, prelu="channel"), lr)
+        with torch.no_grad():
+            assert not can_restore(made, lr)
+
+
+@pytest.mark.parametrize("side", [64, 80])
+def test_frozen_features_and_their_gradient(side: int) -> None:
+    plain = VGG19Features("44")
+    with torch.no_grad():
+        for convolution in plain.features:
+            nn.init.kaiming_normal_(convolution.weight)
+    exact = VGG19Features("44")
+    exact.load_state_dict(plain.state_dict())
+    plain = plain.to(memory_format=torch.channels_last).bfloat16()
+    pictures = torch.rand(2, 3, side, side)
+
+    def seen(by: VGG19Features) -> tuple[Tensor, Tensor]:
+        x = pictures.clone().requires_grad_()
+        features = by(x).float()
+        features.square().mean().backward()
+        assert x.grad is not None
+        return features.detach(), x.grad
+
+    expected, theirs = seen(exact), seen(plain)
+    for convolution in plain.features:
+        convolution.__class__ = FrozenConv2d
+    ours = seen(plain)
+    assert not torch.equal(ours[0], theirs[0])
+    assert off(ours[0], expected[0]) < 2 * off(theirs[0], expected[0])
+    assert off(ours[1], expected[1]) < 2 * off(theirs[1], expected[1])
+
+
+def test_frozen_weights_that_change_are_transformed_anew() -> None:
+    convolution = FrozenConv2d(64, 64, 3, padding=1).bfloat16().requires_grad_(False)
+    x = channels_last(torch.randn(1, 64, 8, 8))
+    before = convolution(x)
+    convolution.weight.mul_(2)
+    expected = functional.conv2d(x.float(), convolution.weight.float(), convolution.bias.float(), padding=1)
+    assert off(convolution(x), expected) < ROUNDING < off(before, expected)
