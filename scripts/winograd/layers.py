@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from fourfold.networks.srresnet import ResidualBlock, SRResNet
+from fourfold.networks.srresnet import ResidualBlock, SRResNet, Upsampling
 from scripts.winograd.kernels import PANEL, channels_last, convolve, library, pack, weight_gradient
 
 #: G of F(2, 3): from three taps to four products.
@@ -208,10 +208,12 @@ def restore(network: SRResNet, lr: Tensor) -> Tensor:
         kernels, biases, slopes = _folded_body(network)
         y, slope = Body.apply(shallow, kernels, biases, slopes), None
         for doubling in network.upsampling:
+            assert isinstance(doubling, Upsampling)
             weight = doubling.conv.weight.unflatten(0, (PANEL, 4)).transpose(0, 1).flatten(0, 1).contiguous()
             bias = doubling.conv.bias.view(PANEL, 4).t().reshape(-1)
             y = Doubling.apply(y, weight, bias, slope)
             slope = doubling.activation.weight
+        assert network.tail.bias is not None
         y = Tail.apply(y, network.tail.weight, slope) + network.tail.bias.view(1, -1, 1, 1)
     return (y + 1.0) * 0.5
 
@@ -226,6 +228,7 @@ def _folded_body(network: SRResNet) -> tuple[Tensor, Tensor, Tensor]:
         torch.stack(values)
         for values in zip(*[(c.bias, n.running_mean, n.running_var, n.weight, n.bias) for c, n in layers], strict=True)
     )
+    assert isinstance(network.fusion_bn, nn.BatchNorm2d)
     scale = gain * (variance + network.fusion_bn.eps).rsqrt()
     slopes = torch.cat([b.activation.weight for b in blocks])
     return kernels * scale[:, :, None, None, None], (biases - mean) * scale + shift, slopes
