@@ -55,6 +55,10 @@ def test_a_convolution_and_its_gradients(
     gate = {} if slope is None else {"gate": x, "gate_slope": slope, "slope_gradient": of_slope}
     of_x = convolve(gradient, pack(kernels, backwards=True)[0], inputs, **gate)
     assert off(of_x, plain[0].grad) < ROUNDING
+    if slope is not None:
+        # of the slope, the sum over negative inputs times the gradient of what they became
+        of_activated = functional.conv_transpose2d(gradient.float(), kernels, padding=1)
+        assert float(of_slope) == pytest.approx(float((of_activated * x.float().clamp(max=0)).sum()), rel=0.02, abs=20)
 
 
 @pytest.mark.parametrize("width", [4, 12, 32])
@@ -154,6 +158,20 @@ def test_frozen_features_and_their_gradient(side: int) -> None:
     assert not torch.equal(ours[0], theirs[0])
     assert off(ours[0], expected[0]) < 2 * off(theirs[0], expected[0])
     assert off(ours[1], expected[1]) < 2 * off(theirs[1], expected[1])
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    """A loss that broke must be seen, not be made finite by a PReLU on the way."""
+    x = channels_last(torch.full((1, 64, 8, 8), torch.nan))
+    kernels = pack(torch.randn(64, 64, 3, 3))[0]
+    for slope in (None, 0.2):
+        assert convolve(x, kernels, 64, slope=slope).isnan().all()
+    assert Tail.apply(x, torch.randn(3, 64, 9, 9), torch.tensor([0.2])).isnan().all()
+
+
+def test_another_device_is_left_to_torch() -> None:
+    convolution = FrozenConv2d(64, 64, 3, padding=1).bfloat16().requires_grad_(False).to("meta")
+    assert convolution(torch.empty(1, 64, 8, 8, dtype=torch.bfloat16, device="meta")).shape == (1, 64, 8, 8)
 
 
 def test_frozen_weights_that_change_are_transformed_anew() -> None:

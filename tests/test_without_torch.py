@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from fourfold.imaging import Picture, read_picture
 from tests.conftest import make_photo
@@ -43,14 +42,11 @@ def test_the_command_line_upscales(tmp_path: Path, tiny_weights: Path) -> None:
     assert read_picture(tmp_path / "a_x4.png").pixels.shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("command", ["upscale", "serve"])
-def test_what_is_not_installed_is_said_at_once(tmp_path: Path, tiny_weights: Path, command: str) -> None:
-    code = "from fourfold.cli import main; main()"
+def test_an_engine_that_is_not_installed_is_said_at_once(tmp_path: Path, tiny_weights: Path) -> None:
     source = Picture(make_photo(12, 16)).save(tmp_path / "a.png")
-    arguments = [source, "-n", tiny_weights] if command == "upscale" else ["--model", tiny_weights, "--port", 0]
-    done = python(code, command, *arguments, "--engine", "torch")
-    assert done.returncode != 0
-    assert "pip install 'fourfold[" in done.stderr
+    done = python("from fourfold.cli import main; main()", "upscale", source, "-n", tiny_weights, "--engine", "torch")
+    assert done.returncode == 1
+    assert "pip install 'fourfold[torch]'" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 

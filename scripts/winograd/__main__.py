@@ -1,9 +1,12 @@
 """``python -m scripts.winograd train ...``: ``fourfold`` with the kernels in place."""
 
+import sys
+
 import torch
 from torch import Tensor
 
 from fourfold.cli import main
+from fourfold.errors import FourfoldError
 from fourfold.networks import vgg19
 from fourfold.networks.srresnet import SRResNet
 from scripts.winograd.kernels import library
@@ -34,5 +37,8 @@ def install() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    install()
+    try:
+        install()
+    except FourfoldError as error:
+        sys.exit(f"error: {error}")
     main()

@@ -2,7 +2,6 @@
 
 import ctypes
 import hashlib
-import os
 import platform
 import subprocess
 import tempfile
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fourfold.errors import EngineError
+from fourfold.networks.vgg19_weights import cache_folder
 
 #: Maps that the kernels compute together.
 PANEL = 64
@@ -51,17 +51,26 @@ def library() -> ctypes.CDLL:
     """
     if not is_supported():
         raise EngineError("the kernels need a processor with AVX-512 BF16 and Linux")
-    digest = hashlib.sha256(b"".join((_FOLDER / name).read_bytes() for name in _SOURCES)).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fourfold"
-    compiled = cache / f"winograd-{digest[:16]}.so"
-    if not compiled.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        _compile(compiled)
-    loaded = ctypes.CDLL(str(compiled))
+    compiled = cache_folder() / f"winograd-{_digest()[:16]}.so"
+    try:
+        if not compiled.exists():
+            compiled.parent.mkdir(parents=True, exist_ok=True)
+            _compile(compiled)
+        loaded = ctypes.CDLL(str(compiled))
+    except OSError as error:
+        place = f"{compiled.parent} ({error}); FOURFOLD_CACHE names another folder"
+        raise EngineError(f"the kernels cannot be kept in {place}") from error
     for name, arguments in _ARGUMENTS.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
     return loaded
+
+
+def _digest() -> str:
+    """Returns what a build depends on, in short: sources, flags and processor; a cache may serve several machines."""
+    processor = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags")), "")
+    parts = [*((_FOLDER / name).read_bytes() for name in _SOURCES), " ".join(_FLAGS).encode(), processor.encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _compile(target: Path) -> None:

@@ -25,10 +25,11 @@ static inline __m512bh load_pairs(const bfloat16* from) { return (__m512bh)_mm51
 
 static inline __m512bh repeat_pair(int32_t pair) { return (__m512bh)_mm512_set1_epi32(pair); }
 
-static inline __m512 negative_part(__m512 x) { return _mm512_min_ps(x, _mm512_setzero_ps()); }
+// Of two values, min and max give the second one if there is a NaN; x stands second, so that NaN stays NaN.
+static inline __m512 negative_part(__m512 x) { return _mm512_min_ps(_mm512_setzero_ps(), x); }
 
 static inline __m512 prelu(__m512 x, __m512 slope) {
-    return _mm512_fmadd_ps(slope, negative_part(x), _mm512_max_ps(x, _mm512_setzero_ps()));
+    return _mm512_fmadd_ps(slope, negative_part(x), _mm512_max_ps(_mm512_setzero_ps(), x));
 }
 
 // The gradient of PReLU's input x, of that of its output.

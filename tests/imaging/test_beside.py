@@ -402,7 +402,7 @@ def test_xmp_says_upright(before: bytes, after: bytes) -> None:
     packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + before + b"</x:xmpmeta>"
     file = encode_picture(Picture(make_photo(8, 8), metadata=Metadata(xmp=packet, exif=exif_with(1).tobytes())), "png")
     assert after in (read_picture(file).metadata.xmp or b"")
-    for encoding in ("utf-16-le", "utf-16-be"):
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         for mark in ("", "\ufeff"):
             wide = (mark + packet.decode()).encode(encoding)
             assert upright_xmp(wide) == (mark + packet.replace(before, after).decode()).encode(encoding)

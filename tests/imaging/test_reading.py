@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import warnings
 from pathlib import Path
 
@@ -163,6 +164,14 @@ def test_a_profile_of_another_colour_space_is_left_out_and_said() -> None:
     assert found.metadata.icc is None
     # here it was the PNG decoder that would not have it
     assert "the colour profile cannot be used and was left out (profile " in found.metadata.notes[0]
+
+
+def test_an_unusual_profile_is_kept_and_said() -> None:
+    plain = matrix_profile()
+    unusual = plain[:68] + struct.pack(">3i", 65536, 65536, 65536) + plain[80:]  # an illuminant that is not D50
+    found = read_picture(encoded(Image.fromarray(make_photo(8, 8)), "PNG", icc_profile=unusual)).metadata
+    assert found.icc == unusual
+    assert [note for note in found.notes if note.startswith("the colour profile is unusual and was kept (")]
 
 
 @pytest.mark.parametrize("rubbish", [b"x", b"rubbish" * 30])

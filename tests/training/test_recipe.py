@@ -7,7 +7,7 @@ import torch
 
 from fourfold.errors import RecipeError
 from fourfold.training import load_recipe, recipe_names
-from fourfold.training.recipe import RECIPES, ScheduleSettings
+from fourfold.training.recipe import RECIPES, ScheduleSettings, parse_recipe
 from fourfold.training.schedule import learning_rate_factor
 
 VARIANTS = ["srresnet-mse", "srresnet-vgg22", "srgan-mse", "srgan-vgg22", "srgan-vgg54"]
@@ -106,13 +106,20 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
         (["run.seed=18446744073709551616"], "run.seed"),
         (["data.batch=nan"], "data.batch"),
         (["optimiser.learning_rate=inf"], "learning_rate"),
-        (["schedule.kind=decay"], "schedule: kind is 'decay', which needs decay_updates"),
-        (["schedule.kind=step"], "schedule: kind is 'step', which needs milestones"),
+        (["schedule.kind=decay"], "schedule.kind is 'decay', which needs schedule.decay_updates"),
+        (["schedule.kind=step"], "schedule.kind is 'step', which needs schedule.milestones"),
     ],
 )
 def test_bad_settings_name_the_key(settings: list[str], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         load_recipe("srresnet-mse", settings=settings)
+
+
+@pytest.mark.parametrize("kind", ["decay", "step"])
+def test_what_an_earlier_run_recorded_is_still_read(kind: str) -> None:
+    values = load_recipe("srresnet-mse").model_dump(mode="json")
+    recorded = parse_recipe({**values, "schedule": {"kind": kind}}, "runs/x/recipe.json")
+    assert learning_rate_factor(recorded.schedule, 50, 100) == 1
 
 
 def test_validation_looks_through_the_middle_of_the_zoom() -> None:

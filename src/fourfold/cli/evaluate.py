@@ -43,7 +43,8 @@ def evaluate(
         typer.Option(
             "--methods",
             help="Separated by commas: nearest, bilinear, bicubic, lanczos, hr, shipped models, weights files, "
-            "NAME=FILE, NAME=DIR with another program's results, NAME=DIR/{name}_x4.png with their naming. "
+            "NAME=FILE, each of these three with a + behind it for its self-ensemble, NAME=DIR with another program's "
+            "results, NAME=DIR/{name}_x4.png with their naming. "
             "The default is nearest, bicubic and every shipped model.",
         ),
     ] = None,

@@ -100,7 +100,6 @@ def upscale(
         embed_receipt,
         {
             "fidelity": fidelity,
-            "ensemble": ensemble,
             "max_memory": max_memory,
             "quality": quality,
             "lossless": lossless,

@@ -265,7 +265,8 @@ def _make(spec: str, engine: str, precision: str) -> Method:
         others = [*KERNELS, "hr", *shipped_names()]
         near = difflib.get_close_matches(spec, others, n=1)
         hint = f"did you mean {near[0]!r}? " if near else f"{error}. "
-        raise UsageError(f"no method {spec!r}; {hint}Methods: {', '.join(others)}, a weights file, NAME=DIR") from error
+        known = f"{', '.join(others)}, a weights file (a + behind a model or a file: its self-ensemble), NAME=DIR"
+        raise UsageError(f"no method {spec!r}; {hint}Methods: {known}") from error
     except FourfoldError as error:
         raise type(error)(f"method {spec}: {error}") from error
 

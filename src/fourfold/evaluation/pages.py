@@ -140,7 +140,7 @@ def _costs(context: dict[str, Any]) -> list[dict[str, str]]:
                 "parameters": f"{about['parameters']:,}",
                 "multiply_adds": f"{about['multiply_adds_per_pixel'] * HD_PIXELS / 1e9:,.1f}",
                 "updates": f"{about['updates']:,}",
-                "engine": f"{about['engine']} {about['precision']}",
+                "engine": f"{about['engine']} {about['precision']}" + ", self-ensemble" * about.get("ensemble", False),
                 "sha256": about["weights_sha256"][:12],
             }
         )

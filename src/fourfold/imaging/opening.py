@@ -61,6 +61,7 @@ class OpenPicture:
         delays_ms: time that each frame is shown, empty for a still picture.
         loop: how often an animation runs; 0 is for ever.
         turned: the orientation moves rows, so the file must be decoded whole.
+        negative: colours are floating point whose 0 is white and whose peak is black.
     """
 
     image: Any
@@ -75,6 +76,7 @@ class OpenPicture:
     delays_ms: list[int] = field(default_factory=list)
     loop: int = 0
     turned: bool = False
+    negative: bool = False
 
     @property
     def bands(self) -> int:
@@ -110,7 +112,8 @@ def open_picture(
             frames, notes = _choose_frames(source, header, format, load, all_frames)
             _check_size(header, frames, max_pixels)
             opened = _assemble(header, format, load, frames, notes, sequential, read_beside(source, format))
-        opened.metadata.notes += dict.fromkeys(_told(remark) for remark in remarks if not _is_made_good(remark, format))
+        kept = opened.metadata.icc is not None
+        opened.metadata.notes += dict.fromkeys(_told(r, kept) for r in remarks if not _is_made_good(r, format))
         return opened
     except pyvips.Error as error:
         raise PictureError(f"{name}: {explain(error)}") from error
@@ -151,15 +154,16 @@ def _is_made_good(remark: str, format: Format) -> bool:
 
 
 #: What every colour profile has at its 36th byte (ICC.1, 7.2.11), and how libpng begins what it says of those that it
-#: leaves out, because they are damaged or for other colours.
+#: leaves out, because they are damaged or for other colours, or keeps though something about them is unusual.
 _ICC_SIGNATURE, _OF_PROFILES = b"acsp", "iCCP: "
 
 
-def _told(remark: str) -> str:
+def _told(remark: str, profile_kept: bool) -> str:
     """Returns a decoder's remark in words for the person who has the file."""
-    if remark.startswith(_OF_PROFILES):
-        return f"the colour profile cannot be used and was left out ({remark.removeprefix(_OF_PROFILES)})"
-    return remark
+    if not remark.startswith(_OF_PROFILES):
+        return remark
+    what = "is unusual and was kept" if profile_kept else "cannot be used and was left out"
+    return f"the colour profile {what} ({remark.removeprefix(_OF_PROFILES)})"
 
 
 def _loader(source: str | Path | bytes) -> tuple[Format, Any]:
@@ -237,7 +241,8 @@ def _assemble(
     image = _turned(image, orientation, frames)
     image = _without_extras(image, beside.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
-    image = _to_kept_kind(image, format, metadata, negative=beside.white_is_zero)
+    negative = beside.white_is_zero and image.format == "float"
+    image = _to_kept_kind(image, format, metadata)
     image = _fit_profile(image, metadata)
     alpha = image.bands in (2, 4)
     return OpenPicture(
@@ -253,6 +258,7 @@ def _assemble(
         delays_ms=[int(d) for d in _get(image, "delay", [])] if frames > 1 else [],
         loop=int(_get(image, "loop", 0)),
         turned=turned,
+        negative=negative,
     )
 
 
@@ -262,12 +268,6 @@ def _floating(image: Any) -> Any:
         return image.cast("float")
     last = image.bands - 1
     return image[:last].cast("float").bandjoin((image[last] / float(2**32 - 1)).cast("float"))
-
-
-def _positive(image: Any) -> Any:
-    """Returns floating-point grey of 0..1 whose white is at 0 with white at 1; alpha stays as it is."""
-    grey = image[0] * -1.0 + 1.0
-    return (grey if image.bands == 1 else grey.bandjoin(image[1])).cast("float")
 
 
 def _turned(image: Any, orientation: int, frames: int) -> Any:
@@ -386,10 +386,8 @@ def _fit_profile(image: Any, metadata: Metadata) -> Any:
     return image
 
 
-def _to_kept_kind(image: Any, format: Format, metadata: Metadata, *, negative: bool) -> Any:
-    """Returns the image as uint8, uint16 or float32 samples, floating-point negatives turned into positives."""
-    if negative and image.format == "float":
-        image = _positive(image)
+def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
+    """Returns the image as uint8, uint16 or float32 samples."""
     if format.name == "avif" and image.format == "ushort" and metadata.bits < 16:
         return _stretch(image, metadata.bits)
     if image.format in _KEPT:

@@ -52,7 +52,7 @@ def picture_from(pixels: NDArray[Any], opened: OpenPicture) -> Picture:
         pixels = np.ascontiguousarray(pixels[:, :, :-1])
     if pixels.dtype == np.float32:
         metadata.peak, metadata.alpha_peak = peaks_of(_largest(pixels), 0.0 if alpha is None else _largest(alpha))
-        pixels = to_range(pixels, metadata.peak)
+        pixels = to_range(pixels, metadata.peak, negative=opened.negative)
         alpha = None if alpha is None else to_range(alpha, metadata.alpha_peak)
     return Picture(pixels, alpha, metadata)
 
@@ -75,10 +75,14 @@ def _largest(x: NDArray[np.float32]) -> float:
     return float(np.max(x, initial=0.0, where=np.isfinite(x)))
 
 
-def to_range(x: NDArray[np.float32], peak: float) -> NDArray[np.float32]:
-    """Returns floating-point samples in 0..1: divided by the peak; NaN and what lies below zero become 0."""
-    finite = np.nan_to_num(x / np.float32(peak), nan=0.0, posinf=1.0, neginf=0.0)
-    return np.asarray(np.clip(finite, 0.0, 1.0), dtype=np.float32)
+def to_range(x: NDArray[np.float32], peak: float, *, negative: bool = False) -> NDArray[np.float32]:
+    """Returns floating-point samples in 0..1: divided by the peak; NaN and what lies below zero become 0.
+
+    Of a negative, whose peak is black, the same is 1 minus that; NaN is black there, too.
+    """
+    finite = np.nan_to_num(x / np.float32(peak), nan=float(negative), posinf=1.0, neginf=0.0)
+    inside = np.asarray(np.clip(finite, 0.0, 1.0), dtype=np.float32)
+    return np.float32(1.0) - inside if negative else inside
 
 
 def read_rgb(path: str | Path) -> NDArray[Any]:

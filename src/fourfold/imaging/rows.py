@@ -116,7 +116,7 @@ def read_rows(opened: OpenPicture, top: int, bottom: int, name: str = "the pictu
 
 
 def _in_range(rows: NDArray[np.float32], opened: OpenPicture) -> NDArray[np.float32]:
-    colour = to_range(rows[:, :, : opened.channels], opened.metadata.peak)
+    colour = to_range(rows[:, :, : opened.channels], opened.metadata.peak, negative=opened.negative)
     if not opened.has_alpha:
         return colour
     return np.concatenate([colour, to_range(rows[:, :, opened.channels :], opened.metadata.alpha_peak)], axis=2)

@@ -200,14 +200,6 @@ class ScheduleSettings(_Settings):
     decay_updates: int = Field(0, ge=0)
     final_factor: float = Field(0.0, ge=0, le=1)
 
-    @model_validator(mode="after")
-    def _never_constant_by_mistake(self) -> "ScheduleSettings":
-        if self.kind == "decay" and not self.decay_updates:
-            raise ValueError("kind is 'decay', which needs decay_updates; without them the learning rate never falls")
-        if self.kind == "step" and not self.milestones:
-            raise ValueError("kind is 'step', which needs milestones; without them the learning rate never falls")
-        return self
-
 
 class RunSettings(_Settings):
     """The run: how long, how precise, what is written when. 0 in an "every" means never.
@@ -334,7 +326,9 @@ def load_recipe(recipe: str | Path, *, profile: str = "paper", settings: Sequenc
         if not equals:
             raise RecipeError(f"--set {setting!r}: write it as key=value, such as run.updates=2000")
         _assign(values, key.strip(), _parse_value(text.strip()))
-    return parse_recipe({**values, "profile": profile}, str(recipe))
+    loaded = parse_recipe({**values, "profile": profile}, str(recipe))
+    _refuse_constant_by_mistake(loaded.schedule, str(recipe))
+    return loaded
 
 
 def parse_recipe(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
@@ -347,6 +341,14 @@ def parse_recipe(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"{source}: {_explain(error)}") from error
+
+
+def _refuse_constant_by_mistake(schedule: ScheduleSettings, source: str) -> None:
+    """Refuses a schedule that would never fall; not where a run's own record is read, which may be of a time before."""
+    for kind, needed in (("decay", "decay_updates"), ("step", "milestones")):
+        if schedule.kind == kind and not getattr(schedule, needed):
+            missing = f"schedule.kind is {kind!r}, which needs schedule.{needed}"
+            raise RecipeError(f"{source}: {missing}; the learning rate would never fall")
 
 
 def _locate(recipe: str | Path) -> Path:

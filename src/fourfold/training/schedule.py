@@ -23,7 +23,7 @@ def learning_rate_factor(settings: ScheduleSettings, update: int, updates: int) 
     final = settings.final_factor
     if settings.kind == "cosine":
         return warm * (final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, update / updates))))
-    if settings.kind == "decay":
+    if settings.kind == "decay" and settings.decay_updates:
         left = min(1.0, max(0.0, (updates - update) / min(settings.decay_updates, updates)))
         return warm * (final + (1.0 - final) * left)
     return warm

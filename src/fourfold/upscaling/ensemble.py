@@ -33,6 +33,7 @@ def mean_over_turns(restore: Callable[[Array], Array], window: Array) -> Array:
             total = np.array(sr)
         else:
             total += sr
+        del sr  # or it would still be there while the next one is made
     assert total is not None
     total /= np.float32(TURNS)
     return total

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.imaging import AtomicOutput, refuse_existing, write_error
+from fourfold.imaging.xmp import xmp_encoding
 from fourfold.upscaling.upscaler import Upscaler
 from fourfold.version import __version__
 from fourfold.weights import WeightsFile
@@ -21,19 +22,6 @@ SUFFIX = ".receipt.json"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 #: The end of what holds the properties, whatever prefix stands for RDF.
 _RDF_END = re.compile(r"</(?:[\w.-]+:)?RDF\s*>")
-#: How packets begin in the encodings that XMP allows.
-_ENCODINGS = (
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe\0\0", "utf-32"),
-    (b"\0\0\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-    (b"<\0\0\0", "utf-32-le"),
-    (b"\0\0\0<", "utf-32-be"),
-    (b"<\0", "utf-16-le"),
-    (b"\0<", "utf-16-be"),
-)
-
 _PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
@@ -68,6 +56,7 @@ def make_receipt(upscaler: Upscaler, settings: dict[str, Any], source: dict[str,
             "engine": upscaler.engine,
             "precision": upscaler.precision,
             "device": upscaler.device,
+            "ensemble": upscaler.ensemble,
             **settings,
         },
     }
@@ -137,8 +126,7 @@ def takes_receipt(xmp: bytes) -> bool:
 
 
 def _decoded(xmp: bytes) -> str:
-    encoding = next((name for start, name in _ENCODINGS if xmp.startswith(start)), "utf-8")
-    text = xmp.decode(encoding, "replace").rstrip("\0")
+    text = xmp.decode(xmp_encoding(xmp), "replace").lstrip("\ufeff").rstrip("\0")
     return re.sub(r"^\s*<\?xml\s[^>]*\?>\s*", "", text)  # which may name the encoding that it had
 
 
