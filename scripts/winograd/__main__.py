@@ -31,7 +31,7 @@ def install() -> None:
             convolution.__class__ = FrozenConv2d  # a new one would draw from the run's random numbers
         return found
 
-    SRResNet.forward = forward  # type: ignore[method-assign]
+    SRResNet.forward = forward
     vgg19._convolutions = frozen
 
 

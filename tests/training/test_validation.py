@@ -47,12 +47,12 @@ def test_the_content_loss_looks_through_the_zoom_of_training(tmp_path: Path) -> 
         seen.append(x)
         return x
 
-    validator = Validator(tmp_path, 4, features=features, content_scale=3.0, content_zoom=2.0)  # type: ignore[arg-type]
+    validator = Validator(tmp_path, 4, features=features, content_scale=3.0, content_zoom=2.0)
     loss = validator.score(Black(), make_fabric("cpu", "fp32")).scores["content_loss"]
     assert [tuple(x.shape) for x in seen] == [(1, 3, 40, 56)] * 2
     assert torch.allclose(seen[1], torch.tensor(0.2))
     assert loss == pytest.approx(3 * 0.2**2)
-    whole = Validator(tmp_path, 4, features=features, content_scale=3.0)  # type: ignore[arg-type]
+    whole = Validator(tmp_path, 4, features=features, content_scale=3.0)
     whole.score(Black(), make_fabric("cpu", "fp32"))
     assert np.allclose(seen[3][0].permute(1, 2, 0), picture / 255)
 

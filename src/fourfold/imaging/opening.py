@@ -308,7 +308,7 @@ def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
         except (ValueError, IndexError, struct.error):
             metadata.exif = None
             metadata.notes.append("the EXIF block is damaged and was left out")
-    if _get(image, "palette", 0) or beside.palette:
+    if _has_palette(image, beside):
         if format.name != "gif":
             metadata.notes.append("palette turned into full colour")
     elif metadata.bits < 8:
@@ -316,10 +316,14 @@ def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
     return metadata
 
 
+def _has_palette(image: Any, beside: Beside) -> bool:
+    return bool(_get(image, "palette", 0)) or beside.palette
+
+
 def _stored_bits(image: Any, format: Format, beside: Beside) -> int:
     """Returns the file's bits per sample; a palette's samples are 8-bit colours however few bits number them."""
     in_memory = {"uchar": 8, "ushort": 16}.get(image.format, 32)
-    if format.name == "gif" or _get(image, "palette", 0) or beside.palette:
+    if format.name == "gif" or _has_palette(image, beside):
         return 8
     return int(_get(image, "bits-per-sample", in_memory))
 
