@@ -87,16 +87,18 @@ def restored(folder: Path) -> torch.Tensor:
 SETTINGS = ("run.updates=6", "run.gradients_every=3")
 
 
-def assert_equal_runs(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> None:
+def assert_equal_runs(one: list[dict[str, Any]], two: list[dict[str, Any]], rel: float = 2e-3) -> None:
     assert [line["update"] for line in one] == [line["update"] for line in two]
     for ours, theirs in zip(one, two, strict=True):
         for name in ("loss", "loss_pixel", "loss_adversarial", "loss_discriminator", "real_accuracy", "learning_rate"):
-            assert ours[name] == pytest.approx(theirs[name], rel=2e-3, abs=1e-6), (ours["update"], name)
+            assert ours[name] == pytest.approx(theirs[name], rel=rel, abs=1e-6), (ours["update"], name)
 
 
-def test_two_processes_are_one(trainer: Trainer, tmp_path: Path, valid: Path) -> None:
+# along directions in which there is no gradient but rounding, SOAP's first updates are as large as along the others
+@pytest.mark.parametrize(("optimiser", "rel"), [("adam", 2e-3), ("soap", 2e-2)])
+def test_two_processes_are_one(optimiser: str, rel: float, trainer: Trainer, tmp_path: Path, valid: Path) -> None:
     """Two gloo processes with half the batch each; both networks, both steps, batch norm over the whole batch."""
-    settings = ("run.updates=3", "run.gradients_every=2")
+    settings = ("run.updates=3", "run.gradients_every=2", f"optimiser.kind={optimiser}")
     assert trainer.wait(trainer.start(tmp_path / "one", *settings)) == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -110,8 +112,8 @@ def test_two_processes_are_one(trainer: Trainer, tmp_path: Path, valid: Path) ->
         for rank in (0, 1)
     ]  # fmt: skip
     assert [trainer.wait(child) for child in children] == [0, 0]
-    assert_equal_runs(progress(tmp_path / "one"), progress(tmp_path / "two"))
-    assert (restored(tmp_path / "one") - restored(tmp_path / "two")).abs().max() < 2e-3
+    assert_equal_runs(progress(tmp_path / "one"), progress(tmp_path / "two"), rel)
+    assert (restored(tmp_path / "one") - restored(tmp_path / "two")).abs().max() < rel
     assert read_weights(tmp_path / "two/latest.safetensors").config.device.endswith("x 2")
 
 

@@ -68,18 +68,19 @@ def test_a_run_explains_itself(tmp_path: Path, pictures: Path, valid: Path, vgg:
 
 
 @pytest.mark.parametrize(
-    ("name", "bank", "precision"),
+    ("name", "bank", "precision", "optimiser"),
     [
-        ("srresnet-mse", "streamed", "fp32"),
-        ("srgan-mse", "resident", "bf16"),
-        ("srgan-vgg22", "resident", "fp32"),
-        ("srgan-plus", "resident", "fp32"),
+        ("srresnet-mse", "streamed", "fp32", "soap"),
+        ("srgan-mse", "resident", "bf16", "adam"),
+        ("srgan-vgg22", "resident", "fp32", "soap"),
+        ("srgan-plus", "resident", "fp32", "adam"),
     ],
 )
 def test_resuming_is_exact(
-    name: str, bank: str, precision: str, tmp_path: Path, pictures: Path, valid: Path, vgg: Path
+    name: str, bank: str, precision: str, optimiser: str, tmp_path: Path, pictures: Path, valid: Path, vgg: Path
 ) -> None:
     settings = [f"data.bank={bank}", f"run.precision={precision}", "schedule.kind=step", "schedule.milestones=[5]"]
+    settings.append(f"optimiser.kind={optimiser}")
     recipe = tiny_recipe(name, *settings)
     if recipe.network.frozen_statistics:
         train(tiny_recipe(), pictures, tmp_path / "first")

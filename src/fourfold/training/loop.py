@@ -168,7 +168,7 @@ class Trainer:
                 raise ValueError(f"{', '.join(state['networks'])}, not {', '.join(self.stage.networks)}")
             for name, network in self.stage.networks.items():
                 network.load_state_dict(state["networks"][name])
-                load_optimiser(self.stage.optimisers[name], state["optimisers"][name])
+            goes_on = [load_optimiser(self.stage.optimisers[k], state["optimisers"][k]) for k in self.stage.optimisers]
             self.average.network.load_state_dict(state["average"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
@@ -180,6 +180,9 @@ class Trainer:
         first = {"best_score": state["progress"]["best_psnr"]} if before.run.best_by == "psnr" else {}
         self.progress = Progress(**{**first, **state["progress"]})
         self._tell("resumed", {"update": self.progress.update})
+        if not all(goes_on):
+            text = f"until now the optimiser was {before.optimiser.kind}, now it is {self.recipe.optimiser.kind}; "
+            self._tell("remark", {"update": self.progress.update, "text": f"{text}its running means begin anew"})
         self._compare_best(self.progress.best_by or best_measure(before, state.get("content_scale")))
         return True
 

@@ -172,8 +172,17 @@ class DiscriminatorSettings(_Settings):
 
 
 class OptimiserSettings(_Settings):
-    """Adam; the paper's beta1 is 0.9 and its learning rate 1e-4."""
+    """The optimiser; the paper's is Adam with beta1 0.9 and a learning rate of 1e-4.
 
+    Attributes:
+        kind: "adam", or "soap": Adam in the eigenbases of each layer's gradients, see
+            :class:`fourfold.training.soap.Soap`.
+        learning_rate: of the generator.
+        beta1: of the running mean of the gradient.
+        beta2: of the running mean of the squared gradient.
+    """
+
+    kind: Literal["adam", "soap"] = "adam"
     learning_rate: float = Field(1e-4, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)

@@ -15,6 +15,7 @@ from fourfold.training.gradients import gradient_shares
 from fourfold.training.losses import Term, adversarial_loss, content_terms, discriminator_loss
 from fourfold.training.processes import distribute, synchronise_batch_norm
 from fourfold.training.recipe import OptimiserSettings, Recipe
+from fourfold.training.soap import Soap
 
 Networks = dict[str, nn.Module]
 Optimisers = dict[str, torch.optim.Optimizer]
@@ -204,26 +205,31 @@ def freeze_statistics(network: nn.Module) -> None:
 
 
 def can_capture(recipe: Recipe, fabric: Fabric) -> bool:
-    """Returns whether updates can be replayed as one CUDA graph: SRResNet in one process on a CUDA device.
+    """Returns whether updates can be replayed as one CUDA graph: SRResNet with Adam, in one process on a CUDA device.
 
-    The networks on luma take the bicubic's tables from the host in every forward, which a capture refuses.
+    The networks on luma take the bicubic's tables from the host in every forward, which a capture refuses; SOAP does
+    one thing in most updates and another in some.
     """
-    on_luma = recipe.network.architecture != "srresnet"
-    return recipe.run.graph and not on_luma and fabric.device.type == "cuda" and fabric.world_size == 1
+    fits = recipe.network.architecture == "srresnet" and recipe.optimiser.kind == "adam"
+    return recipe.run.graph and fits and fabric.device.type == "cuda" and fabric.world_size == 1
 
 
-def make_optimiser(network: nn.Module, settings: OptimiserSettings, *, capturable: bool = False) -> torch.optim.Adam:
-    """Returns Adam over a network's parameters, its update fused into one kernel.
+def make_optimiser(
+    network: nn.Module, settings: OptimiserSettings, *, capturable: bool = False
+) -> torch.optim.Optimizer:
+    """Returns the optimiser of a network's parameters: SOAP, or Adam with its update fused into one kernel.
 
     Args:
         network: on its device.
-        settings: learning rate and betas.
-        capturable: keep learning rate and step count on the device, so that a CUDA graph can hold the update.
+        settings: kind, learning rate and betas.
+        capturable: keep Adam's learning rate and step count on the device, so that a CUDA graph can hold the update.
     """
+    betas = (settings.beta1, settings.beta2)
+    if settings.kind == "soap":
+        return Soap(network.parameters(), settings.learning_rate, betas)
     rate: float | Tensor = settings.learning_rate
     if capturable:
         rate = torch.tensor(rate, device=next(network.parameters()).device)
-    betas = (settings.beta1, settings.beta2)
     return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True, capturable=capturable)
 
 
@@ -236,9 +242,16 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Takes up an optimiser's state, and keeps what belongs to this machine or this recipe, not to the state."""
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> bool:
+    """Takes up an optimiser's state, and keeps what belongs to this machine or this recipe, not to the state.
+
+    Returns:
+        False where the state is of another kind of optimiser; nothing is taken up then.
+    """
+    if state["param_groups"][0].keys() != optimiser.state_dict()["param_groups"][0].keys():
+        return False
     before = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
     for group, own in zip(optimiser.param_groups, before, strict=True):
         group.update(own)
+    return True

@@ -1,0 +1,128 @@
+"""SOAP: Adam in the eigenbases of Shampoo's preconditioners, for convolutions.
+
+Adam scales every weight by itself. The weights of a convolution hang together, by the maps that they read and the maps
+that they write: along some combinations of maps the loss is steep, along others flat, and these are what long training
+is spent on. SOAP follows the two covariances of the gradient, of output and of input maps, turns gradients into
+their eigenvectors and runs Adam there. Source: Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam",
+ICLR 2025, algorithm 3. Differs from it: kernel positions are left as they are, and the running mean of the gradient is
+kept in the eigenbasis and turned along with it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+#: Of the two covariances, per update.
+_FORGETTING = 0.05
+#: Updates from one turn of the bases to the next.
+_TURN_EVERY = 10
+_EPSILON = 1e-8
+
+
+class Soap(torch.optim.Optimizer):
+    """SOAP for parameters of four dimensions, Adam for all others.
+
+    Layers of one shape are computed together; their state is kept under the first of them. The very first update
+    only measures the bases. Its cost is per update, whatever the batch: for SRResNet, about 0.03 s of one core.
+
+    Args:
+        parameters: of a network.
+        lr: learning rate; an update changes a weight by about as much as Adam's.
+        betas: of the running means of gradient and squared gradient.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float]) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Makes one update from the gradients that are there; takes no closure."""
+        assert closure is None
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    alike.setdefault(parameter.shape, []).append(parameter)
+            for shape, layers in alike.items():
+                if len(shape) == 4:
+                    self._update_convolutions(group, layers)
+                else:
+                    self._update_others(group, layers)
+
+    def _update_others(self, group: dict[str, Any], layers: list[nn.Parameter]) -> None:
+        gradient = torch.stack([_gradient(layer).float() for layer in layers])
+        change = _adam(self.state[layers[0]], gradient, group["betas"])
+        for layer, part in zip(layers, change, strict=True):
+            layer.add_(part, alpha=-group["lr"])
+
+    def _update_convolutions(self, group: dict[str, Any], layers: list[nn.Parameter]) -> None:
+        # (layers, out, positions, in): the order in which both rotations are plain products
+        gradient = torch.stack([_gradient(layer).float().permute(0, 2, 3, 1).flatten(1, 2) for layer in layers])
+        state = self.state[layers[0]]
+        if not state:
+            for name, covariance in _covariances(gradient).items():
+                state[name] = covariance * _FORGETTING
+                state[f"{name}_basis"] = torch.linalg.eigh(covariance).eigenvectors.flip(-1).contiguous()
+            return
+        change = _adam(state, _turn(gradient, state), group["betas"])
+        out, _, rows, columns = layers[0].shape
+        change = _turn_back(change, state).unflatten(2, (rows, columns)).permute(0, 1, 4, 2, 3)
+        for layer, part in zip(layers, change, strict=True):
+            layer.add_(part, alpha=-group["lr"])
+        for name, covariance in _covariances(gradient).items():
+            state[name].lerp_(covariance, _FORGETTING)
+        if int(state["step"]) % _TURN_EVERY == 1:
+            mean = _turn_back(state["mean"], state)
+            for name in ("out", "in"):
+                state[f"{name}_basis"] = _turned_basis(state[name], state[f"{name}_basis"])
+            state["mean"] = _turn(mean, state)
+
+
+def _gradient(layer: nn.Parameter) -> Tensor:
+    assert layer.grad is not None
+    return layer.grad
+
+
+def _covariances(gradient: Tensor) -> dict[str, Tensor]:
+    """Returns the gradient's covariances over output maps and over input maps, each (layers, maps, maps)."""
+    of_out, of_in = gradient.flatten(2), gradient.flatten(1, 2)
+    return {"out": of_out @ of_out.mT, "in": of_in.mT @ of_in}
+
+
+def _turn(x: Tensor, state: dict[str, Tensor]) -> Tensor:
+    """Returns (layers, out, positions, in) in the two bases."""
+    return _both(x, state["out_basis"].mT, state["in_basis"])
+
+
+def _turn_back(x: Tensor, state: dict[str, Tensor]) -> Tensor:
+    return _both(x, state["out_basis"], state["in_basis"].mT)
+
+
+def _both(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    return ((left @ x.flatten(2)).view_as(x).flatten(1, 2) @ right).view_as(x)
+
+
+def _turned_basis(covariance: Tensor, basis: Tensor) -> Tensor:
+    """Returns the basis after one step of orthogonal iteration; the first process's, so that all have the same.
+
+    Two machines may round a decomposition differently, and their networks would drift apart.
+    """
+    basis = torch.linalg.qr(covariance @ basis).Q.contiguous()
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        distributed.broadcast(basis, src=0)
+    return basis
+
+
+def _adam(state: dict[str, Tensor], gradient: Tensor, betas: tuple[float, float]) -> Tensor:
+    """Returns Adam's update for a learning rate of 1 (Kingma and Ba 2015, algorithm 1), and keeps its means."""
+    if "step" not in state:
+        state["step"] = torch.zeros((), device=gradient.device)
+        state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+    state["step"] += 1
+    step, (beta1, beta2) = int(state["step"]), betas
+    state["mean"].lerp_(gradient, 1 - beta1)
+    state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    scale = (state["square"] / (1 - beta2**step)).sqrt_().add_(_EPSILON)
+    return state["mean"] / scale.mul_(1 - beta1**step)
