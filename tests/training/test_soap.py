@@ -45,7 +45,8 @@ def test_what_is_flat_between_maps_is_learned_sooner() -> None:
 
 def test_parameters_without_maps_are_adams() -> None:
     torch.manual_seed(0)
-    ours, theirs = ([nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(2, 3))] for _ in "ab")
+    shapes = [(5,), (5,), (2, 3)]
+    ours, theirs = ([nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
     optimisers = Soap(ours, 1e-2, BETAS), torch.optim.Adam(theirs, 1e-2, BETAS)
     for _ in range(5):
         for one, other in zip(ours, theirs, strict=True):

@@ -64,7 +64,7 @@ class Soap(torch.optim.Optimizer):
         if not state:
             for name, covariance in _covariances(gradient).items():
                 state[name] = covariance * _FORGETTING
-                state[f"{name}_basis"] = torch.linalg.eigh(covariance).eigenvectors.flip(-1).contiguous()
+                state[f"{name}_basis"] = _eigenvectors(covariance)
             return
         change = _adam(state, _turn(gradient, state), group["betas"])
         out, _, rows, columns = layers[0].shape
@@ -104,12 +104,27 @@ def _both(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return ((left @ x.flatten(2)).view_as(x).flatten(1, 2) @ right).view_as(x)
 
 
+def _eigenvectors(covariance: Tensor) -> Tensor:
+    """Returns a first basis, the steepest direction first."""
+    return _shared(torch.linalg.eigh(_decomposable(covariance)).eigenvectors.flip(-1), covariance)
+
+
 def _turned_basis(covariance: Tensor, basis: Tensor) -> Tensor:
-    """Returns the basis after one step of orthogonal iteration; the first process's, so that all have the same.
+    """Returns the basis after one step of orthogonal iteration towards the eigenvectors."""
+    return _shared(torch.linalg.qr(_decomposable(covariance @ basis)).Q, covariance)
+
+
+def _decomposable(x: Tensor) -> Tensor:
+    """Returns what torch can decompose: on Apple's GPUs it has no kernel for it."""
+    return x.cpu() if x.device.type == "mps" else x
+
+
+def _shared(basis: Tensor, like: Tensor) -> Tensor:
+    """Returns the first process's basis on the device of ``like``.
 
     Two machines may round a decomposition differently, and their networks would drift apart.
     """
-    basis = torch.linalg.qr(covariance @ basis).Q.contiguous()
+    basis = basis.to(like.device).contiguous()
     if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
         distributed.broadcast(basis, src=0)
     return basis
