@@ -4,6 +4,9 @@ import json
 import os
 import re
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,27 @@ def test_a_run_and_its_continuation(tmp_path: Path, data: Path, valid: Path) -> 
     assert "going on after update 2" in again.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def killed_by(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every update send this process a signal."""
+    original = ContentStage.step
+
+    def step(self: ContentStage, *args: Any, **kwargs: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(ContentStage, "step", step)
+
+
+@pytest.fixture
+def terminals_matter() -> Iterator[None]:
+    """Whoever runs the tests under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("terminals_matter")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("torchrun", [False, True])
 def test_a_run_that_is_stopped_says_so(
     number: signal.Signals, torchrun: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
@@ -67,12 +90,7 @@ def test_a_run_that_is_stopped_says_so(
     for name, value in torchrun_says.items() if torchrun else ():
         monkeypatch.setenv(name, value)
     original = ContentStage.step
-
-    def step(self: ContentStage, *args: Any, **kwargs: Any) -> Any:
-        os.kill(os.getpid(), number)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(ContentStage, "step", step)
+    killed_by(number, monkeypatch)
     folder = tmp_path / "run [old] :smile:"
     done = CliRunner().invoke(app, ["srresnet-mse", "--data", str(data), "--run", str(folder), *TINY])
     assert done.exit_code == (0 if torchrun else 128 + number), done.output
@@ -81,6 +99,30 @@ def test_a_run_that_is_stopped_says_so(
     monkeypatch.setattr(ContentStage, "step", original)
     arguments = ["srresnet-mse", "--data", str(data), "--run", str(folder), "--resume", *TINY]
     assert CliRunner().invoke(app, arguments).exit_code == 0
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, terminals_matter: None
+) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    killed_by(signal.SIGHUP, monkeypatch)
+    done = CliRunner().invoke(app, ["srresnet-mse", "--data", str(data), "--run", str(tmp_path / "run"), *TINY])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_closed_terminal_stops_no_run_halfway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would have shown is lost, not the update that is being finished."""
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with TrainingDisplay(load_recipe("srresnet-mse"), tmp_path) as display:
+            os.close(ours)
+            with pytest.raises(OSError, match="Input/output"):
+                os.write(theirs, b"x")
+            display.listen("remark", {"update": 1, "text": "into the void"})
+        monkeypatch.undo()
+        with suppress(OSError):
+            terminal.close()
 
 
 @pytest.mark.parametrize("name", ["weird[/b]", "run [old]", ":smile:", "a" * 120])

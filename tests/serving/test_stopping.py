@@ -46,6 +46,8 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # the tests may run under nohup, which has it ignored
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         assert self.process.stdout is not None
         self.client = httpx.Client(
@@ -99,14 +101,15 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_sigterm_finishes_what_runs_and_refuses_new_jobs(
-    processes: Callable[..., ServerProcess], fake_models: dict[str, str]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_stop_it_finishes_what_runs_and_refuses_new_jobs(
+    processes: Callable[..., ServerProcess], fake_models: dict[str, str], number: signal.Signals
 ) -> None:
     server = processes(fake_models)
     running, waiting = server.submit(model="slow"), server.submit()
     wait_until(lambda: server.state(running) == "running")
     children = server.worker_pids()
-    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(number)
     wait_until(lambda: server.client.get("/v1/health").json()["status"] == "stopping")
     refused = server.client.post("/v1/jobs", content=png())
     assert (refused.status_code, refused.json()["type"]) == (503, "/v1/problems/stopping")

@@ -49,8 +49,9 @@ def train(
     """Train a network on folders of pictures.
 
     Everything that a run is goes into its run folder: the resolved recipe, the log, checkpoints and weights files.
-    Ctrl-C or SIGTERM writes a checkpoint and leaves, with status 130 or 143; --resume goes on from it, bit for bit on
-    a CPU. Several processes: torchrun --nproc-per-node 8 -m -- fourfold train ..., see docs/training.md.
+    Ctrl-C, SIGTERM or a closed terminal writes a checkpoint and leaves, with status 130, 143 or 129; --resume goes on
+    from it, bit for bit on a CPU. Several processes: torchrun --nproc-per-node 8 -m -- fourfold train ..., see
+    docs/training.md.
     """
     from fourfold.training import DataSource, load_recipe, next_run_folder, run_training
     from fourfold.training.processes import read_launch

@@ -1,5 +1,6 @@
 """What a person sees of a training run: a bar with loss, PSNR, updates/s and time left, and a line per event."""
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,11 +41,13 @@ class TrainingDisplay:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._bar.stop()
+        with suppress(OSError):
+            self._bar.stop()
 
     def listen(self, kind: str, values: dict[str, Any]) -> None:
-        """Shows one event of the run."""
-        getattr(self, f"_{kind}", lambda values: None)(values)
+        """Shows one event of the run; a terminal that is closed shows nothing, and stops no run."""
+        with suppress(OSError):
+            getattr(self, f"_{kind}", lambda values: None)(values)
 
     def _reading(self, values: dict[str, Any]) -> None:
         self._bar.update(self._task, completed=values["done"], total=values["total"])

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -32,10 +33,18 @@ class DrainingServer(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves until it is told to stop."""
         self._loop = asyncio.get_running_loop()
+        self._heed_closed_terminals(self._loop)
         await super().serve(sockets)
 
+    def _heed_closed_terminals(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Takes SIGHUP, too, which uvicorn leaves alone; nohup has it ignored, and then it stays so."""
+        number = getattr(signal, "SIGHUP", None)
+        in_main = threading.current_thread() is threading.main_thread()
+        if number is not None and in_main and signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Takes SIGTERM and SIGINT."""
+        """Takes SIGTERM, SIGINT and SIGHUP."""
         if self._service.draining or self._loop is None:
             super().handle_exit(sig, frame)
             return
@@ -75,7 +84,7 @@ def run_server(
     proxies: tuple[str, ...] = (),
     announce: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C.
+    """Serves until SIGTERM, Ctrl-C or the end of its terminal.
 
     Args:
         settings: what to serve and within what limits.

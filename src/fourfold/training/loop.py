@@ -352,14 +352,19 @@ class Trainer:
 
     @contextmanager
     def _stop_signals(self) -> Iterator[None]:
-        """Turns SIGINT and SIGTERM into "finish this update, checkpoint, leave"; a second one leaves at once."""
+        """Turns Ctrl-C, SIGTERM and a closed terminal into "finish this update, checkpoint, leave".
+
+        A second one leaves at once.
+        """
 
         def request(number: int, _frame: FrameType | None) -> None:
             if self._stop is not None:
                 raise KeyboardInterrupt
             self._stop = signal.Signals(number).name
 
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        # what is ignored stays ignored: nohup has closed terminals ignored
+        numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
         try:
             before = {number: signal.signal(number, request) for number in numbers}
         except ValueError:  # not in the main thread: the caller has its own way to stop

@@ -2,9 +2,9 @@
 
 Adam scales every weight by itself. The weights of a convolution hang together, by the maps that they read and the maps
 that they write: along some combinations of maps the loss is steep, along others flat, and these are what long training
-is spent on. SOAP follows the two covariances of the gradient, of output and of input maps, turns gradients into
-their eigenvectors and runs Adam there. Source: Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam",
-ICLR 2025 (arXiv 2409.11321). Differs from it: kernel positions are left as they are, and the running mean of the gradient is
+is spent on. SOAP follows the two covariances of the gradient, of output and of input maps, turns gradients into their
+eigenvectors and runs Adam there. Source: Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", ICLR 2025
+(arXiv 2409.11321). Differs from it: kernel positions are left as they are, and the running mean of the gradient is
 kept in the eigenbasis and turned along with it.
 """
 
