@@ -362,9 +362,9 @@ class Trainer:
                 raise KeyboardInterrupt
             self._stop = signal.Signals(number).name
 
-        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        # what is ignored stays ignored: nohup has closed terminals ignored
-        numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+            numbers.append(signal.SIGHUP)
         try:
             before = {number: signal.signal(number, request) for number in numbers}
         except ValueError:  # not in the main thread: the caller has its own way to stop

@@ -68,8 +68,7 @@ class Soap(torch.optim.Optimizer):
                 state[f"{name}_basis"] = _eigenvectors(covariance)
             return
         change = _adam(state, _turn(gradient, state), group["betas"])
-        out, _, rows, columns = layers[0].shape
-        change = _turn_back(change, state).unflatten(2, (rows, columns)).permute(0, 1, 4, 2, 3)
+        change = _turn_back(change, state).unflatten(2, layers[0].shape[2:]).permute(0, 1, 4, 2, 3)
         for layer, part in zip(layers, change, strict=True):
             layer.add_(part, alpha=-group["lr"])
         for name, covariance in _covariances(gradient).items():
@@ -134,7 +133,7 @@ def _shared(basis: Tensor, like: Tensor) -> Tensor:
 def _adam(state: dict[str, Tensor], gradient: Tensor, betas: tuple[float, float]) -> Tensor:
     """Returns Adam's update for a learning rate of 1 (Kingma and Ba 2015, algorithm 1), and keeps its means."""
     if "step" not in state:
-        state["step"] = torch.zeros((), device=gradient.device)
+        state["step"] = torch.zeros(())  # on the host, so that reading it waits for no device
         state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
     state["step"] += 1
     step, (beta1, beta2) = int(state["step"]), betas
