@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fourfold.errors import FourfoldError, UsageError
+from fourfold.signals import unless_ignored
 
 if TYPE_CHECKING:
     from fourfold.upscaling.files import Job, Outcome
@@ -136,10 +137,7 @@ def _stopping_cleanly() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # what is ignored stays ignored: nohup has closed terminals ignored
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heeded}
+    before = {number: signal.signal(number, interrupt) for number in unless_ignored("SIGTERM", "SIGHUP")}
     try:
         yield
     except KeyboardInterrupt:

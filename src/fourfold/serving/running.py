@@ -14,6 +14,7 @@ from fourfold.errors import UsageError
 from fourfold.serving.app import create_app
 from fourfold.serving.service import Service
 from fourfold.serving.settings import Settings
+from fourfold.signals import unless_ignored
 
 log = logging.getLogger("fourfold.serving")
 
@@ -37,11 +38,10 @@ class DrainingServer(uvicorn.Server):
         await super().serve(sockets)
 
     def _heed_closed_terminals(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Takes SIGHUP, too, which uvicorn leaves alone; nohup has it ignored, and then it stays so."""
-        number = getattr(signal, "SIGHUP", None)
-        in_main = threading.current_thread() is threading.main_thread()
-        if number is not None and in_main and signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+        """Takes SIGHUP, too, which uvicorn leaves alone."""
+        if threading.current_thread() is threading.main_thread():
+            for number in unless_ignored("SIGHUP"):
+                loop.add_signal_handler(number, self.handle_exit, number, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Takes SIGTERM, SIGINT and SIGHUP."""

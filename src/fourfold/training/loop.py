@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from fourfold.errors import CheckpointError, TrainingError, WeightsError
+from fourfold.signals import unless_ignored
 from fourfold.training.batches import Batches
 from fourfold.training.calibration import calibrated_for
 from fourfold.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
@@ -362,9 +363,7 @@ class Trainer:
                 raise KeyboardInterrupt
             self._stop = signal.Signals(number).name
 
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
-            numbers.append(signal.SIGHUP)
+        numbers = (signal.SIGINT, signal.SIGTERM, *unless_ignored("SIGHUP"))
         try:
             before = {number: signal.signal(number, request) for number in numbers}
         except ValueError:  # not in the main thread: the caller has its own way to stop

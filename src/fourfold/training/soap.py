@@ -38,7 +38,7 @@ class Soap(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Makes one update from the gradients that are there; takes no closure."""
         assert closure is None
         for group in self.param_groups:
@@ -47,30 +47,34 @@ class Soap(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     alike.setdefault(parameter.shape, []).append(parameter)
             for shape, layers in alike.items():
-                if len(shape) == 4:
-                    self._update_convolutions(group, layers)
-                else:
-                    self._update_others(group, layers)
+                gradient = torch.stack([_gradient(layer).float() for layer in layers])
+                of_shape = _soap if len(shape) == 4 else _adam
+                for layer, part in zip(layers, of_shape(self.state[layers[0]], gradient, group["betas"]), strict=True):
+                    layer.add_(part, alpha=-group["lr"])
 
-    def _update_others(self, group: dict[str, Any], layers: list[nn.Parameter]) -> None:
-        gradient = torch.stack([_gradient(layer).float() for layer in layers])
-        change = _adam(self.state[layers[0]], gradient, group["betas"])
-        for layer, part in zip(layers, change, strict=True):
-            layer.add_(part, alpha=-group["lr"])
 
-    def _update_convolutions(self, group: dict[str, Any], layers: list[nn.Parameter]) -> None:
-        # (layers, out, positions, in): the order in which both rotations are plain products
-        gradient = torch.stack([_gradient(layer).float().permute(0, 2, 3, 1).flatten(1, 2) for layer in layers])
-        state = self.state[layers[0]]
-        if not state:
-            for name, covariance in _covariances(gradient).items():
-                state[name] = covariance * _FORGETTING
-                state[f"{name}_basis"] = _eigenvectors(covariance)
-            return
-        change = _adam(state, _turn(gradient, state), group["betas"])
-        change = _turn_back(change, state).unflatten(2, layers[0].shape[2:]).permute(0, 1, 4, 2, 3)
-        for layer, part in zip(layers, change, strict=True):
-            layer.add_(part, alpha=-group["lr"])
+def _gradient(layer: nn.Parameter) -> Tensor:
+    assert layer.grad is not None
+    return layer.grad
+
+
+def _soap(state: dict[str, Tensor], gradient: Tensor, betas: tuple[float, float]) -> Tensor:
+    """Returns SOAP's update for a learning rate of 1, and keeps its means, covariances and bases.
+
+    Args:
+        state: of these layers; empty before their first update.
+        gradient: (layers, out, in, rows, columns).
+        betas: of the running means.
+    """
+    kernel = gradient.shape[3:]
+    gradient = gradient.permute(0, 1, 3, 4, 2).flatten(2, 3)  # (layers, out, positions, in): rotations are products
+    if not state:
+        for name, covariance in _covariances(gradient).items():
+            state[name] = covariance * _FORGETTING
+            state[f"{name}_basis"] = _eigenvectors(covariance)
+        change = torch.zeros_like(gradient)
+    else:
+        change = _turn_back(_adam(state, _turn(gradient, state), betas), state)
         for name, covariance in _covariances(gradient).items():
             state[name].lerp_(covariance, _FORGETTING)
         if int(state["step"]) % _TURN_EVERY == 1:
@@ -78,11 +82,7 @@ class Soap(torch.optim.Optimizer):
             for name in ("out", "in"):
                 state[f"{name}_basis"] = _turned_basis(state[name], state[f"{name}_basis"])
             state["mean"] = _turn(mean, state)
-
-
-def _gradient(layer: nn.Parameter) -> Tensor:
-    assert layer.grad is not None
-    return layer.grad
+    return change.unflatten(2, kernel).permute(0, 1, 4, 2, 3)
 
 
 def _covariances(gradient: Tensor) -> dict[str, Tensor]:
