@@ -17,6 +17,7 @@ from fourfold.training.losses import (
     consistency_loss,
     content_terms,
     discriminator_loss,
+    flat_loss,
     lattice_loss,
     pixel_loss,
     total_variation,
@@ -119,6 +120,31 @@ def test_lattice_sees_grids_and_hardly_anything_else() -> None:
     assert lattice_loss(hr + grid.roll((2, 1), (2, 3)), hr, 4).item() == pytest.approx(seen.item())
 
 
+def test_flat_sees_errors_on_flat_ground_and_leaves_texture_and_edges_alone() -> None:
+    torch.manual_seed(0)
+    even = torch.full((1, 3, 32, 32), 0.7)
+    texture = (even + 0.1 * torch.randn(1, 3, 32, 32)).clamp(0, 1)
+    edge = even.clone()
+    edge[..., 16:] = 0.2
+    error = 0.02 * torch.randn(1, 3, 32, 32)
+    assert flat_loss(even + error, even).item() == pytest.approx((2 * error).square().mean().item(), rel=1e-4)
+    assert flat_loss(texture + error, texture) < 0.02 * flat_loss(even + error, even)
+    beside = torch.zeros(1, 3, 32, 32)
+    beside[..., 14:18] = 0.02  # the two columns on either side
+    assert flat_loss(edge + beside, edge) < 0.01 * flat_loss(even + beside, even)
+    assert flat_loss(edge + beside.roll(-4, 3), edge).item() == pytest.approx(flat_loss(even + beside, even).item())
+    assert flat_loss(even, even).item() == 0
+
+
+def test_flat_counts_half_where_hr_varies_as_faint_noise_does() -> None:
+    hr = torch.full((1, 3, 32, 32), 0.9)
+    hr[..., ::2] += 3 / 255  # 1.5 of 255 to either side
+    # a window of five columns has three of one kind and two of the other: 24/25 of the variance
+    sr = hr.clone()
+    sr[..., 8:24, 8:24] += 0.1  # a quarter of the crop, away from its border
+    assert flat_loss(sr, hr).item() == pytest.approx(0.04 / 4 / (1 + 24 / 25), rel=1e-3)
+
+
 def test_a_shifted_vgg_loss_sees_both_pictures_from_the_same_place() -> None:
     torch.manual_seed(0)
     features = VGG19Features("22", "torchvision")
@@ -162,9 +188,9 @@ def test_zooming_enlarges_by_the_factors_and_stays_inside() -> None:
 
 def test_a_weight_of_zero_leaves_a_term_out() -> None:
     assert [t.name for t in content_terms(LossSettings(), None, None)] == ["pixel"]
-    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, colour=5, lattice=30, total_variation=2e-8)
+    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, colour=5, lattice=30, flat=9, total_variation=2e-8)
     terms = content_terms(some, VGG19Features("12"), 1.0, lambda x: x)
-    assert [t.name for t in terms] == ["vgg", "consistency", "colour", "lattice", "total_variation"]
+    assert [t.name for t in terms] == ["vgg", "consistency", "colour", "lattice", "flat", "total_variation"]
 
 
 def _network() -> tuple[nn.Module, torch.Tensor]:

@@ -111,6 +111,7 @@ class LossSettings(_Settings):
         consistency: weight of the MSE on -1..1 between SR shrunk to LR's size and LR; not the paper's.
         colour: weight of the MSE on -1..1 of the crops' mean colours; not the paper's.
         lattice: weight of the MSE of local means at each place in an LR pixel's cell, against grids; not the paper's.
+        flat: weight of the MSE on -1..1 where HR is flat, against dots and echoes there; not the paper's.
         total_variation: weight of the total variation of SR.
     """
 
@@ -129,6 +130,7 @@ class LossSettings(_Settings):
     consistency: float = Field(0.0, ge=0)
     colour: float = Field(0.0, ge=0)
     lattice: float = Field(0.0, ge=0)
+    flat: float = Field(0.0, ge=0)
     total_variation: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")
