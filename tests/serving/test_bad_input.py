@@ -67,6 +67,8 @@ TABLE: dict[str, tuple[bytes, dict, dict, int, str]] = {
     "fidelity nan": (png(), {"fidelity": "nan"}, {}, 422, "invalid-parameter"),
     "fidelity a word": (png(), {"fidelity": "much"}, {}, 422, "invalid-parameter"),
     "fidelity not offered": (png(), {"fidelity": "0.5"}, {}, 422, "invalid-parameter"),
+    "ensemble a word": (png(), {"ensemble": "much"}, {}, 422, "invalid-parameter"),
+    "too many pixels for an ensemble": (header_only_png(126, 100), {"ensemble": "1"}, {}, 413, "picture-too-large"),
     "unknown format": (png(), {"format": "bmp"}, {}, 422, "invalid-parameter"),
     "format is a path": (png(), {"format": "../x"}, {}, 422, "invalid-parameter"),
     "short batch": (png(), {"batch": "short"}, {}, 422, "invalid-parameter"),

@@ -49,6 +49,14 @@ def test_a_form_carries_picture_and_options(server: RunningServer) -> None:
     assert (done["name"], done["result"]["format"], done["result_name"]) == ("urlaub.png", "jpg", "urlaub_x4.jpg")
 
 
+def test_a_self_ensemble_is_asked_for_and_remembered(server: RunningServer) -> None:
+    done = server.wait_for(server.submit(png(40, 30), ensemble="true")["id"])
+    assert (done["state"], done["ensemble"]) == ("done", True), done
+    assert server.wait_for(server.submit(png(40, 30))["id"])["ensemble"] is False
+    result = server.client.get(f"/v1/jobs/{done['id']}/result").content
+    np.testing.assert_array_equal(read_picture(result).pixels, imresize(make_photo(30, 40)[::-1], 4))
+
+
 @pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff", "avif"])
 def test_every_format_of_result(server: RunningServer, format: str) -> None:
     done = server.wait_for(server.submit(png(16, 16), format=format)["id"])

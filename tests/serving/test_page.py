@@ -329,6 +329,21 @@ def test_light_dark_and_what_was_chosen(open_page: Callable[..., Any]) -> None:
     assert ground(page) > 200
 
 
+def test_a_self_ensemble_is_chosen_sent_and_remembered(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    choose(page, "good")
+    page.check("#ensemble")
+    assert page.text_content("#settings-summary").endswith(", self-ensemble")
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector(DONE)
+    assert [job.ensemble for job in server.service.jobs.values()][-1:] == [True]
+    page.reload()
+    page.wait_for_selector(".model")
+    assert page.is_checked("#ensemble")
+
+
 def test_many_models_are_folded_and_few_are_not(
     open_page: Callable[..., Any], start: Callable[..., RunningServer], fake_models: dict[str, str]
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from fourfold.serving.child import Child, ChildDiedError
 from fourfold.serving.problems import ProblemError
 from fourfold.serving.settings import SCALE, Limits
+from fourfold.upscaling import TURNS
 
 log = logging.getLogger("fourfold.serving")
 
@@ -27,13 +28,16 @@ class Inspection:
         self._turn = asyncio.Lock()
         self.deaths = 0
 
-    async def look(self, path: Path, format: str = "auto", most_pixels: int | None = None) -> dict[str, Any]:
+    async def look(
+        self, path: Path, format: str = "auto", most_pixels: int | None = None, *, ensemble: bool = False
+    ) -> dict[str, Any]:
         """Returns format, width, height and frames as the header gives them.
 
         Args:
             path: the picture's file.
             format: of the result, or "auto".
             most_pixels: a smaller limit than the server's, or None.
+            ensemble: whether the work is that of a self-ensemble, which makes every limit smaller.
 
         Raises:
             ProblemError: if it is no picture, not of an allowed kind, over the limits, or more than the format holds.
@@ -43,7 +47,7 @@ class Inspection:
         if message["event"] != "picture":
             raise ProblemError(str(message["slug"]), str(message["detail"]))
         found = {key: message[key] for key in ("format", "width", "height", "frames")}
-        check_dimensions(self._limits, found["width"], found["height"], found["frames"], most_pixels)
+        check_dimensions(self._limits, found["width"], found["height"], found["frames"], most_pixels, ensemble=ensemble)
         if message["refusal"] is not None:
             raise ProblemError(**message["refusal"])
         return found
@@ -74,8 +78,16 @@ class Inspection:
             await self._child.stop(1.0)
 
 
-def check_dimensions(limits: Limits, width: int, height: int, frames: int = 1, most_pixels: int | None = None) -> None:
-    """Refuses a picture whose header announces too much, in or out.
+def check_dimensions(
+    limits: Limits,
+    width: int,
+    height: int,
+    frames: int = 1,
+    most_pixels: int | None = None,
+    *,
+    ensemble: bool = False,
+) -> None:
+    """Refuses a picture whose header announces too much, in or out; a self-ensemble takes an eighth of the pixels.
 
     Raises:
         ProblemError: ``picture-too-large``, with the numbers.
@@ -85,6 +97,8 @@ def check_dimensions(limits: Limits, width: int, height: int, frames: int = 1, m
     here = "this server takes"
     if most_pixels is not None:
         most, here = min(most, most_pixels), "this call takes"
+    if ensemble:
+        most, here = most // TURNS, f"with self-ensemble, {here}"
     if pixels > most or max(width, height) > limits.side_px:
         times = f" x {frames} frames" if frames > 1 else ""
         detail = (

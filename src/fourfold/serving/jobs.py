@@ -38,6 +38,7 @@ class Job:
         name: the picture's name as a person gave it, cleaned; never part of a path.
         model: one of the server's models.
         fidelity: 0 (photo-realistic) to 1 (faithful), or None for the model as it is.
+        ensemble: whether the result is the mean over eight turned and mirrored versions, in eight times the time.
         format: format of the result: auto, png, jpg, webp, tiff or avif.
         batch: label that a client gives to jobs that belong together, or empty.
         source: format, width, height and bytes of the picture.
@@ -50,6 +51,7 @@ class Job:
     name: str
     model: str
     fidelity: float | None = None
+    ensemble: bool = False
     format: str = "auto"
     batch: str = ""
     source: dict[str, Any] = field(default_factory=dict)

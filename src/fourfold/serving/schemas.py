@@ -44,6 +44,7 @@ class JobView(BaseModel):
     name: str = Field(description="the picture's name, cleaned")
     model: str
     fidelity: float | None
+    ensemble: bool
     format: str
     batch: str | None
     position: int | None = Field(description="jobs that are served before this one, while it waits")
@@ -110,6 +111,11 @@ class Options(BaseModel):
         le=1,
         allow_inf_nan=False,
         description="0 (photo-realistic) to 1 (faithful), for models that have it",
+    )
+    ensemble: bool = Field(
+        default=False,
+        description="true: the mean over eight turned and mirrored versions, in eight times the time; the picture may "
+        "have an eighth of the pixels",
     )
     format: Format = Field(default="auto", description="format of the result; auto keeps the picture's own")
     name: str = Field(default="", max_length=4096, description="a name for people; it never touches the file system")

@@ -41,6 +41,7 @@ class Request:
     name: str
     model: str
     fidelity: float | None
+    ensemble: bool
     format: str
     batch: str
 
@@ -172,7 +173,7 @@ class Service:
         Raises:
             ProblemError: if it is not a picture that this server takes.
         """
-        found = await self.inspection.look(upload, request.format, most_pixels)
+        found = await self.inspection.look(upload, request.format, most_pixels, ensemble=request.ensemble)
         job = Job(**vars(request), id=job_id)
         job.source = {**found, "bytes": upload.stat().st_size}
         await self.store.save(job)
@@ -224,6 +225,7 @@ class Service:
             "folder": str(self.store.path(job.id)),
             "model": job.model,
             "fidelity": job.fidelity,
+            "ensemble": job.ensemble,
             "format": job.format,
         }
 
@@ -353,6 +355,7 @@ class Service:
             "name": job.name,
             "model": job.model,
             "fidelity": job.fidelity,
+            "ensemble": job.ensemble,
             "format": job.format,
             "batch": job.batch or None,
             "position": self.queue.position(job.id) if job.state is State.QUEUED else None,

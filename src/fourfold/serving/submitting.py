@@ -40,6 +40,7 @@ async def submit(service: Service, request: Request, *, most_pixels: int | None 
             name=clean_name(options.name or upload.name),
             model=options.model or service.settings.default,
             fidelity=options.fidelity,
+            ensemble=options.ensemble,
             format=options.format,
             batch=options.batch,
         )

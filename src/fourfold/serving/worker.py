@@ -38,7 +38,7 @@ class Worker:
         self._settings = settings
         module, _, function = str(settings["loader"]).partition(":")
         self._loader: Callable[..., Any] = getattr(importlib.import_module(module), function)
-        self._upscalers: OrderedDict[tuple[str, float | None], Any] = OrderedDict()
+        self._upscalers: OrderedDict[tuple[str, float | None, bool], Any] = OrderedDict()
 
     def _at_once(self, message: Message) -> bool:
         """Notes a cancellation while the main thread is at work."""
@@ -51,7 +51,7 @@ class Worker:
     def run(self) -> None:
         """Loads the default model, says so, and works for ever."""
         try:
-            upscaler = self._upscaler(self._settings["default"], None)
+            upscaler = self._upscaler(self._settings["default"], None, False)
         except Exception as error:
             self._channel.send("failed", detail=str(error) or type(error).__name__)
             raise SystemExit(1) from error
@@ -60,9 +60,9 @@ class Worker:
         for message in self._channel.messages():
             self._do(message)
 
-    def _upscaler(self, model: str, fidelity: float | None) -> Any:
+    def _upscaler(self, model: str, fidelity: float | None, ensemble: bool) -> Any:
         # a slider gives endless values; steps of 1/50 cannot be told apart and keep engines few
-        key = (model, None if fidelity is None else round(fidelity * 50) / 50)
+        key = (model, None if fidelity is None else round(fidelity * 50) / 50, ensemble)
         if key not in self._upscalers:
             while len(self._upscalers) >= KEPT:
                 self._upscalers.popitem(last=False)
@@ -71,6 +71,7 @@ class Worker:
                 engine=self._settings["engine"],
                 precision=self._settings["precision"],
                 fidelity=key[1],
+                ensemble=ensemble,
                 max_memory=self._settings["max_memory"],
             )
         self._upscalers.move_to_end(key)
@@ -82,7 +83,7 @@ class Worker:
         try:
             result = upscale_in_folder(
                 Path(order["folder"]),
-                lambda: self._upscaler(order["model"], order["fidelity"]),
+                lambda: self._upscaler(order["model"], order["fidelity"], order["ensemble"]),
                 format=order["format"],
                 max_pixels=self._settings["input_px"],
                 progress=self._reporter(job),

@@ -44,7 +44,7 @@ async function problemOf(answer) {
 /**
  * Sends a picture and returns its job.
  * @param {Blob} file the picture
- * @param {Object<string, string>} options model, fidelity, format, name, batch
+ * @param {Object<string, string>} options model, fidelity, ensemble, format, name, batch
  * @param {(fraction: number) => void} onProgress called while it is sent
  * @returns {{job: Promise<object>, abort: () => void}}
  */

@@ -1,4 +1,4 @@
-// Model, fidelity and format: shown from what the server offers, remembered on this device.
+// Model, fidelity, ensemble and format: shown from what the server offers, remembered on this device.
 
 const KEY = "fourfold-settings";
 
@@ -12,12 +12,14 @@ export class Settings {
     this.summary = summary;
     this.models = [];
     this.fidelity = form.querySelector("#fidelity");
+    this.ensemble = form.querySelector("#ensemble");
     this.format = form.querySelector("#format");
     this.list = form.querySelector("#models");
     const kept = readKept();
     this.wanted = kept.model;
     if ([...this.format.options].some((option) => option.value === kept.format)) this.format.value = kept.format;
     this.fidelity.value = kept.fidelity || 0;
+    this.ensemble.checked = kept.ensemble === true;
     form.addEventListener("input", () => this.#changed());
     form.addEventListener("submit", (event) => event.preventDefault());
   }
@@ -43,6 +45,7 @@ export class Settings {
     const options = { format: this.format.value };
     if (this.model) options.model = this.model.name;
     if (this.model?.fidelity && Number(this.fidelity.value) > 0) options.fidelity = this.fidelity.value;
+    if (this.ensemble.checked) options.ensemble = "true";
     return options;
   }
 
@@ -54,9 +57,15 @@ export class Settings {
     this.fidelity.setAttribute("aria-valuetext", `${percent} faithful`);
     const parts = [model?.title];
     if (model?.fidelity && Number(this.fidelity.value) > 0) parts.push(`${percent} faithful`);
+    if (this.ensemble.checked) parts.push("self-ensemble");
     if (this.format.value !== "auto") parts.push(this.format.selectedOptions[0].text);
     this.summary.textContent = parts.filter(Boolean).join(", ");
-    const kept = { model: model?.name, format: this.format.value, fidelity: this.fidelity.value };
+    const kept = {
+      model: model?.name,
+      format: this.format.value,
+      fidelity: this.fidelity.value,
+      ensemble: this.ensemble.checked,
+    };
     try {
       localStorage.setItem(KEY, JSON.stringify(kept));
     } catch {
