@@ -188,8 +188,8 @@ def test_zooming_enlarges_by_the_factors_and_stays_inside() -> None:
 
 def test_a_weight_of_zero_leaves_a_term_out() -> None:
     assert [t.name for t in content_terms(LossSettings(), None, None)] == ["pixel"]
-    some = LossSettings(pixel=0, vgg=1, vgg_layer="12", consistency=10, colour=5, lattice=30, flat=9, total_variation=2e-8)
-    terms = content_terms(some, VGG19Features("12"), 1.0, lambda x: x)
+    guards = {"consistency": 10, "colour": 5, "lattice": 30, "flat": 9, "total_variation": 2e-8}
+    terms = content_terms(LossSettings(pixel=0, vgg=1, vgg_layer="12", **guards), VGG19Features("12"), 1.0, lambda x: x)
     assert [t.name for t in terms] == ["vgg", "consistency", "colour", "lattice", "flat", "total_variation"]
 
 
