@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fourfold.training.processes import make_fabric
 from fourfold.training.soap import Soap
+from fourfold.training.stage import make_stage
 from tests.training.conftest import tiny_recipe
 from tests.training.test_run import train
 
@@ -106,5 +108,19 @@ def test_another_optimiser_begins_anew(tmp_path: Path, pictures: Path) -> None:
     recipe = tiny_recipe("srgan-mse", "optimiser.kind=soap", "run.updates=10")
     events = train(recipe, pictures, tmp_path, resume=True)
     remarks = [values["text"] for kind, values in events if kind == "remark"]
-    assert remarks[0] == "until now the optimiser was adam, now it is soap; its running means begin anew"
+    text = "until now the optimiser was adam, now it is soap; its running means begin anew"
+    assert remarks[:2] == [f"generator: {text}", f"discriminator: {text}"]
     assert [values["update"] for kind, values in events if kind == "checkpoint"] == [10]
+
+
+def test_a_discriminator_may_have_an_optimiser_of_its_own(tmp_path: Path, pictures: Path) -> None:
+    settings = ("optimiser.kind=soap", "optimiser.beta1=0.8", "discriminator.optimiser=adam")
+    recipe = tiny_recipe("srgan-mse", *settings)
+    stage = make_stage(recipe, make_fabric("cpu", "fp32"))
+    assert isinstance(stage.optimisers["generator"], Soap)
+    assert isinstance(stage.optimisers["discriminator"], torch.optim.Adam)
+    assert stage.optimisers["discriminator"].param_groups[0]["betas"] == (0.8, recipe.optimiser.beta2)
+    train(recipe, pictures, tmp_path)
+    recipe = tiny_recipe("srgan-mse", *settings[:2], "run.updates=10")
+    remarks = [v["text"] for kind, v in train(recipe, pictures, tmp_path, resume=True) if kind == "remark"]
+    assert remarks[0] == "discriminator: until now the optimiser was adam, now it is soap; its running means begin anew"

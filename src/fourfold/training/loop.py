@@ -24,7 +24,7 @@ from fourfold.training.processes import any_process
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
 from fourfold.training.schedule import learning_rate_factor
-from fourfold.training.stage import Stage, load_optimiser, set_learning_rate
+from fourfold.training.stage import Stage, load_optimiser, optimiser_settings, set_learning_rate
 from fourfold.training.tensorboard_log import TensorBoardLog
 from fourfold.training.validation import Validation, Validator
 from fourfold.training.window import Window
@@ -169,7 +169,8 @@ class Trainer:
                 raise ValueError(f"{', '.join(state['networks'])}, not {', '.join(self.stage.networks)}")
             for name, network in self.stage.networks.items():
                 network.load_state_dict(state["networks"][name])
-            goes_on = [load_optimiser(self.stage.optimisers[k], state["optimisers"][k]) for k in self.stage.optimisers]
+            optimisers = self.stage.optimisers
+            anew = [k for k in optimisers if not load_optimiser(optimisers[k], state["optimisers"][k])]
             self.average.network.load_state_dict(state["average"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
@@ -181,9 +182,10 @@ class Trainer:
         first = {"best_score": state["progress"]["best_psnr"]} if before.run.best_by == "psnr" else {}
         self.progress = Progress(**{**first, **state["progress"]})
         self._tell("resumed", {"update": self.progress.update})
-        if not all(goes_on):
-            text = f"until now the optimiser was {before.optimiser.kind}, now it is {self.recipe.optimiser.kind}; "
-            self._tell("remark", {"update": self.progress.update, "text": f"{text}its running means begin anew"})
+        for name in anew:
+            kinds = [optimiser_settings(recipe, name).kind for recipe in (before, self.recipe)]
+            text = f"until now the optimiser was {kinds[0]}, now it is {kinds[1]}; its running means begin anew"
+            self._tell("remark", {"update": self.progress.update, "text": f"{name}: {text}"})
         self._compare_best(self.progress.best_by or best_measure(before, state.get("content_scale")))
         return True
 

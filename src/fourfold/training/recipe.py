@@ -166,11 +166,14 @@ class DiscriminatorSettings(_Settings):
         kind: "crop" is the paper's (Ledig et al. 2017, figure 4), one verdict per crop; "patch" gives one per place.
         width: maps of its first convolution.
         learning_rate_factor: its learning rate, in multiples of the generator's; 1 is the paper's.
+        optimiser: its kind of optimiser; None is the generator's kind. What SOAP costs goes with the cube of the
+            maps: for the generator next to nothing, for the paper's discriminator as much as its passes.
     """
 
     kind: Literal["crop", "patch"] = "crop"
     width: int = Field(64, ge=8, le=1024, multiple_of=8)
     learning_rate_factor: float = Field(1.0, gt=0)
+    optimiser: Literal["adam", "soap"] | None = None
 
 
 class OptimiserSettings(_Settings):

@@ -106,7 +106,8 @@ class ContentStage:
         network = synchronise_batch_norm(network, self._fabric)
         network = network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = self._fabric.to_device(network)
-        optimiser = make_optimiser(network, self._recipe.optimiser, capturable=can_capture(self._recipe, self._fabric))
+        settings = optimiser_settings(self._recipe, name)
+        optimiser = make_optimiser(network, settings, capturable=can_capture(self._recipe, self._fabric))
         self.networks[name], self.optimisers[name] = network, optimiser
         self._distributed[name] = distribute(network, self._fabric)
 
@@ -204,13 +205,21 @@ def freeze_statistics(network: nn.Module) -> None:
             module.eval()
 
 
+def optimiser_settings(recipe: Recipe, network: str) -> OptimiserSettings:
+    """Returns the settings of a network's optimiser: the recipe's, but the discriminator may have a kind of its own."""
+    if network == "discriminator" and recipe.discriminator.optimiser is not None:
+        return recipe.optimiser.model_copy(update={"kind": recipe.discriminator.optimiser})
+    return recipe.optimiser
+
+
 def can_capture(recipe: Recipe, fabric: Fabric) -> bool:
     """Returns whether updates can be replayed as one CUDA graph: SRResNet with Adam, in one process on a CUDA device.
 
     The networks on luma take the bicubic's tables from the host in every forward, which a capture refuses; SOAP does
     one thing in most updates and another in some.
     """
-    fits = recipe.network.architecture == "srresnet" and recipe.optimiser.kind == "adam"
+    kinds = {optimiser_settings(recipe, network).kind for network in ("generator", "discriminator")}
+    fits = recipe.network.architecture == "srresnet" and kinds == {"adam"}
     return recipe.run.graph and fits and fabric.device.type == "cuda" and fabric.world_size == 1
 
 
