@@ -15,7 +15,7 @@ from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import load_pristine
 from fourfold.evaluation.sets import Entry, read_pair
 from fourfold.imaging import find_pictures
-from fourfold.weights import FAITHFUL, default_name
+from fourfold.weights import default_name
 
 COLUMNS = {"psnr_y": "PSNR", "ssim_daala": "SSIM", "niqe": "NIQE", "lr_psnr": "back to LR", "colour_drift": "drift"}
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default=default_name())
-    parser.add_argument("--faithful", default=FAITHFUL)
+    parser.add_argument("--faithful")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--niqe", type=Path, help="NIQE's parameters (.npz)")
     options = parser.parse_args()

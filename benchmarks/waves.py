@@ -24,8 +24,8 @@ from fourfold.evaluation.benchmark import Pixels
 from fourfold.imaging import find_pictures, imresize, read_rgb
 from fourfold.networks import load_vgg19
 from fourfold.training.losses import vgg_loss
-from fourfold.weights import FAITHFUL
 
+BASE = "srresnet-mse"
 SIDE = 192
 WINDOW = 64
 LOOKS = 3  # at random parts and factors
@@ -54,7 +54,7 @@ def main() -> None:
 
 def _print_seen(pairs: list[tuple[Pixels, Pixels]], options: argparse.Namespace) -> None:
     features = load_vgg19(options.vgg, options.layer, options.vgg_normalisation)
-    upscaler = fourfold.load(FAITHFUL)
+    upscaler = fourfold.load(BASE)
     sr, hr = (
         torch.tensor(np.stack(pictures) / 255, dtype=torch.float32).permute(0, 3, 1, 2)
         for pictures in ([upscaler(lr) for lr, _ in pairs], [hr for _, hr in pairs])
@@ -82,7 +82,7 @@ def _print_seen(pairs: list[tuple[Pixels, Pixels]], options: argparse.Namespace)
 
 
 def _print_drawn(pairs: list[tuple[Pixels, Pixels]], models: list[str]) -> None:
-    faithful = fourfold.load(FAITHFUL)
+    faithful = fourfold.load(BASE)
     around = np.abs(np.fft.fftshift(np.fft.fftfreq(WINDOW))).reshape(-1, 4).mean(axis=1)
     fine = np.maximum(around[:, None], around[None, :]) > 1 / 2.7
     hann = np.outer(np.hanning(WINDOW), np.hanning(WINDOW))

@@ -65,7 +65,7 @@ def test_several_networks_stand_side_by_side(run, own, tmp_path, tiny_weights):
     assert list(report["methods"]) == ["nearest", "bicubic", "tiny", "tiny #2", "original"]
     result = CliRunner().invoke(app, ["demo", "--picture", str(own), "-o", "both.png", "--json"])
     report = json.loads(result.stdout)
-    assert report["models"][0] == "srresnet-mse"
+    assert report["models"][0] == "srresnet-plus"
     assert report["models"][-1] == default_name()
     assert list(report["methods"]) == ["nearest", "bicubic", *report["models"], "original"]
 

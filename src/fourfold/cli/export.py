@@ -23,7 +23,8 @@ def export(
         typer.Option(min=0.0, max=1.0, help="From 0, the model itself, to 1, the faithful one; mixes their weights."),
     ] = None,
     faithful: Annotated[
-        str | None, typer.Option(help="The faithful model of --fidelity, a name or a file. Default: srresnet-mse.")
+        str | None,
+        typer.Option(help="The faithful model of --fidelity, a name or a file. Default: the one it began from."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Files, sizes and the check as JSON.")] = False,

@@ -34,7 +34,8 @@ def upscale(
         typer.Option(min=0.0, max=1.0, help="From 0, the model itself, to 1, the faithful one; mixes their weights."),
     ] = None,
     faithful: Annotated[
-        str | None, typer.Option(help="The faithful model of --fidelity, a name or a file. Default: srresnet-mse.")
+        str | None,
+        typer.Option(help="The faithful model of --fidelity, a name or a file. Default: the one it began from."),
     ] = None,
     ensemble: Annotated[
         bool,

@@ -5,13 +5,13 @@ from functools import lru_cache
 from fourfold.errors import UsageError
 from fourfold.serving.schemas import ModelView
 from fourfold.serving.settings import SCALE, Settings
-from fourfold.weights import ALIASES, FAITHFUL, WeightsConfig, default_name, locate, read_config, shipped_names
+from fourfold.weights import ALIASES, WeightsConfig, default_name, locate, read_config, shipped_names
 
 #: shipped name -> (title, what it does), in the words and in the order of the page
 WORDS = {
     "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
-    "srresnet-mse": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
-    "srresnet-plus": ("Faithful, trained longer", "The faithful network, a little closer still to the original."),
+    "srresnet-plus": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
+    "srresnet-mse": ("SRResNet", "The paper's faithful network, by the paper's recipe."),
     "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
     "srgan-vgg22": ("SRGAN-VGG22", "The paper's, by an early layer of VGG19: sharp edges, little texture."),
     "srgan-mse": ("SRGAN-MSE", "The paper's, on pixels alone: crisp, with little texture."),
@@ -55,9 +55,8 @@ def _refuse_other_scale(text: str, scale: int) -> None:
 
 
 def has_fidelity(name: str, settings: Settings) -> bool:
-    """Returns whether a model can be led towards the faithful network: it is shipped, and so is that one."""
-    target = settings.models[name]
-    return target == name and name.startswith("srgan") and FAITHFUL in shipped_names()
+    """Returns whether a model can be led towards the faithful network that it began from: a shipped SRGAN."""
+    return settings.models[name] == name and name.startswith("srgan")
 
 
 def model_view(name: str, settings: Settings) -> ModelView:

@@ -34,7 +34,7 @@ def upscale(
         engine: "auto", "openvino" or "torch".
         precision: "auto", "fp32" or "bf16".
         fidelity: 0 (``model`` itself) to 1 (the faithful network).
-        faithful: the faithful network, a name or a file.
+        faithful: the faithful network, a name or a file; the shipped one that ``model`` began from if None.
         max_memory: for the upscaling itself; the result comes on top.
         ensemble: give the mean over the eight turned and mirrored versions, in eight times the time.
         max_pixels: refuse larger files by their header.

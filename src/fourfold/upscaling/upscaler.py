@@ -18,7 +18,7 @@ from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Graph
 from fourfold.upscaling.interpolation import interpolate
 from fourfold.upscaling.tiles import Grid, Span, are_shipped, plan, sufficient_halo_px
-from fourfold.weights import FAITHFUL, WeightsFile, default_name, load_weights
+from fourfold.weights import WeightsFile, default_name, faithful_end, load_weights
 
 Progress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
@@ -285,7 +285,7 @@ def load(
         engine: "auto", "openvino" (CPU) or "torch" (CUDA, MPS, CPU).
         precision: "auto", "fp32" or "bf16".
         fidelity: 0 (``model`` itself) to 1 (the faithful network); None is ``model`` itself.
-        faithful: the faithful network, a name or a file; "srresnet-mse" where it is not given.
+        faithful: the faithful network, a name or a file; None is the shipped one that ``model`` began from.
         max_memory: bytes, or text such as "1G"; what upscaling may take beyond what the engine holds at start.
         ensemble: give the mean over the eight turned and mirrored versions of a picture: nearer to the original, in
             eight times the time; of photo-realistic models, softer.
@@ -317,7 +317,7 @@ def resolve(
         if faithful is not None:
             raise UsageError("a faithful network is named without a fidelity; give a fidelity from 0 to 1")
         return weights, [weights]
-    other = load_weights(faithful or FAITHFUL)
+    other = load_weights(faithful or faithful_end(weights.path))
     return interpolate(weights, other, fidelity), [weights, other]
 
 

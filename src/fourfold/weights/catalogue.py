@@ -13,8 +13,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 #: Other names of shipped models. The paper calls its VGG54 variant simply SRGAN.
 ALIASES = {"srgan": "srgan-vgg54", "srresnet": "srresnet-mse"}
 
-#: The faithful network: the far end of the fidelity dial when none is named.
-FAITHFUL = "srresnet-mse"
+#: The network that is nearest to the originals: what careful users take.
+FAITHFUL = "srresnet-plus"
 
 #: Tried in this order when no model is named: the photo-realistic network that looks best, else the faithful one.
 DEFAULT_ORDER = ("srgan-plus", "srgan-vgg54", FAITHFUL)
@@ -42,6 +42,24 @@ def default_name() -> str:
         if name in names:
             return name
     raise UnknownModelError("this installation holds no weights; give a weights file")
+
+
+def faithful_end(path: Path) -> str:
+    """Returns the shipped network that a weights file began from: the far end of its fidelity dial if none is named.
+
+    Networks mix well with the one that they were trained from, and hardly with any other (see docs/fidelity.md). The
+    header says what that was; where that is a shipped network that began from another, the first of them counts. A
+    shipped network that began from none is its own far end. Of anything else nothing is known, and it is the most
+    faithful network.
+
+    Raises:
+        WeightsError: if the file's header cannot be read.
+    """
+    names, config = shipped_names(), read_config(path)
+    end = path.stem if path.parent == SHIPPED else None
+    while (begun_from := config.recipe.get("init")) in names:
+        end, config = str(begun_from), read_config(SHIPPED / f"{begun_from}.safetensors")
+    return end if end is not None and config.architecture == "srresnet" else FAITHFUL
 
 
 def locate(model: str | Path) -> Path:
