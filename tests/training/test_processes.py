@@ -84,21 +84,31 @@ def restored(folder: Path) -> torch.Tensor:
         return network(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(3)))
 
 
+COMPARED = ("loss", "loss_pixel", "loss_adversarial", "loss_discriminator", "real_accuracy", "learning_rate")
 SETTINGS = ("run.updates=6", "run.gradients_every=3")
 
 
 def assert_equal_runs(one: list[dict[str, Any]], two: list[dict[str, Any]], rel: float = 2e-3) -> None:
     assert [line["update"] for line in one] == [line["update"] for line in two]
     for ours, theirs in zip(one, two, strict=True):
-        for name in ("loss", "loss_pixel", "loss_adversarial", "loss_discriminator", "real_accuracy", "learning_rate"):
+        assert ours.keys() == theirs.keys()
+        factor = ["adversarial_factor"] if "adversarial_factor" in ours else []
+        for name in (*factor, *COMPARED):
             assert ours[name] == pytest.approx(theirs[name], rel=rel, abs=1e-6), (ours["update"], name)
 
 
 # along directions in which there is no gradient but rounding, SOAP's first updates are as large as along the others
-@pytest.mark.parametrize(("optimiser", "rel"), [("adam", 2e-3), ("soap", 2e-2)])
-def test_two_processes_are_one(optimiser: str, rel: float, trainer: Trainer, tmp_path: Path, valid: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "rel"),
+    [
+        ([], 2e-3),
+        (["loss.adversarial=1.0", "loss.adversarial_share=0.3"], 2e-3),
+        (["optimiser.kind=soap"], 2e-2),
+    ],
+)
+def test_two_processes_are_one(changed: list[str], rel: float, trainer: Trainer, tmp_path: Path, valid: Path) -> None:
     """Two gloo processes with half the batch each; both networks, both steps, batch norm over the whole batch."""
-    settings = ("run.updates=3", "run.gradients_every=2", f"optimiser.kind={optimiser}")
+    settings = ("run.updates=3", "run.gradients_every=2", *changed)
     assert trainer.wait(trainer.start(tmp_path / "one", *settings)) == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

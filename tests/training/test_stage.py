@@ -7,7 +7,14 @@ from torch import Tensor
 from fourfold.networks import PatchDiscriminator, load_vgg19
 from fourfold.training.graph import GraphedStage
 from fourfold.training.processes import make_fabric
-from fourfold.training.stage import AdversarialStage, ContentStage, can_capture, make_optimiser, make_stage
+from fourfold.training.stage import (
+    AdversarialStage,
+    ContentStage,
+    bounding_factor,
+    can_capture,
+    make_optimiser,
+    make_stage,
+)
 from tests.training.conftest import tiny_recipe
 
 
@@ -201,3 +208,39 @@ def test_adam_is_the_papers() -> None:
     optimiser = make_optimiser(torch.nn.Linear(2, 2), tiny_recipe().optimiser)
     assert optimiser.defaults["betas"][0] == 0.9
     assert optimiser.defaults["fused"]
+
+
+def _bounded(vgg: Path, share: float, *settings: str) -> tuple[ContentStage, dict[str, Tensor]]:
+    stage = stage_of("srgan-mse", vgg, "loss.adversarial=1.0", f"loss.adversarial_share={share}", *settings)
+    return stage, stage.step(*batch(), measure=True)
+
+
+def test_a_loud_adversary_is_bounded_and_a_quiet_one_is_left_alone(vgg: Path) -> None:
+    free, loud = _bounded(vgg, 1.0)
+    bounded, values = _bounded(vgg, 0.25)
+    assert 0 < float(values["adversarial_factor"]) < 1
+    assert values["gradient_share_adversarial"] < loud["gradient_share_adversarial"]
+    torch.testing.assert_close(values["loss_adversarial"], values["adversarial_factor"] * loud["loss_adversarial"])
+    quiet, values = _bounded(vgg, 0.9999)
+    assert float(values["adversarial_factor"]) == 1
+    for key, value in snapshot(free, "generator").items():
+        torch.testing.assert_close(value, snapshot(quiet, "generator")[key], rtol=1e-3, atol=1e-6)
+    assert any(not torch.equal(v, snapshot(free, "generator")[k]) for k, v in snapshot(bounded, "generator").items())
+
+
+@pytest.mark.parametrize(("adversary", "factor"), [(0.1, 1.0), (1.0, 1.0), (3.0, 1 / 3), (300.0, 1 / 300), (0.0, 1.0)])
+def test_the_bound_is_on_the_norms(adversary: float, factor: float) -> None:
+    gradient = torch.randn(2, 3, 8, 8)
+    other = gradient.flip(3)  # of the same norm
+    found = bounding_factor(gradient, adversary * other, 0.5, make_fabric("cpu", "fp32"))
+    assert float(found) == pytest.approx(factor, rel=1e-5)
+
+
+def test_measuring_does_not_change_a_bounded_update(vgg: Path) -> None:
+    settings = ("loss.adversarial=1.0", "loss.adversarial_share=0.3")
+    plain, measured = stage_of("srgan-vgg22", vgg, *settings), stage_of("srgan-vgg22", vgg, *settings)
+    for seed in range(2):
+        plain.step(*batch(seed))
+        measured.step(*batch(seed), measure=True)
+    other = snapshot(measured, "generator")
+    assert all(torch.equal(value, other[key]) for key, value in snapshot(plain, "generator").items())

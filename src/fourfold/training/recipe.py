@@ -108,6 +108,8 @@ class LossSettings(_Settings):
         recursions: DRCN alone: the share of the loss that its recursions have, each supervised; the rest is the
             final picture's.
         adversarial: weight of -log D(G(lr)).
+        adversarial_share: bound on the adversary's share of the gradient on the pictures, by norm, in every update;
+            1, the paper's, is none. A discriminator that is far ahead has steep gradients, and drowns the rest.
         consistency: weight of the MSE on -1..1 between SR shrunk to LR's size and LR; not the paper's.
         colour: weight of the MSE on -1..1 of the crops' mean colours; not the paper's.
         lattice: weight of the MSE of local means at each place in an LR pixel's cell, against grids; not the paper's.
@@ -127,6 +129,7 @@ class LossSettings(_Settings):
     vgg_zoom: tuple[VGGZoom, VGGZoom] = (1.0, 1.0)
     recursions: float = Field(0.0, ge=0, lt=1)
     adversarial: float = Field(0.0, ge=0)
+    adversarial_share: float = Field(1.0, gt=0, le=1)
     consistency: float = Field(0.0, ge=0)
     colour: float = Field(0.0, ge=0)
     lattice: float = Field(0.0, ge=0)

@@ -1,6 +1,6 @@
 """Stages: what one update computes. The loop knows only ``networks``, ``optimisers``, ``step`` and ``remarks``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -123,11 +123,16 @@ class ContentStage:
     def _content(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         return {term.name: term.weight * term.loss(sr, hr) for term in self._terms}
 
-    def _generator_step(self, losses: Mapping[str, Tensor], measure: bool) -> dict[str, Tensor]:
+    def _generator_step(
+        self, losses: Mapping[str, Tensor], measure: bool, backward: Callable[[], None] | None = None
+    ) -> dict[str, Tensor]:
         shares = gradient_shares(losses, self.networks["generator"]) if measure else {}
         loss = torch.stack(list(losses.values())).sum()
         self.optimisers["generator"].zero_grad(set_to_none=True)
-        self._fabric.backward(loss)
+        if backward is None:
+            self._fabric.backward(loss)
+        else:
+            backward()
         self.optimisers["generator"].step()
         each = losses if len(losses) > 1 else {}
         return {"loss": loss.detach(), **{f"loss_{name}": value.detach() for name, value in each.items()}, **shares}
@@ -165,7 +170,24 @@ class AdversarialStage(ContentStage):
         losses = self._content(sr, hr)
         with frozen(self.networks["discriminator"]) as discriminator, self._fabric.autocast():
             losses["adversarial"] = self._weight * adversarial_loss(discriminator(sr))
-        return self._generator_step(losses, measure) | seen
+        if self._recipe.loss.adversarial_share == 1.0:
+            return self._generator_step(losses, measure) | seen
+        return self._bounded_step(sr, losses, measure) | seen
+
+    def _bounded_step(self, sr: Tensor, losses: dict[str, Tensor], measure: bool) -> dict[str, Tensor]:
+        """Makes the generator's step with the adversary's gradient cut to its largest share.
+
+        The gradients of content and adversary are taken apart where both begin, at the pictures, and go through the
+        generator together: that costs no pass more.
+        """
+        content = torch.stack([loss for name, loss in losses.items() if name != "adversarial"]).sum()
+        wanted = torch.autograd.grad(content, sr, retain_graph=measure)[0]
+        adversary = torch.autograd.grad(losses["adversarial"], sr, retain_graph=measure)[0]
+        factor = bounding_factor(wanted, adversary, self._recipe.loss.adversarial_share, self._fabric)
+        losses["adversarial"] = factor * losses["adversarial"]
+        gradient = wanted + factor.to(sr.dtype) * adversary
+        values = self._generator_step(losses, measure, lambda: self._fabric.backward(sr, gradient=gradient))
+        return values | {"adversarial_factor": factor}
 
     def _discriminator_step(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         optimiser = self.optimisers["discriminator"]
@@ -183,6 +205,24 @@ class AdversarialStage(ContentStage):
     def remarks(self, update: int, means: Mapping[str, float]) -> list[str]:
         """Returns a remark when the discriminator has won or collapsed for long, and when that is over."""
         return self._watch.look(update, means["real_accuracy"], means["fake_accuracy"])
+
+
+def bounding_factor(content: Tensor, adversary: Tensor, share: float, fabric: Fabric) -> Tensor:
+    """Returns the factor, at most 1, that keeps the adversary's share of two gradients' norms within a bound.
+
+    Like the adaptive weight of Esser et al. 2021 (VQGAN, eq. 7), but a bound alone: a quiet adversary stays quiet.
+
+    Args:
+        content: (N, 3, H, W), this process's part of the batch's gradient from the content terms.
+        adversary: the same from the adversary.
+        share: largest share of the adversary's norm in the sum of both norms, below 1.
+        fabric: the norms are those of the whole batch, on all processes.
+    """
+    squares = torch.stack([gradient.float().square().sum() for gradient in (content, adversary)])
+    if fabric.world_size > 1:
+        squares = torch.as_tensor(fabric.all_reduce(squares, reduce_op="sum"))
+    norms = squares.sqrt()
+    return (share / (1.0 - share) * norms[0] / norms[1].clamp_min(1e-30)).clamp_max(1.0)
 
 
 @contextmanager
