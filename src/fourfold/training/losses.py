@@ -224,11 +224,20 @@ def flat_loss(sr: Tensor, hr: Tensor, window: int = 5) -> Tensor:
     Not in the paper. An adversary that has texture drawn also has it drawn where it reaches too far: dots beside edges,
     echoes around letters, grain on the sky. Over a whole crop, those errors vanish beside the edges' and the
     textures' own, in which a GAN must be free; where the original is flat there is nothing to invent, and any error is
-    seen. The weight is n^2 / (variance + n^2), with n = 1.5 of 255: half where HR varies as faint noise does, next to
-    nothing within two pixels of an edge.
+    seen. A pixel counts half where HR varies as faint noise does, and next to nothing within two pixels of an edge.
 
     Args:
         sr: pictures in 0..1.
+        hr: pictures in 0..1.
+        window: side of the neighbourhood, in pixels; odd.
+    """
+    return (flat_weight(hr, window) * ((sr.float() - hr) * 2.0).square()).mean()
+
+
+def flat_weight(hr: Tensor, window: int = 5) -> Tensor:
+    """Returns how flat HR is around each pixel, (N, 1, H, W) in 0..1: n^2 / (variance of luma + n^2), n = 1.5 of 255.
+
+    Args:
         hr: pictures in 0..1.
         window: side of the neighbourhood, in pixels; odd.
     """
@@ -236,8 +245,7 @@ def flat_loss(sr: Tensor, hr: Tensor, window: int = 5) -> Tensor:
     centred = ground - ground.mean(dim=(2, 3), keepdim=True)  # the variance is a difference of squares
     around = functional.pad(torch.cat([centred, centred.square()], dim=1), [reach] * 4, mode="replicate")
     mean, square = functional.avg_pool2d(around, window, stride=1).chunk(2, dim=1)
-    weight = _FLAT_DEVIATION**2 / ((square - mean.square()).clamp_min(0) + _FLAT_DEVIATION**2)
-    return (weight * ((sr.float() - hr) * 2.0).square()).mean()
+    return _FLAT_DEVIATION**2 / ((square - mean.square()).clamp_min(0) + _FLAT_DEVIATION**2)
 
 
 def total_variation(sr: Tensor) -> Tensor:
