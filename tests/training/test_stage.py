@@ -59,7 +59,7 @@ def test_every_term_of_the_plus_recipe_moves_the_generator(vgg: Path) -> None:
     stage = stage_of("srgan-plus", vgg)
     values = stage.step(*batch(), measure=True)
     shares = {k.removeprefix("gradient_share_"): float(v) for k, v in values.items() if k.startswith("gradient")}
-    assert set(shares) == {"pixel", "vgg", "consistency", "colour", "lattice", "adversarial"}
+    assert set(shares) == {"pixel", "vgg", "consistency", "colour", "lattice", "flat", "adversarial"}
     assert all(share > 0 for share in shares.values())
     assert isinstance(stage.networks["discriminator"], PatchDiscriminator)
 
