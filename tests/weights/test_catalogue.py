@@ -56,6 +56,11 @@ def test_what_began_from_a_photo_realistic_network_goes_back_to_where_that_began
     assert faithful_end(path) == faithful_end(locate("srgan-mse"))
 
 
+def test_a_shipped_file_is_known_by_any_path_to_it(tmp_path: Path) -> None:
+    (tmp_path / "srresnet-mse.safetensors").symlink_to(locate("srresnet-mse"))
+    assert faithful_end(tmp_path / "srresnet-mse.safetensors") == "srresnet-mse"
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises(WeightsError):

@@ -56,7 +56,7 @@ def faithful_end(path: Path) -> str:
         WeightsError: if the file's header cannot be read.
     """
     names, config = shipped_names(), read_config(path)
-    end = path.stem if path.parent == SHIPPED else None
+    end = path.stem if path.resolve().parent == SHIPPED.resolve() else None
     while (begun_from := config.recipe.get("init")) in names:
         end, config = str(begun_from), read_config(SHIPPED / f"{begun_from}.safetensors")
     return end if end is not None and config.architecture == "srresnet" else FAITHFUL
