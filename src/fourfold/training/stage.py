@@ -1,6 +1,6 @@
 """Stages: what one update computes. The loop knows only ``networks``, ``optimisers``, ``step`` and ``remarks``."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -124,15 +124,13 @@ class ContentStage:
         return {term.name: term.weight * term.loss(sr, hr) for term in self._terms}
 
     def _generator_step(
-        self, losses: Mapping[str, Tensor], measure: bool, backward: Callable[[], None] | None = None
+        self, losses: Mapping[str, Tensor], measure: bool, objective: Tensor | None = None
     ) -> dict[str, Tensor]:
+        """Makes the step down the sum of the losses, or down another objective in its place."""
         shares = gradient_shares(losses, self.networks["generator"]) if measure else {}
         loss = torch.stack(list(losses.values())).sum()
         self.optimisers["generator"].zero_grad(set_to_none=True)
-        if backward is None:
-            self._fabric.backward(loss)
-        else:
-            backward()
+        self._fabric.backward(loss if objective is None else objective)
         self.optimisers["generator"].step()
         each = losses if len(losses) > 1 else {}
         return {"loss": loss.detach(), **{f"loss_{name}": value.detach() for name, value in each.items()}, **shares}
@@ -186,8 +184,8 @@ class AdversarialStage(ContentStage):
         factor = bounding_factor(wanted, adversary, self._recipe.loss.adversarial_share, self._fabric)
         losses["adversarial"] = factor * losses["adversarial"]
         gradient = wanted + factor.to(sr.dtype) * adversary
-        values = self._generator_step(losses, measure, lambda: self._fabric.backward(sr, gradient=gradient))
-        return values | {"adversarial_factor": factor}
+        objective = (sr * gradient).sum()  # whose gradient on the pictures is this one
+        return self._generator_step(losses, measure, objective) | {"adversarial_factor": factor}
 
     def _discriminator_step(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         optimiser = self.optimisers["discriminator"]

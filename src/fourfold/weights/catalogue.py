@@ -58,7 +58,7 @@ def faithful_end(path: Path) -> str:
     names, config = shipped_names(), read_config(path)
     end = path.stem if path.resolve().parent == SHIPPED.resolve() else None
     while (begun_from := config.recipe.get("init")) in names:
-        end, config = str(begun_from), read_config(SHIPPED / f"{begun_from}.safetensors")
+        end, config = str(begun_from), read_config(locate(str(begun_from)))
     return end if end is not None and config.architecture == "srresnet" else FAITHFUL
 
 
