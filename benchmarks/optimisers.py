@@ -18,9 +18,25 @@ from typing import Any
 from fourfold.errors import FourfoldError
 from fourfold.training import DataSource, load_recipe, run_training
 
+BETAS = {"adam": (0.9, 0.999), "soap": (0.95, 0.95)}
+
+
+def rates(asked: str) -> list[tuple[str, float]]:
+    """Returns optimisers and learning rates from words such as "adam=1e-4,soap=1e-3"."""
+    found = []
+    for one in asked.split(","):
+        kind, _, rate = one.partition("=")
+        try:
+            found.append((kind, float(rate)))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{one!r} is not OPTIMISER=RATE") from None
+        if kind not in BETAS:
+            raise argparse.ArgumentTypeError(f"{kind!r} is not one of {', '.join(BETAS)}")
+    return found
+
 
 def settings(kind: str, rate: float, updates: int) -> list[str]:
-    betas = {"adam": (0.9, 0.999), "soap": (0.95, 0.95)}[kind]
+    betas = BETAS[kind]
     return [
         f"optimiser.kind={kind}", f"optimiser.learning_rate={rate}",
         f"optimiser.beta1={betas[0]}", f"optimiser.beta2={betas[1]}",
@@ -50,12 +66,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--valid", type=Path, required=True)
     parser.add_argument("--updates", type=int, default=1000)
-    parser.add_argument("--rates", default="adam=1e-4,adam=5e-4,soap=1e-3")
+    parser.add_argument("--rates", type=rates, default="adam=1e-4,adam=5e-4,soap=1e-3")
     asked = parser.parse_args()
-    for one in asked.rates.split(","):
-        kind, rate = one.split("=")
+    for kind, rate in asked.rates:
         try:
-            found, speed = scores(kind, float(rate), asked.updates, asked.data, asked.valid)
+            found, speed = scores(kind, rate, asked.updates, asked.data, asked.valid)
         except FourfoldError as error:
             sys.exit(f"error: {error}")
         row = " | ".join(f"{psnr:.2f}" for psnr in found.values())

@@ -19,9 +19,11 @@ import argparse
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -246,6 +248,33 @@ def read_features(recipe: Recipe, file: Path | None) -> VGG19Features | None:
     return load_vgg19(file, recipe.loss.vgg_layer, "oxford")
 
 
+def compared(
+    recipe: Recipe, variant: str, asked: argparse.Namespace, device: torch.device, clock: Clock, workers: int
+) -> dict[str, Any]:
+    """Times both loops on one variant, prints the line and returns its numbers."""
+    mine, flops = our_step(recipe, asked.data, read_features(recipe, asked.vgg), asked.device)
+    ours = updates_per_s(mine, asked.updates, device, clock)
+    net = read_features(recipe, asked.vgg)
+    plain = plain_step(recipe, asked.data, None if net is None else net.to(device), device, workers)
+    theirs = updates_per_s(plain, asked.updates, device, clock)
+    peak = peak_flops(recipe.run.precision, device, clock)
+    share = ours * flops / peak
+    print(
+        f"{variant}, batch {recipe.data.batch}: plain {theirs:.3f}, ours {ours:.3f} updates/s, {ours / theirs:.2f} "
+        f"times; {flops / 1e12:.2f} TFLOP per update, {100 * share:.0f} % of {peak / 1e12:.2f} TFLOP/s"
+    )
+    return {
+        "variant": variant,
+        "batch": recipe.data.batch,
+        "plain_updates_per_s": theirs,
+        "ours_updates_per_s": ours,
+        "ratio": ours / theirs,
+        "tflop_per_update": flops / 1e12,
+        "peak_tflops": peak / 1e12,
+        "share_of_peak": share,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of training pictures")
@@ -263,33 +292,16 @@ def main() -> None:
     for variant, recipe in recipes.items():
         if others := not_mirrored(recipe):
             parser.error(f"{variant} cannot be compared: the plain loop does not have its {', '.join(others)}")
-    device, rows = torch.device(arguments.device), []
+    device = torch.device(arguments.device)
+    rows: list[dict[str, Any]] = []
     clock = time.perf_counter if arguments.clock == "wall" else processor_clock
     workers = min(8, os.cpu_count() or 1) if arguments.clock == "wall" else 0
     print(f"torch {torch.__version__} on {_name(device)}, {torch.get_num_threads()} threads, {arguments.clock} clock")
-    for variant, recipe in recipes.items():
-        mine, flops = our_step(recipe, arguments.data, read_features(recipe, arguments.vgg), arguments.device)
-        ours = updates_per_s(mine, arguments.updates, device, clock)
-        net = read_features(recipe, arguments.vgg)
-        plain = plain_step(recipe, arguments.data, None if net is None else net.to(device), device, workers)
-        theirs = updates_per_s(plain, arguments.updates, device, clock)
-        peak = peak_flops(recipe.run.precision, device, clock)
-        row = {
-            "variant": variant,
-            "batch": recipe.data.batch,
-            "plain_updates_per_s": theirs,
-            "ours_updates_per_s": ours,
-            "ratio": ours / theirs,
-            "tflop_per_update": flops / 1e12,
-            "peak_tflops": peak / 1e12,
-            "share_of_peak": ours * flops / peak,
-        }
-        rows.append(row)
-        print(
-            f"{variant}, batch {recipe.data.batch}: plain {theirs:.3f}, ours {ours:.3f} updates/s, {ours / theirs:.2f} "
-            f"times; {flops / 1e12:.2f} TFLOP per update, {100 * row['share_of_peak']:.0f} % of "
-            f"{peak / 1e12:.2f} TFLOP/s"
-        )
+    try:
+        for variant, recipe in recipes.items():
+            rows.append(compared(recipe, variant, arguments, device, clock, workers))
+    except FourfoldError as error:
+        sys.exit(f"error: {error}")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
