@@ -24,7 +24,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo ## restore a real photograph three ways, on one sheet
+demo: $(VENV)/.demo ## restore a real photograph in several ways, on one sheet
 	@$(BIN)/fourfold demo
 
 test: $(VENV)/.dev ## run the tests (about three minutes on two cores)
@@ -55,9 +55,9 @@ format: $(VENV)/.dev ## put the code in its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## print the speed tables (upscaling, training)
-	$(BIN)/python benchmarks/upscaling.py
-	$(BIN)/python benchmarks/training.py
+bench: $(VENV)/.dev ## print the speed tables (upscaling, training): DATA=DIR of photographs
+	$(BIN)/python benchmarks/upscaling.py --model srresnet-mse
+	$(BIN)/python benchmarks/training.py --data "$(DATA)"
 
 clean: ## remove the environment and what tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

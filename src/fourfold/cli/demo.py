@@ -1,4 +1,4 @@
-"""``fourfold demo``: a real photograph, shrunk, restored three ways, on one sheet."""
+"""``fourfold demo``: a real photograph, shrunk, restored in several ways, on one sheet."""
 
 import json
 import math

@@ -11,11 +11,11 @@ from fourfold.weights import ALIASES, WeightsConfig, default_name, locate, read_
 WORDS = {
     "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
     "srresnet-plus": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
-    "srresnet-mse": ("SRResNet", "The paper's faithful network, by the paper's recipe."),
+    "srresnet-mse": ("SRResNet", "The paper's faithful network, with the paper's loss."),
     "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
     "srgan-vgg22": ("SRGAN-VGG22", "The paper's, by an early layer of VGG19: sharp edges, little texture."),
     "srgan-mse": ("SRGAN-MSE", "The paper's, on pixels alone: crisp, with little texture."),
-    "srresnet-vgg22": ("SRResNet-VGG22", "The paper's, without an adversary: a little crisper than faithful."),
+    "srresnet-vgg22": ("SRResNet-VGG22", "The paper's, without an adversary: hardly to be told from faithful."),
     "espcn": ("ESPCN", "A small, quick network of 2016, for comparison. Soft."),
     "srcnn": ("SRCNN", "The first such network, of 2014, for comparison. Soft."),
 }

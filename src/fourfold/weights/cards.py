@@ -12,7 +12,8 @@ _CARD = """# {name}
 |---|---|
 | architecture | {architecture} ({parameters}) |
 | trained values | {count:,} |
-| recipe | `{recipe}`, profile `{profile}`: `fourfold train {recipe} --profile {profile} --data DIR` |
+| recipe | `{recipe}`, profile `{profile}`: `{command}` |
+| settings | those at the end of the training, in full: `fourfold models {name} --json`; on the way: docs/training-log.md |
 | updates | {updates:,}, batches of {batch} crops of {crop}x{crop} HR pixels |
 | where | {device} |
 | starts from | {init} |
@@ -27,8 +28,10 @@ tables, `SSIM (Wang)` the one of most later papers; the two differ and may not b
 
 {scores}
 
-Made by `fourfold evaluate --data DIR --methods bicubic,{name}`. Settings and checkpoint were chosen on the
-validation set at most; the benchmark sets chose nothing.
+Made in fp32; the benchmark sets as by `fourfold evaluate --data DIR --niqe FILE --precision fp32 --methods
+bicubic,{name}`. In bf16, which is the default where the processor has it, the last digits differ. Settings and weights
+were chosen on validation pictures or not at all, never on the benchmark sets; where one of their pictures had another
+part in the training, the section Data says so.
 
 ## Data
 
@@ -75,6 +78,7 @@ def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
         count=weights.parameter_count,
         recipe=recipe.get("name", "unknown"),
         profile=recipe.get("profile", "paper"),
+        command=_command(recipe),
         updates=config.updates,
         batch=data.get("batch", "?"),
         crop=data.get("crop_px", "?"),
@@ -90,6 +94,15 @@ def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
         licence=config.licence,
         caution=_CAUTION,
     )
+
+
+def _command(recipe: dict[str, Any]) -> str:
+    """Returns what trains such a network anew, as far as one command can: settings changed on the way are not in it."""
+    options = [f"--profile {recipe.get('profile', 'paper')}", "--data DIR"]
+    loss = recipe.get("loss", {})
+    if loss.get("vgg") and loss.get("vgg_normalisation", "torchvision") != "torchvision":
+        options.append(f"--vgg FILE --set loss.vgg_normalisation={loss['vgg_normalisation']}")
+    return " ".join(["fourfold train", str(recipe.get("name", "unknown")), *options])
 
 
 #: score -> (heading, digits), in the order of the table.
