@@ -2,13 +2,16 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fourfold.errors import TrainingError
+from fourfold.imaging import Picture, read_rgb, write_picture
 from fourfold.training.calibration import calibrated_for
 from fourfold.training.checkpoint import checkpoints, save_checkpoint
 from fourfold.training.pictures import BankReport
@@ -99,6 +102,36 @@ def test_the_best_is_compared_with_its_like(
     assert read_weights(tmp_path / "best.safetensors").config.updates == (2 if kept else 3)
     for line in (tmp_path / "log.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
+
+
+def test_the_best_on_other_pictures_does_not_count(tmp_path: Path, pictures: Path, valid: Path) -> None:
+    recipe = tiny_recipe("srresnet-mse", "run.updates=2")
+    train(recipe, pictures, tmp_path / "run", valid=valid)
+    path = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    state = torch.load(path, weights_only=True)
+    assert state["progress"]["best_on"].startswith("2 pictures, ")
+    state["progress"] |= {"best_score": 1e6, "best_psnr": 1e6}
+    torch.save(state, path)
+    easier = tmp_path / "easier"
+    shutil.copytree(valid, easier)
+    name = sorted(easier.iterdir())[0]
+    write_picture(Picture(np.rot90(read_rgb(name)).copy()), name, overwrite=True)
+    for folder, updates, kept in ((valid, 3, True), (easier, 4, False)):
+        events = train(
+            tiny_recipe("srresnet-mse", f"run.updates={updates}"), pictures, tmp_path / "run", valid=folder, resume=True
+        )
+        assert [values["best"] for values in of(events, "validation")] == [not kept]
+        said = [values["text"] for values in of(events, "remark")]
+        assert said == [] if kept else "other validation pictures" in said[0]
+
+
+def test_what_the_optimiser_was_is_read_from_the_checkpoint(tmp_path: Path, pictures: Path) -> None:
+    """A run that went on with another optimiser and was killed before its next checkpoint has its record already."""
+    train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path)
+    changed = tiny_recipe("srresnet-mse", "run.updates=2", "optimiser.kind=soap")
+    (tmp_path / "recipe.json").write_text(changed.model_dump_json())
+    events = train(changed, pictures, tmp_path, resume=True)
+    assert "until now the optimiser was adam, now it is soap" in of(events, "remark")[0]["text"]
 
 
 def begun(folder: Path, recipe: Recipe) -> None:

@@ -125,9 +125,10 @@ def check_vgg_wanted(recipe: Recipe, vgg: Path | None) -> None:
 
 
 def compute_dtype(features: VGG19Features, recipe: Recipe) -> VGG19Features:
-    """Returns VGG19 in the run's precision, channels-last."""
+    """Returns VGG19 with its convolutions in the run's precision, channels-last; what it subtracts stays exact."""
     dtype = torch.bfloat16 if recipe.run.precision == "bf16" else torch.float32
-    return features.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features.features.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return features
 
 
 def device_name(device: torch.device) -> str:

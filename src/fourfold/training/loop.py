@@ -33,7 +33,8 @@ from fourfold.weights import WeightsConfig, write_weights
 #: called with the kind of event ("progress", "validation", "checkpoint", "remark", "stopped"...) and its values
 Listener = Callable[[str, dict[str, Any]], None]
 
-#: Several processes must stop at the same update; they ask each other this often.
+#: Several processes must stop at the same update; where each question makes an accelerator wait, they ask each other
+#: this often.
 AGREE_EVERY = 10
 
 
@@ -48,6 +49,7 @@ class Progress:
         best_update: update of the best checkpoint, 0 before there is one.
         best_score: its score; higher is better, whatever ``run.best_by`` says.
         best_by: what it was chosen by; scores by something else do not compare.
+        best_on: which validation pictures it was chosen on; neither do scores on others. "" in earlier checkpoints.
         stopped_by: the signal that stopped the run before its end, such as "SIGTERM"; not part of checkpoints.
     """
 
@@ -57,6 +59,7 @@ class Progress:
     best_update: int = 0
     best_score: float = -math.inf
     best_by: str = ""
+    best_on: str = ""
     stopped_by: str | None = None
 
 
@@ -96,7 +99,8 @@ class Trainer:
     ) -> None:
         self.recipe, self.stage, self.batches, self.validator = recipe, stage, batches, validator
         self.folder, self.fabric, self.listener, self.about = folder, fabric, listener, about
-        self.progress = Progress(best_by=best_measure(recipe, about.get("content_scale")))
+        pictures = validator.identity if validator else ""
+        self.progress = Progress(best_by=best_measure(recipe, about.get("content_scale")), best_on=pictures)
         self.average = MovingAverage(self.generator, recipe.run.ema)
         self._curves: TensorBoardLog | None = None
         self._stop: str | None = None
@@ -183,8 +187,10 @@ class Trainer:
         self.progress = Progress(**{**first, **state["progress"]})
         self._tell("resumed", {"update": self.progress.update})
         for name in anew:
-            kinds = [optimiser_settings(recipe, name).kind for recipe in (before, self.recipe)]
-            text = f"until now the optimiser was {kinds[0]}, now it is {kinds[1]}; its running means begin anew"
+            # earlier checkpoints do not say, and the record beside them may be newer than they are
+            theirs = state.get("optimiser_kinds", {}).get(name) or optimiser_settings(before, name).kind
+            ours = optimiser_settings(self.recipe, name).kind
+            text = f"until now the optimiser was {theirs}, now it is {ours}; its running means begin anew"
             self._tell("remark", {"update": self.progress.update, "text": f"{name}: {text}"})
         self._compare_best(self.progress.best_by or best_measure(before, state.get("content_scale")))
         return True
@@ -192,16 +198,19 @@ class Trainer:
     def _compare_best(self, chosen_by: str) -> None:
         """Forgets a best that the scores to come do not compare with, and says so."""
         progress, now = self.progress, best_measure(self.recipe, self.about.get("content_scale"))
-        progress.best_by = now
+        pictures = self.validator.identity if self.validator else progress.best_on
+        others = progress.best_on not in ("", pictures) and self.recipe.run.best_by != "newest"
+        progress.best_by, progress.best_on = now, pictures
         # earlier versions kept scores by something else, and infinite ones: neither is a PSNR that was reached
         reached = math.isfinite(progress.best_score) and (now != "psnr" or progress.best_score <= progress.best_psnr)
-        if math.isinf(progress.best_psnr):
+        if math.isinf(progress.best_psnr) or others:
             progress.best_psnr = -math.inf
-        if progress.best_score == -math.inf or (chosen_by == now and reached):
+        if progress.best_score == -math.inf or (chosen_by == now and reached and not others):
             return
-        why = (
-            f"chosen by {chosen_by}, and now it is {now}" if chosen_by != now else f"{progress.best_score:g}, no score"
-        )
+        if chosen_by != now:
+            why = f"chosen by {chosen_by}, and now it is {now}"
+        else:
+            why = "chosen on other validation pictures" if others else f"{progress.best_score:g}, no score"
         progress.best_score, progress.best_update = -math.inf, 0
         self._tell("remark", {"update": progress.update, "text": f"the best so far was {why}; it is chosen anew"})
 
@@ -281,6 +290,7 @@ class Trainer:
         state = {
             "networks": {name: network.state_dict() for name, network in networks.items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
+            "optimiser_kinds": {name: optimiser_settings(self.recipe, name).kind for name in optimisers},
             "average": self.average.network.state_dict(),
             "sampler": self.batches.state_dict(),
             "progress": {key: value for key, value in vars(self.progress).items() if key != "stopped_by"},
@@ -351,7 +361,9 @@ class Trainer:
     def _stop_wanted(self) -> bool:
         if self.fabric.world_size == 1:
             return self._stop is not None
-        return self.progress.update % AGREE_EVERY == 0 and any_process(self.fabric, self._stop is not None)
+        # on processors an update may take seconds, and whoever stops the processes waits for half a minute at most
+        every = 1 if self.fabric.device.type == "cpu" else AGREE_EVERY
+        return self.progress.update % every == 0 and any_process(self.fabric, self._stop is not None)
 
     @contextmanager
     def _stop_signals(self) -> Iterator[None]:

@@ -1,7 +1,9 @@
 """Validation while training: whole pictures, shrunk by the exact bicubic, restored and scored on Y."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -51,11 +53,13 @@ class Validator:
     Args:
         folder: HR pictures; cropped at the right and bottom to a multiple of the scale.
         scale: the network's factor.
-        limit: use only the first pictures.
         features: VGG19; adds the content loss to the scores.
         content_scale: its factor.
         content_zoom: VGG19 sees the middle of each picture enlarged by this, as it does in training with
             ``loss.vgg_zoom``; at 1, it would prefer the fine waves that the enlargement is there to show.
+
+    Attributes:
+        identity: of the pictures: scores on others do not compare.
 
     Raises:
         DataError: if the folder holds no picture, or one cannot be read or is too small to be scored.
@@ -65,7 +69,6 @@ class Validator:
         self,
         folder: Path,
         scale: int,
-        limit: int | None = None,
         features: VGG19Features | None = None,
         content_scale: float | None = None,
         content_zoom: float = 1.0,
@@ -75,7 +78,7 @@ class Validator:
         self.names: list[str] = []
         self.pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
         try:
-            for path in pictures_under(folder, "--valid")[:limit]:
+            for path in pictures_under(folder, "--valid"):
                 hr = read_rgb(path)
                 hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
                 if min(hr.shape[:2]) < SMALLEST_PX:
@@ -84,6 +87,7 @@ class Validator:
                 self.pairs.append((imresize(hr, 1 / scale), hr))
         except PictureError as error:
             raise DataError(f"--valid {error}") from error
+        self.identity = f"{len(self.pairs)} pictures, {reduce(_checksum, (hr for _, hr in self.pairs), 0):08x}"
 
     @torch.inference_mode()
     def score(self, network: nn.Module, fabric: Fabric) -> Validation:
@@ -134,6 +138,11 @@ class Validator:
         parts = [p[top : top + side, left : left + side] for p in pictures]
         line = np.full((side, 4, 3), 255, dtype=np.uint8)
         return np.concatenate([parts[0], line, parts[1], line, parts[2]], axis=1)
+
+
+def _checksum(before: int, picture: NDArray[Any]) -> int:
+    """Returns the checksum of the pictures so far and one more; a turned picture has the same samples."""
+    return zlib.crc32(np.ascontiguousarray(picture), zlib.crc32(repr(picture.shape).encode(), before))
 
 
 def _unused(name: str, names: list[str]) -> str:

@@ -34,7 +34,7 @@ class Window:
             fresh = (before == 0) & ~torch.isfinite(value)
             self._broken[name] = torch.where(fresh, torch.full_like(value, update), before)
 
-    def close(self, learning: str = "optimiser.learning_rate") -> dict[str, float]:
+    def close(self) -> dict[str, float]:
         """Returns the means over the window and over all processes, and begins a new one.
 
         Raises:
@@ -49,8 +49,8 @@ class Window:
         if broken is not None:
             name, update = broken
             raise TrainingError(
-                f"{name} is not finite at update {update}; the last good state is kept. A smaller {learning}, or "
-                "run.precision=fp32, usually helps"
+                f"{name} is not finite at update {update}; the last good state is kept. A smaller "
+                "optimiser.learning_rate, or run.precision=fp32, usually helps"
             )
         for name, mean in zip(names, means, strict=True):
             if not math.isfinite(mean):  # on another process
