@@ -39,7 +39,7 @@ from fourfold.training import DataSource, load_recipe, make_fabric
 from fourfold.training.batches import Batches
 from fourfold.training.data import open_bank
 from fourfold.training.degradation import Degradation
-from fourfold.training.estimate import compute_dtype
+from fourfold.training.estimate import compute_dtype, wait
 from fourfold.training.graph import GraphedStage
 from fourfold.training.recipe import DataSettings, DiscriminatorSettings, LossSettings, NetworkSettings, Recipe
 from fourfold.training.sampler import CropSampler
@@ -56,7 +56,8 @@ class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
     """A picture opened, cropped and shrunk per sample: the usual way."""
 
     def __init__(self, folder: Path, crop_px: int) -> None:
-        self.paths, self.crop_px = find_pictures(folder, recursive=True), crop_px
+        self.crop_px = crop_px
+        self.paths = [path for path in find_pictures(folder, recursive=True) if min(_size(path)) >= crop_px]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -68,6 +69,11 @@ class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
         hr = picture.crop((left, top, left + side, top + side))
         lr = hr.resize((side // 4, side // 4), Image.Resampling.BICUBIC)
         return _to_tensor(lr), _to_tensor(hr)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
 
 
 def _to_tensor(picture: Image.Image) -> Tensor:
@@ -216,11 +222,11 @@ def our_step(recipe: Recipe, folder: Path, features: VGG19Features | None, devic
 def updates_per_s(step: Step, updates: int, device: torch.device, clock: Clock) -> float:
     for _ in range(8 if device.type == "cuda" else 1):
         step()
-    _wait(device)
+    wait(device)
     started = clock()
     for _ in range(updates):
         step()
-    _wait(device)
+    wait(device)
     return updates / (clock() - started)
 
 
@@ -233,11 +239,6 @@ def peak_flops(precision: str, device: torch.device, clock: Clock) -> float:
     a = torch.randn(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     rounds = updates_per_s(lambda: a @ a, 10, device, clock)
     return rounds * 2 * side**3
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def read_features(recipe: Recipe, file: Path | None) -> VGG19Features | None:

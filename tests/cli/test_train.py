@@ -125,6 +125,12 @@ def test_a_closed_terminal_stops_no_run_halfway(tmp_path: Path, monkeypatch: pyt
             terminal.close()
 
 
+def test_one_of_several_processes_speaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingDisplay(load_recipe("srresnet-mse"), tmp_path, quiet=True) as display:
+        display.listen("remark", {"update": 1, "text": "unheard"})
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", ["weird[/b]", "run [old]", ":smile:", "a" * 120])
 def test_run_folders_are_shown_as_they_are(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingDisplay(load_recipe("srresnet-mse"), tmp_path / name) as display:
@@ -164,6 +170,29 @@ def test_a_dry_run_refuses_what_the_run_would(
         assert isinstance(done.exception, kind), done.output
         assert re.search(words, str(done.exception))
         assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["--run", "TAKEN"], TrainingError, "not empty"),
+        (["--run", "TAKEN", "--resume"], TrainingError, "not a run folder"),
+        (["--run", "NOWHERE", "--resume"], TrainingError, "no checkpoint"),
+        (["--set", "loss.vgg=1", "--set", "loss.vgg_normalisation=oxford"], WeightsError, "--vgg FILE"),
+    ],
+)
+def test_a_dry_run_looks_at_the_run_folder_and_at_what_vgg19_is_wanted(
+    arguments: list[str], kind: type[FourfoldError], words: str, tmp_path: Path, data: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "x").touch()
+    places = {"TAKEN": tmp_path / "taken", "NOWHERE": tmp_path / "nowhere"}
+    arguments = ["srresnet-mse", "--data", str(data), *TINY, *(str(places.get(part, part)) for part in arguments)]
+    for more in (["--dry-run"], []):
+        done = CliRunner().invoke(app, [*arguments, *more])
+        assert isinstance(done.exception, kind), done.output
+        assert re.search(words, str(done.exception))
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["taken", "x"]
 
 
 @pytest.mark.parametrize("name", ["srresnet-mse", "srgan-vgg54"])

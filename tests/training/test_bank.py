@@ -15,7 +15,7 @@ from fourfold.errors import CheckpointError, DataError
 from fourfold.imaging import Picture, imresize
 from fourfold.training.bank import Bank, ResidentBank
 from fourfold.training.batches import Batches
-from fourfold.training.data import DataSource, open_bank
+from fourfold.training.data import DataSource, find_usable, measure_data, open_bank
 from fourfold.training.degradation import Degradation, to_unit
 from fourfold.training.pictures import TrainingPicture
 from fourfold.training.recipe import DataSettings
@@ -164,6 +164,30 @@ def test_what_does_not_fit_is_streamed(
     monkeypatch.setattr("fourfold.training.data.free_memory", lambda device: free)
     bank, _ = open_bank(DataSource([pictures]), settings(), 4, CPU, default_cache=tmp_path)
     assert bank.kind == kind
+
+
+@pytest.mark.parametrize(("processes", "kind"), [(1, "resident"), (2, "streamed")])
+def test_every_process_has_a_copy_of_its_own(
+    processes: int, kind: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = find_usable(DataSource([pictures]), settings(), 4)
+    needed = sum(picture.bytes_needed for picture in found)
+    monkeypatch.setattr("fourfold.training.data.free_memory", lambda device: 3 * needed)
+    bank, _ = open_bank(DataSource([pictures]), settings(), 4, CPU, default_cache=tmp_path, processes=processes)
+    assert bank.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("processes", "host", "kind"), [(1, 2.0, "resident"), (1, 1.1, "streamed"), (8, 8.0, "streamed")]
+)
+def test_pictures_pass_through_the_machines_memory(
+    processes: int, host: float, kind: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = find_usable(DataSource([pictures]), settings(), 4)
+    needed = sum(picture.bytes_needed for picture in found)
+    free = {"cuda": 100 * needed, "cpu": int(host * needed)}
+    monkeypatch.setattr("fourfold.training.data.free_memory", lambda device: free[device.type])
+    assert measure_data(found, settings(), 4, torch.device("cuda"), processes).kind == kind
 
 
 def test_what_one_process_has_no_room_for_all_of_them_stream(tmp_path: Path, pictures: Path) -> None:

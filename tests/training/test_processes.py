@@ -26,12 +26,16 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": 
     [
         ({}, Launch()),
         ({"WORLD_SIZE": "4"}, Launch()),
-        (TORCHRUN, Launch(16, 2, 0, 9)),
-        ({**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "2"}, Launch(16, 2, 2, 9)),
+        (TORCHRUN, Launch(16, 2, 0, 9, "torchrun x")),
+        ({**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "2"}, Launch(16, 2, 2, 9, "torchrun x")),
+        (
+            {**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "2", "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"},
+            Launch(16, 2, 3, 9, "slurm 7"),
+        ),
         ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, Launch()),
         ({"SLURM_NTASKS": "8"}, Launch()),
         ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_NNODES": "2"}, Launch(8, 2, 0, 3)),
-        ({"SLURM_RESTART_COUNT": "1"}, Launch(1, 1, 1, 0)),
+        ({"SLURM_RESTART_COUNT": "1", "SLURM_JOB_ID": "7"}, Launch(1, 1, 1, 0, "slurm 7")),
     ],
 )
 def test_what_the_launcher_says(environment: dict[str, str], launch: Launch) -> None:

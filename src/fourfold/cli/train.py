@@ -54,23 +54,25 @@ def train(
     docs/training.md.
     """
     from fourfold.training import DataSource, load_recipe, next_run_folder, run_training
+    from fourfold.training.going_on import folder_of
     from fourfold.training.processes import read_launch
 
+    launch = read_launch()
     if resume and run is None:
         raise UsageError("--resume needs --run FOLDER, the run to go on with")
-    if run is None and read_launch().world_size > 1:
+    if run is None and launch.world_size > 1:
         raise UsageError("several processes need --run FOLDER, so that all of them mean the same one")
     resolved = load_recipe(recipe, profile=profile, settings=settings or [])
     if init is not None:
         resolved = resolved.model_copy(update={"init": None if init == "none" else init})
     source = DataSource(data, lr_data, cache)
     if dry_run:
-        _print_plan(resolved, source, device, valid=valid, vgg=vgg, resume=resume)
+        _print_plan(resolved, source, device, run, valid=valid, vgg=vgg, resume=resume)
         return
     from fourfold.cli.training_display import TrainingDisplay
 
-    folder = run or next_run_folder(resolved.name)
-    with TrainingDisplay(resolved, folder) as display:
+    folder = run or folder_of(launch, resolved.name) or next_run_folder(resolved.name)
+    with TrainingDisplay(resolved, folder, quiet=launch.rank > 0) as display:
         progress = run_training(
             resolved,
             source,
@@ -99,12 +101,25 @@ def _exit_status(stopped_by: str | None) -> int:
 
 
 def _print_plan(
-    recipe: "Recipe", source: "DataSource", device: str, *, valid: Path | None, vgg: Path | None, resume: bool
+    recipe: "Recipe",
+    source: "DataSource",
+    device: str,
+    run: Path | None,
+    *,
+    valid: Path | None,
+    vgg: Path | None,
+    resume: bool,
 ) -> None:
     from fourfold.training import estimate, make_fabric
+    from fourfold.training.going_on import recipe_before
+    from fourfold.training.run_folder import RunFolder
 
+    if run is not None:
+        recipe_before(RunFolder(run), recipe, resume)
     fabric = make_fabric(device, recipe.run.precision)
     needs = estimate(recipe, fabric, source, valid=valid, vgg=vgg, resume=resume)
+    if fabric.global_rank > 0:
+        return
     typer.echo(json.dumps({"recipe": recipe.model_dump(mode="json"), "estimate": asdict(needs)}, indent=2))
     hours, minutes = divmod(round(needs.run_s / 60), 60)
     typer.echo(

@@ -17,11 +17,12 @@ class TrainingDisplay:
     Args:
         recipe: the resolved recipe.
         folder: the run folder.
+        quiet: show nothing: this process is not the first.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, *, quiet: bool = False) -> None:
         # names of folders may hold brackets and colons, which mean what they say
-        self._console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True)
+        self._console = Console(stderr=True, markup=False, emoji=False, soft_wrap=True, quiet=quiet)
         self._recipe, self._folder = recipe, folder
         self._psnr = ""
         self._bar = Progress(
@@ -31,7 +32,7 @@ class TrainingDisplay:
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("reading pictures", total=None, state="")
 

@@ -54,11 +54,7 @@ def load_vgg19(
     """
     network = VGG19Features(layer, normalisation)
     if file is None:
-        if normalisation != "torchvision":
-            raise WeightsError(
-                "the Oxford weights of VGG19 are not downloaded: give them with --vgg FILE, or use "
-                "loss.vgg_normalisation=torchvision"
-            )
+        check_downloadable(normalisation)
         file = _downloaded(url, sha256_start, progress)
     tensors, said = _read(file)
     if said is not None and said != normalisation:
@@ -67,6 +63,19 @@ def load_vgg19(
             f"--set loss.vgg_normalisation={said}"
         )
     return network.load(tensors, file)
+
+
+def check_downloadable(normalisation: Normalisation) -> None:
+    """Refuses weights that nobody publishes in a form that is read here.
+
+    Raises:
+        WeightsError: naming what to do.
+    """
+    if normalisation != "torchvision":
+        raise WeightsError(
+            "the Oxford weights of VGG19 are not downloaded: give them with --vgg FILE, or use "
+            "loss.vgg_normalisation=torchvision"
+        )
 
 
 def stated_normalisation(file: Path) -> Normalisation | None:

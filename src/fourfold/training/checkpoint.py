@@ -98,6 +98,8 @@ def random_state() -> dict[str, Any]:
     state: dict[str, Any] = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -107,3 +109,5 @@ def restore_random_state(state: dict[str, Any]) -> None:
     if "cuda" in state and torch.cuda.is_available():
         saved = state["cuda"]
         torch.cuda.set_rng_state(saved[0] if isinstance(saved, list) else saved)  # a list: of every device, once
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])

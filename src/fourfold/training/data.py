@@ -17,6 +17,8 @@ from fourfold.training.streaming import StreamedBank, build_cache
 
 #: Share of the free memory that the pictures may take; the rest is for the network's activations.
 RESIDENT_SHARE = 0.5
+#: The same of the machine's own memory, through which they go to an accelerator's.
+PASSING_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,22 @@ def find_usable(source: DataSource, settings: DataSettings, scale: int) -> tuple
 
 
 def measure_data(
-    pictures: Sequence[TrainingPicture], settings: DataSettings, scale: int, device: torch.device
+    pictures: Sequence[TrainingPicture], settings: DataSettings, scale: int, device: torch.device, processes: int = 1
 ) -> DataSize:
-    """Returns how the pictures will be kept, by their headers."""
+    """Returns how the pictures will be kept, by their headers.
+
+    Each process of a machine keeps all of them: in the machine's own memory without an accelerator, and on their way
+    to one.
+    """
     has_lr = any(picture.lr_path is not None for picture in pictures)
     needed = sum(picture.bytes_needed for picture in pictures)
     needed += needed // scale**2 if has_lr else 0
     free = free_memory(device)
-    fits = needed <= RESIDENT_SHARE * free
+    if device.type == "cuda":
+        fits = needed <= RESIDENT_SHARE * free
+        fits = fits and processes * needed <= PASSING_SHARE * free_memory(torch.device("cpu"))
+    else:
+        fits = processes * needed <= RESIDENT_SHARE * free
     return DataSize(settings.bank if settings.bank != "auto" else "resident" if fits else "streamed", needed, free)
 
 
@@ -101,6 +111,7 @@ def open_bank(
     scale: int,
     device: torch.device,
     *,
+    processes: int = 1,
     default_cache: Path,
     progress: ReadingProgress | None = None,
     announce: Callable[[str], None] = lambda text: None,
@@ -114,6 +125,7 @@ def open_bank(
         settings: the recipe's data settings.
         scale: of the LR pictures.
         device: that trains.
+        processes: of this machine, each of which keeps its own copy where they are resident.
         default_cache: where decoded pictures are kept if the source names no place.
         progress: called with (pictures read, pictures to read).
         announce: told in words how the pictures are kept.
@@ -133,7 +145,7 @@ def open_bank(
         workers=settings.workers,
         progress=progress,
     )
-    size = measure_data(pictures, settings, scale, device)
+    size = measure_data(pictures, settings, scale, device, processes)
     # each process sees the free memory of its own moment; if they differed, some would wait for the others for ever
     size = replace(size, kind="streamed" if any_process(size.kind == "streamed") else "resident")
     announce(str(size))

@@ -1,5 +1,6 @@
 """What a run will need, measured before it starts: memory, and time by a few updates on made-up pictures."""
 
+import platform
 import sys
 import time
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from lightning_fabric import Fabric
 
 from fourfold.errors import UsageError
 from fourfold.networks import VGG19Features, load_vgg19
+from fourfold.networks.vgg19_weights import check_downloadable
 from fourfold.training.data import DataSize, DataSource, find_usable, measure_data
 from fourfold.training.degradation import Degradation
 from fourfold.training.graph import WARM_UPDATES, GraphedStage
 from fourfold.training.initial import initial_generator
+from fourfold.training.processes import read_launch
 from fourfold.training.recipe import Recipe
 from fourfold.training.sampler import check_batch
 from fourfold.training.stage import Stage, can_capture, make_stage
@@ -80,7 +83,7 @@ def estimate(
     """
     pictures, report = find_usable(source, recipe.data, recipe.scale)
     check_batch(len(pictures), recipe.data, fabric.world_size)
-    size: DataSize = measure_data(pictures, recipe.data, recipe.scale, fabric.device)
+    size: DataSize = measure_data(pictures, recipe.data, recipe.scale, fabric.device, read_launch().per_node)
     generator = None if resume else initial_generator(recipe)
     if valid is not None:
         Validator(valid, recipe.scale)
@@ -101,7 +104,7 @@ def estimate(
         checkpoint_bytes=4 * (3 * trained + averaged),
         update_s=update_s,
         run_s=update_s * recipe.run.updates,
-        device=device_name(fabric.device),
+        device=_with_threads(fabric.device),
     )
 
 
@@ -115,13 +118,16 @@ def _features(recipe: Recipe, vgg: Path | None) -> VGG19Features | None:
 
 
 def check_vgg_wanted(recipe: Recipe, vgg: Path | None) -> None:
-    """Refuses VGG19's weights where they would not be used.
+    """Refuses VGG19's weights where they would not be used, and a run that wants such as are not to be had.
 
     Raises:
-        UsageError: naming the file.
+        UsageError: naming the file that is not wanted.
+        WeightsError: if the recipe wants the Oxford weights, and no file is given.
     """
     if vgg is not None and not recipe.loss.vgg:
         raise UsageError(f"--vgg {vgg}: {recipe.name} has no VGG term; leave it out, or --set loss.vgg=1.0")
+    if vgg is None and recipe.loss.vgg:
+        check_downloadable(recipe.loss.vgg_normalisation)
 
 
 def compute_dtype(features: VGG19Features, recipe: Recipe) -> VGG19Features:
@@ -135,7 +141,13 @@ def device_name(device: torch.device) -> str:
     """Returns what a person calls the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"
+    if device.type == "mps":
+        return f"{platform.machine()} GPU (Metal)"
+    return f"{platform.machine()} CPU"
+
+
+def _with_threads(device: torch.device) -> str:
+    return device_name(device) + (f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else "")
 
 
 def _time_updates(stage: Stage, recipe: Recipe, fabric: Fabric) -> float:
@@ -145,17 +157,20 @@ def _time_updates(stage: Stage, recipe: Recipe, fabric: Fabric) -> float:
     lr = Degradation(recipe.data, recipe.scale, fabric.device)(hr)
     for _ in range(WARM_UPDATES + 2 if isinstance(stage, GraphedStage) else 2):
         stage.step(lr, hr)
-    _wait(fabric.device)
+    wait(fabric.device)
     started = time.perf_counter()
     for _ in range(TIMED_UPDATES):
         stage.step(lr, hr)
-    _wait(fabric.device)
+    wait(fabric.device)
     return (time.perf_counter() - started) / TIMED_UPDATES
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Waits until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _peak_bytes(device: torch.device) -> int:

@@ -5,11 +5,13 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -26,25 +28,47 @@ class Launch:
         nodes: machines.
         restarts: how often the launcher has begun anew after a failure.
         rank: number of this process.
+        name: what all attempts of one launch have in common; "" where nothing begins anew.
+        since: when the launcher began, in seconds since 1970; 0 where that is not known, or is no matter.
     """
 
     world_size: int = 1
     nodes: int = 1
     restarts: int = 0
     rank: int = 0
+    name: str = ""
+    since: float = field(default=0.0, compare=False)
+
+    @property
+    def per_node(self) -> int:
+        """Processes on this machine."""
+        return self.world_size // self.nodes
 
 
 def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
     """Returns what torchrun or SLURM's srun says in the environment; one process where neither does."""
+    requeued = int(environment.get("SLURM_RESTART_COUNT", 0))
+    job = f"slurm {environment['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in environment else ""
     if under_torchrun(environment):
         world, local = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
-        restarts = int(environment.get("TORCHELASTIC_RESTART_COUNT", 0))
-        return Launch(world, world // local, restarts, int(environment["RANK"]))
+        restarts = requeued + int(environment.get("TORCHELASTIC_RESTART_COUNT", 0))
+        name = job or f"torchrun {environment['TORCHELASTIC_RUN_ID']}"
+        since = 0.0 if requeued else _began(os.getppid())
+        return Launch(world, world // local, restarts, int(environment["RANK"]), name, since)
     if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment:
         nodes = int(environment.get("SLURM_NNODES", 1))
-        restarts = int(environment.get("SLURM_RESTART_COUNT", 0))
-        return Launch(int(environment["SLURM_NTASKS"]), nodes, restarts, int(environment["SLURM_PROCID"]))
-    return Launch(restarts=int(environment.get("SLURM_RESTART_COUNT", 0)))
+        return Launch(int(environment["SLURM_NTASKS"]), nodes, requeued, int(environment["SLURM_PROCID"]), job)
+    return Launch(restarts=requeued, name=job)
+
+
+def _began(process: int) -> float:
+    """Returns when a process began, in seconds since 1970; 0 where the system does not say."""
+    try:
+        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+        boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+        return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0.0
 
 
 def under_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
@@ -56,9 +80,11 @@ def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fa
     """Returns Fabric on a device, joined to the other processes if there are any; "auto" takes the fastest device.
 
     Raises:
-        UsageError: for a device that this machine has not.
+        UsageError: for a device that this machine has not, or if SLURM does not say how many processes a machine has.
     """
     launch = launch or read_launch()
+    if launch.world_size > 1 and not under_torchrun() and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise UsageError("srun: give it --ntasks-per-node, too; without it, no process knows how many its machine has")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what the recipe says already
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -70,12 +96,12 @@ def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fa
         raise UsageError(f"--device {device}: it can be auto, cpu, cuda or mps")
     arguments: dict[str, Any] = {"accelerator": device, "precision": "bf16-mixed" if precision == "bf16" else "32-true"}
     if launch.world_size == 1:
-        fabric = Fabric(devices=1, **arguments)
+        # without this, Fabric asks SLURM even inside an allocation for several, in which this process is alone
+        fabric = Fabric(devices=1, plugins=LightningEnvironment(), **arguments)
     else:
         backend = "nccl" if device == "cuda" else "gloo"
         strategy = DDPStrategy(process_group_backend=backend)
-        per_node = launch.world_size // launch.nodes
-        fabric = Fabric(devices=per_node, num_nodes=launch.nodes, strategy=strategy, **arguments)
+        fabric = Fabric(devices=launch.per_node, num_nodes=launch.nodes, strategy=strategy, **arguments)
         _join_anew(launch, backend)
     fabric.launch()
     return fabric

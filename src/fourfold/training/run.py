@@ -1,6 +1,5 @@
 """From a recipe and folders to a trained network: the one way in for the command line and for Python."""
 
-import platform
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -10,20 +9,20 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from fourfold.errors import TrainingError
 from fourfold.networks import VGG19Features, load_vgg19
 from fourfold.training.bank import Bank
 from fourfold.training.batches import Batches
 from fourfold.training.calibration import calibrate, calibrated_for
-from fourfold.training.checkpoint import checkpoints, load_checkpoint, remove_partial_files
+from fourfold.training.checkpoint import load_checkpoint, remove_partial_files
 from fourfold.training.data import DataSource, open_bank
 from fourfold.training.degradation import Degradation
-from fourfold.training.estimate import check_vgg_wanted, compute_dtype
+from fourfold.training.estimate import check_vgg_wanted, compute_dtype, device_name
+from fourfold.training.going_on import recipe_before
 from fourfold.training.graph import GraphedStage
 from fourfold.training.initial import initial_generator
 from fourfold.training.loop import Listener, Progress, Trainer
 from fourfold.training.pictures import BankReport
-from fourfold.training.processes import any_process, make_fabric, one_first, read_launch
+from fourfold.training.processes import Launch, any_process, make_fabric, one_first, read_launch
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
 from fourfold.training.sampler import CropSampler
@@ -63,14 +62,15 @@ def run_training(
         DataError: if the pictures are not usable.
     """
     launch, run_folder = read_launch(), RunFolder(folder)
-    restarted = launch.restarts > 0
-    before = _recipe_before(run_folder, recipe, resume, restarted)
-    anew = before is None and (resume or restarted)
+    before = recipe_before(run_folder, recipe, resume, launch)
+    anew = before is None and run_folder.taken
     with run_folder.held() if launch.rank == 0 else nullcontext():
         torch.manual_seed(recipe.run.seed)
         fabric = make_fabric(device, recipe.run.precision, launch)
         fabric.barrier()  # every process has looked at the folder before the first one writes into it
-        return _train(recipe, source, run_folder, fabric, listener, valid=valid, vgg=vgg, before=before, anew=anew)
+        return _train(
+            recipe, source, run_folder, fabric, launch, listener, valid=valid, vgg=vgg, before=before, anew=anew
+        )
 
 
 def _train(
@@ -78,6 +78,7 @@ def _train(
     source: DataSource,
     run_folder: RunFolder,
     fabric: Fabric,
+    launch: Launch,
     listener: Listener,
     *,
     valid: Path | None,
@@ -86,7 +87,7 @@ def _train(
     anew: bool,
 ) -> Progress:
     listener = listener if fabric.is_global_zero else lambda kind, values: None
-    bank, report = _open_data(recipe, source, fabric, run_folder.path, listener)
+    bank, report = _open_data(recipe, source, fabric, launch, run_folder.path, listener)
     features, scale = _content(recipe, vgg, bank, fabric, run_folder, before, listener)
     batches = _batches(recipe, bank, fabric)
     # going on, everything comes from the checkpoint; the initial weights may be gone
@@ -104,7 +105,7 @@ def _train(
         trainer.resume(before)  # refuses what does not belong together, before anything in the folder is written anew
     if fabric.is_global_zero:
         again = f"fourfold train {recipe.name} --run {run_folder.path} --resume ..."
-        run_folder.start(recipe, report, __version__, again)
+        run_folder.start(recipe, report, __version__, again, launch.name)
         remove_partial_files(run_folder.checkpoints)
         if anew:
             text = "the run that was here ended before its first checkpoint; it begins anew"
@@ -115,53 +116,15 @@ def _train(
     return progress
 
 
-def _recipe_before(run_folder: RunFolder, recipe: Recipe, resume: bool, restarted: bool) -> Recipe | None:
-    """Returns the recipe that the run in the folder had until now; None where it begins, or begins anew.
-
-    Read before anything is written: a process that goes on keeps its recipe there.
-
-    Raises:
-        TrainingError: if the folder is taken, cannot be read, or holds no such run to go on with.
-    """
-    folder = run_folder.path
-    if not resume and not restarted:
-        if run_folder.taken:
-            raise TrainingError(
-                f"the run folder {folder} is not empty; give another --run, or --resume to go on with it"
-            )
-        return None
-    if restarted and not checkpoints(run_folder.checkpoints):
-        return None
-    if not run_folder.taken:
-        raise TrainingError(f"there is no checkpoint in {folder} to go on from; leave out --resume to begin")
-    before = _same_recipe(run_folder, recipe)
-    return before if load_checkpoint(run_folder.checkpoints) is not None else None
-
-
-def _same_recipe(run_folder: RunFolder, recipe: Recipe) -> Recipe:
-    """Returns the run's recipe; refuses to go on with another or another profile. Single settings may have changed.
-
-    Raises:
-        TrainingError: naming both.
-    """
-    before = run_folder.recipe()
-    if (before.name, before.profile) != (recipe.name, recipe.profile):
-        raise TrainingError(
-            f"the run in {run_folder.path} is of {before.name}, profile {before.profile}, and was to go on with "
-            f"{recipe.name}, profile {recipe.profile}; give the same recipe and --profile (--set can change settings), "
-            "or begin a new run with --init latest.safetensors"
-        )
-    return before
-
-
 def _open_data(
-    recipe: Recipe, source: DataSource, fabric: Fabric, folder: Path, listener: Listener
+    recipe: Recipe, source: DataSource, fabric: Fabric, launch: Launch, folder: Path, listener: Listener
 ) -> tuple[Bank, BankReport]:
     bank, report = open_bank(
         source,
         recipe.data,
         recipe.scale,
         fabric.device,
+        processes=launch.per_node,
         default_cache=folder.parent / "decoded",
         progress=lambda done, total: listener("reading", {"done": done, "total": total}),
         announce=lambda text: listener("bank", {"text": text}),
@@ -234,9 +197,8 @@ def _batches(recipe: Recipe, bank: Bank, fabric: Fabric) -> Batches:
 
 
 def _about(report: BankReport, fabric: Fabric) -> dict[str, Any]:
-    place = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else platform.machine() + " CPU"
     count = f" x {fabric.world_size}" if fabric.world_size > 1 else ""
-    return {"data": f"{len(report.used)} pictures", "device": place + count}
+    return {"data": f"{len(report.used)} pictures", "device": device_name(fabric.device) + count}
 
 
 def _downloading(listener: Listener) -> Callable[[int, int], None]:

@@ -12,6 +12,7 @@
       checkpoints/      update-00001000.pt ...: everything to resume
       latest.safetensors, best.safetensors    weights files, loadable by every command
       lock              held while the run is at work, so that no other one writes here
+      launch.json       under torchrun or SLURM: by which launch it was begun last, so that this one may begin it anew
 """
 
 import json
@@ -47,7 +48,11 @@ A training run of Fourfold {version}. {description}
 """
 
 
-def next_run_folder(name: str, root: Path = Path("runs")) -> Path:
+#: Where runs lie that no place was named for.
+RUNS = Path("runs")
+
+
+def next_run_folder(name: str, root: Path = RUNS) -> Path:
     """Makes the first free numbered folder, ``runs/NAME-001``, ``-002``..., and returns it: two runs get two.
 
     Raises:
@@ -124,8 +129,15 @@ class RunFolder:
                     with suppress(OSError):  # it may be the root of a disk
                         self.path.rmdir()
 
-    def start(self, recipe: Recipe, report: BankReport, version: str, resume: str) -> None:
+    def start(self, recipe: Recipe, report: BankReport, version: str, resume: str, launch: str = "") -> None:
         """Makes the folder and writes what describes the run.
+
+        Args:
+            recipe: the resolved recipe.
+            report: on its pictures.
+            version: Fourfold's.
+            resume: the command to go on with.
+            launch: the name of the launch that began it, where there is one.
 
         Raises:
             TrainingError: if the folder cannot be written.
@@ -141,6 +153,9 @@ class RunFolder:
         )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if launch:
+                told = {"name": launch, "time": time.time()}
+                write_atomically(self.path / "launch.json", (json.dumps(told) + "\n").encode())
             # first, so that a run that is killed right after it can begin anew: it says what was to be run here
             write_atomically(self.path / "recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
             self.checkpoints.mkdir(exist_ok=True)
@@ -160,6 +175,14 @@ class RunFolder:
             return parse_recipe(json.loads(path.read_text(encoding="utf-8")), str(path))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{self.path} is not a run folder ({error})") from error
+
+    def launch(self) -> tuple[str, float]:
+        """Returns the name of the launch that began the run last, and when that was; "" and 0 where none did."""
+        try:
+            told = json.loads((self.path / "launch.json").read_text(encoding="utf-8"))
+            return str(told["name"]), float(told["time"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return "", 0.0
 
     def log(self, kind: str, **values: Any) -> None:
         """Appends one line to the log, whole or not at all; a reader can follow it while it grows.

@@ -13,7 +13,7 @@ _CARD = """# {name}
 | architecture | {architecture} ({parameters}) |
 | trained values | {count:,} |
 | recipe | `{recipe}`, profile `{profile}`: `{command}` |
-| settings | those at the end of the training, in full: `fourfold models {name} --json`; on the way: docs/training-log.md |
+| settings | at the end of the training: `fourfold models {name} --json`; on the way: docs/training-log.md |
 | updates | {updates:,}, batches of {batch} crops of {crop}x{crop} HR pixels |
 | where | {device} |
 | starts from | {init} |

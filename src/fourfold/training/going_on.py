@@ -1,0 +1,69 @@
+"""Whether a run begins or goes on: what is in its folder, who left it there, and what the launcher says."""
+
+from pathlib import Path
+
+from fourfold.errors import TrainingError
+from fourfold.training.checkpoint import checkpoints, load_checkpoint
+from fourfold.training.processes import Launch
+from fourfold.training.recipe import Recipe
+from fourfold.training.run_folder import RUNS, RunFolder
+
+
+def recipe_before(run_folder: RunFolder, recipe: Recipe, resume: bool, launch: Launch | None = None) -> Recipe | None:
+    """Returns the recipe that the run in the folder had until now; None where it begins, or begins anew.
+
+    Read before anything is written: a process that goes on keeps its recipe there. A launcher that begins anew after
+    a failure goes on by itself, but only with a run of its own: it also begins anew when the folder was refused.
+
+    Args:
+        run_folder: where the run is, or is to be.
+        recipe: what is to be run.
+        resume: go on with what is there.
+        launch: how this process was started; by hand, where it is left out.
+
+    Raises:
+        TrainingError: if the folder is taken, cannot be read, or holds no such run to go on with.
+    """
+    folder, launch = run_folder.path, launch or Launch()
+    restarted = launch.restarts > 0 and run_folder.taken and is_of(run_folder, launch)
+    if not resume and not restarted:
+        if run_folder.taken:
+            raise TrainingError(
+                f"the run folder {folder} is not empty; give another --run, or --resume to go on with it"
+            )
+        return None
+    if restarted and not checkpoints(run_folder.checkpoints):
+        return None
+    if not run_folder.taken:
+        raise TrainingError(f"there is no checkpoint in {folder} to go on from; leave out --resume to begin")
+    before = _same_recipe(run_folder, recipe)
+    return before if load_checkpoint(run_folder.checkpoints) is not None else None
+
+
+def is_of(run_folder: RunFolder, launch: Launch) -> bool:
+    """Returns whether it was this launch that began the run or went on with it, in an earlier attempt."""
+    name, since = run_folder.launch()
+    return bool(launch.name) and name == launch.name and since >= launch.since
+
+
+def folder_of(launch: Launch, name: str) -> Path | None:
+    """Returns the numbered folder that an earlier attempt of this launch made for its run, or None."""
+    if launch.restarts == 0:
+        return None
+    return next((path for path in sorted(RUNS.glob(f"{name}-*")) if is_of(RunFolder(path), launch)), None)
+
+
+def _same_recipe(run_folder: RunFolder, recipe: Recipe) -> Recipe:
+    """Returns the run's recipe; refuses to go on with another or another profile. Single settings may have changed.
+
+    Raises:
+        TrainingError: naming both.
+    """
+    before = run_folder.recipe()
+    if (before.name, before.profile) != (recipe.name, recipe.profile):
+        raise TrainingError(
+            f"the run in {run_folder.path} is of {before.name}, profile {before.profile}, and was to go on with "
+            f"{recipe.name}, profile {recipe.profile}; give the same recipe and --profile (--set can change settings), "
+            "or begin a new run with --init latest.safetensors"
+        )
+    return before
