@@ -14,6 +14,7 @@ from PIL import Image
 
 from fourfold.imaging import Layout, LossWarning, SaveOptions, encode_picture, losses, open_picture, read_picture
 from fourfold.imaging.exif import EXIF_IFD, Tag, build_exif, parse_exif
+from fourfold.imaging.float_range import to_range
 from fourfold.imaging.formats import FORMATS
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.reading import to_array
@@ -82,12 +83,13 @@ def exif_tag(read: Callable[[Image.Exif], Any], value: Any) -> Callable[[Picture
 
 
 def beyond_one() -> Case:
-    values = pixels("float32", 3) * 4.0
-    peak = float(values.max())
-    picture = Picture(np.asarray(values / peak, np.float32), metadata=Metadata(bits=32, peak=peak))
+    values = pixels("float32", 3)
+    values[5:9, 5:9] = 20.0
+    inside = to_range(values, 20.0, highlights=True)
+    picture = Picture(inside, metadata=Metadata(bits=32, peak=20.0, highlights=True))
 
     def check(found: Picture, _: bytes) -> None:
-        assert np.allclose(found.pixels * found.metadata.peak, values, rtol=1e-5)
+        assert np.allclose(found.values, values, rtol=1e-4, atol=1e-7)
 
     return Case(picture, check)
 

@@ -12,7 +12,7 @@ from fourfold.imaging.opening import MAX_PIXELS, OpenPicture, open_picture
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.reading import read_picture, read_rgb
 from fourfold.imaging.resampling import imresize, matrix, output_size, resize_array
-from fourfold.imaging.rows import FrameRows, RowSource, find_peaks, hand_on
+from fourfold.imaging.rows import FrameRows, RowSource, find_peaks, find_range, hand_on
 from fourfold.imaging.sink import RowSink
 from fourfold.imaging.writing import LossWarning, encode_picture, write_picture
 
@@ -41,6 +41,7 @@ __all__ = [
     "fill_hidden",
     "find_peaks",
     "find_pictures",
+    "find_range",
     "format_named",
     "format_of",
     "hand_on",

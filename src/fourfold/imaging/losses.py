@@ -29,6 +29,9 @@ def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOpti
     if layout.dtype == np.float32 and not format.floating:
         bits = max(format.depths)
         lost.append(f"{name} holds no floating point: written with {bits} bits per sample")
+        if metadata.peak > 1.0:
+            cut = "what is above 1" if metadata.highlights else f"{metadata.peak:g}"
+            lost.append(f"values up to {metadata.peak:g}: {cut} became white")
     elif layout.dtype == np.uint16 and max(format.depths) < _depth(metadata):
         lost.append(f"{name} holds at most {max(format.depths)} bits per sample: reduced from {_depth(metadata)}")
     if layout.frames > 1:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.imaging.float_range import FloatRange, from_range
+
 
 @dataclass
 class Metadata:
@@ -25,6 +27,8 @@ class Metadata:
         comments: text fields by name: PNG's text chunks; JPEG's and GIF's comments, as "Comment".
         peak: the value that 1.0 stands for; differs from 1 only where a floating-point file goes beyond it.
         alpha_peak: the same of alpha.
+        highlights: 1 is white in that file, and what lies above it, up to the peak, takes the last quarter of 0..1 by
+            its logarithm (see :mod:`fourfold.imaging.float_range`); else 0..1 stands for 0..peak, evenly.
         notes: what was converted on the way in, in words.
     """
 
@@ -38,7 +42,12 @@ class Metadata:
     comments: dict[str, str] = field(default_factory=dict)
     peak: float = 1.0
     alpha_peak: float = 1.0
+    highlights: bool = False
     notes: list[str] = field(default_factory=list)
+
+    def set_range(self, found: FloatRange) -> None:
+        """Notes what 1.0 stands for."""
+        self.peak, self.alpha_peak, self.highlights = found.peak, found.alpha_peak, found.highlights
 
     def stripped(self) -> "Metadata":
         """Returns a copy without EXIF (GPS included), XMP, IPTC and comments; the colour profile and DPI stay."""
@@ -81,6 +90,13 @@ class Picture:
     def width(self) -> int:
         """Columns."""
         return int(self.pixels.shape[1])
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The colours as numbers of the file: the pixels themselves, but for floating point that goes beyond 1."""
+        if self.pixels.dtype != np.float32 or self.metadata.peak == 1.0:
+            return self.pixels
+        return from_range(self.pixels, self.metadata.peak, highlights=self.metadata.highlights)
 
     def save(
         self,

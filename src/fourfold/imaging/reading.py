@@ -8,6 +8,7 @@ import pyvips
 from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
+from fourfold.imaging.float_range import Census, to_range
 from fourfold.imaging.opening import MAX_PIXELS, OpenPicture, explain, open_picture
 from fourfold.imaging.picture import Picture
 
@@ -46,43 +47,18 @@ def to_array(image: Any) -> NDArray[Any]:
 def picture_from(pixels: NDArray[Any], opened: OpenPicture) -> Picture:
     """Returns a picture from interleaved rows of an opened file; floating-point values are brought into 0..1."""
     metadata = opened.metadata
+    if pixels.dtype == np.float32:
+        census = Census(opened.channels, negative=opened.negative)
+        census.add(pixels)
+        metadata.set_range(census.range())
     alpha = None
     if opened.has_alpha:
         alpha = np.ascontiguousarray(pixels[:, :, -1])
         pixels = np.ascontiguousarray(pixels[:, :, :-1])
     if pixels.dtype == np.float32:
-        metadata.peak, metadata.alpha_peak = peaks_of(_largest(pixels), 0.0 if alpha is None else _largest(alpha))
-        pixels = to_range(pixels, metadata.peak, negative=opened.negative)
+        pixels = to_range(pixels, metadata.peak, highlights=metadata.highlights, negative=opened.negative)
         alpha = None if alpha is None else to_range(alpha, metadata.alpha_peak)
     return Picture(pixels, alpha, metadata)
-
-
-#: Alpha that goes beyond 1 by no more than this has overshot in some resampling; it means 1.
-_OVERSHOOT = 1.1
-
-
-def peaks_of(colour: float, alpha: float) -> tuple[float, float]:
-    """Returns the values of colour and of alpha that become 1.0, from the largest of each.
-
-    Ordinary pictures have 1 for both. Where colours lie beyond, it is the largest of them; where alpha does, it counts
-    as the colours do (0..255, say), so that half of that is half transparent though no pixel may be opaque.
-    """
-    peak = max(1.0, colour)
-    return peak, max(peak, alpha) if alpha > _OVERSHOOT else 1.0
-
-
-def _largest(x: NDArray[np.float32]) -> float:
-    return float(np.max(x, initial=0.0, where=np.isfinite(x)))
-
-
-def to_range(x: NDArray[np.float32], peak: float, *, negative: bool = False) -> NDArray[np.float32]:
-    """Returns floating-point samples in 0..1: divided by the peak; NaN and what lies below zero become 0.
-
-    Of a negative, whose peak is black, the same is 1 minus that; NaN is black there, too.
-    """
-    finite = np.nan_to_num(x / np.float32(peak), nan=float(negative), posinf=1.0, neginf=0.0)
-    inside = np.asarray(np.clip(finite, 0.0, 1.0), dtype=np.float32)
-    return np.float32(1.0) - inside if negative else inside
 
 
 def read_rgb(path: str | Path) -> NDArray[Any]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
 from fourfold.imaging.alpha import FILL_REACH_PX, alpha_rows_needed, enlarge_alpha, fill_hidden
+from fourfold.imaging.float_range import Census, FloatRange, to_range
 from fourfold.imaging.opening import OpenPicture, explain
-from fourfold.imaging.reading import peaks_of, to_range
 
 #: Pixels that are worked on at a time where a step needs floating-point copies.
 _PIECE_PX = 1 << 18
@@ -116,20 +116,27 @@ def read_rows(opened: OpenPicture, top: int, bottom: int, name: str = "the pictu
 
 
 def _in_range(rows: NDArray[np.float32], opened: OpenPicture) -> NDArray[np.float32]:
-    colour = to_range(rows[:, :, : opened.channels], opened.metadata.peak, negative=opened.negative)
+    colour, alpha = rows[:, :, : opened.channels], rows[:, :, opened.channels :]
+    metadata = opened.metadata
+    colour = to_range(colour, metadata.peak, highlights=metadata.highlights, negative=opened.negative)
     if not opened.has_alpha:
         return colour
-    return np.concatenate([colour, to_range(rows[:, :, opened.channels :], opened.metadata.alpha_peak)], axis=2)
+    return np.concatenate([colour, to_range(alpha, metadata.alpha_peak)], axis=2)
+
+
+def find_range(opened: OpenPicture, name: str = "the picture") -> FloatRange:
+    """Returns the range of a floating-point picture's values; reads all of it: ``opened`` is used up."""
+    census = Census(opened.channels, negative=opened.negative)
+    step = max(1, _PIECE_PX // opened.width)
+    for top in range(0, opened.height * opened.frames, step):
+        census.add(read_rows(opened, top, min(opened.height * opened.frames, top + step), name))
+    return census.range()
 
 
 def find_peaks(opened: OpenPicture, name: str = "the picture") -> tuple[float, float]:
-    """Returns the peaks of a floating-point picture's colour and alpha; reads all of it: ``opened`` is used up."""
-    largest = np.zeros(opened.bands)
-    step = max(1, _PIECE_PX // opened.width)
-    for top in range(0, opened.height * opened.frames, step):
-        rows = read_rows(opened, top, min(opened.height * opened.frames, top + step), name)
-        largest = np.maximum(largest, np.max(rows, axis=(0, 1), initial=0.0, where=np.isfinite(rows)))
-    return peaks_of(float(largest[: opened.channels].max()), float(largest[opened.channels :].max(initial=0.0)))
+    """Returns the peaks of a floating-point picture's colour and alpha; as :func:`find_range`."""
+    found = find_range(opened, name)
+    return found.peak, found.alpha_peak
 
 
 def hand_on(bands: Iterator[NDArray[Any]], rows: FrameRows, scale: int, write: Callable[[NDArray[Any]], None]) -> None:

@@ -14,6 +14,7 @@ from fourfold.errors import PictureError
 from fourfold.imaging import iptc
 from fourfold.imaging.atomic import atomic_output
 from fourfold.imaging.finishing import Finish
+from fourfold.imaging.float_range import image_from_range
 from fourfold.imaging.formats import Format, format_named, format_of
 from fourfold.imaging.layout import DEFAULT_QUALITY, Layout, SaveOptions
 from fourfold.imaging.losses import is_grey_profile, losses
@@ -214,6 +215,8 @@ def _fitted(image: Any, layout: Layout, metadata: Metadata, format: Format) -> A
     if layout.dtype == np.float32:
         if format.floating:
             return _scaled_back(image, layout, metadata)
+        if metadata.highlights:  # white is 1; what is above, the cast to integers cuts off
+            image = _colours(image, layout, metadata.peak, highlights=True)
         image = _as_integers(image, 65535.0 if max(format.depths) > 8 else 255.0, layout)
     elif layout.dtype == np.uint16 and max(format.depths) == 8:
         image = _as_integers(image, 255.0 / 65535.0, layout)
@@ -235,8 +238,15 @@ def _as_integers(image: Any, factor: float, layout: Layout) -> Any:
 def _scaled_back(image: Any, layout: Layout, metadata: Metadata) -> Any:
     if metadata.peak == metadata.alpha_peak == 1.0:
         return image
-    factors = [metadata.peak] * layout.channels + [metadata.alpha_peak] * layout.has_alpha
-    return (image * factors).cast("float").copy(interpretation=image.interpretation)
+    return _colours(image, layout, metadata.peak, metadata.alpha_peak, highlights=metadata.highlights)
+
+
+def _colours(image: Any, layout: Layout, peak: float, alpha_peak: float = 1.0, *, highlights: bool) -> Any:
+    """Returns the image with its values as the file had them."""
+    colour = image_from_range(image[: layout.channels], peak, highlights=highlights)
+    if layout.has_alpha:
+        colour = colour.bandjoin((image[layout.channels] * alpha_peak).cast("float"))
+    return colour.copy(interpretation=image.interpretation)
 
 
 def _encoder_options(format: Format, layout: Layout, metadata: Metadata, options: SaveOptions) -> dict[str, Any]:

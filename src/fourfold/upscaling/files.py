@@ -27,7 +27,7 @@ from fourfold.imaging import (
     OpenPicture,
     RowSink,
     SaveOptions,
-    find_peaks,
+    find_range,
     format_of,
     hand_on,
     losses,
@@ -361,6 +361,8 @@ class _Line:
         with job.source.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         source = {"name": job.source.name, "sha256": sha256, "width": opened.width, "height": opened.height}
+        if opened.metadata.peak > 1.0:
+            source |= {"peak": opened.metadata.peak, "highlights": opened.metadata.highlights}
         return make_receipt(self._upscaler, self._options.settings, source)
 
     def _receipt_text(self, prepared: _Prepared, output: AtomicOutput) -> str | None:
@@ -400,5 +402,5 @@ def _open(source: Path, format: Format, max_pixels: int) -> OpenPicture:
     opened = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
     if opened.dtype.kind == "f":
         again = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
-        opened.metadata.peak, opened.metadata.alpha_peak = find_peaks(again)
+        opened.metadata.set_range(find_range(again, str(source)))
     return opened
