@@ -239,6 +239,107 @@ def test_the_model_finds_bias_and_inconsistency_through_noise_and_gaps() -> None
     assert 0.90 < inside.mean() < 0.97
 
 
+@pytest.fixture
+def sixty() -> np.ndarray:
+    """Whole scores of 20 raters, every one of all 60 pictures."""
+    rng = np.random.default_rng(31)
+    quality, raters = rng.uniform(1.3, 4.7, 60), make_raters(20, rng)
+    return np.array([[rater.rate(q, rng) for q in quality] for rater in raters], dtype=np.float64)
+
+
+def with_rater(values: np.ndarray, scores: dict[int, float]) -> np.ndarray:
+    """Adds a rater of a few pictures."""
+    row = np.full((1, values.shape[1]), np.nan)
+    row[0, list(scores)] = list(scores.values())
+    return np.vstack([values, row])
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 9])
+def test_a_rater_of_a_few_pictures_moves_no_quality(sixty: np.ndarray, pictures: int) -> None:
+    plain = fit_quality(sixty)
+    fitted = fit_quality(with_rater(sixty, dict.fromkeys(range(pictures), 1.0)))
+    np.testing.assert_array_equal(fitted.quality, plain.quality)
+    np.testing.assert_array_equal(fitted.quality_error, plain.quality_error)
+    assert fitted.left_out.tolist() == [False] * 20 + [True]
+    assert np.isnan([fitted.bias[-1], fitted.inconsistency[-1]]).all()
+    assert fitted.needed == 10
+
+
+def test_a_rater_of_ten_pictures_moves_them_by_no_more_than_his_ratings(sixty: np.ndarray) -> None:
+    plain = fit_quality(sixty)
+    fitted = fit_quality(with_rater(sixty, dict.fromkeys(range(10), 1.0)))
+    assert fitted.bias[-1] < -1  # who would shift all by 0.08 if he counted like the 20 others
+    assert np.abs(np.mean(fitted.quality - plain.quality)) < 0.03
+
+
+def test_qualities_have_the_mean_of_the_scores_over_all_ratings(sixty: np.ndarray) -> None:
+    rng = np.random.default_rng(32)
+    sixty[rng.random(sixty.shape) < np.linspace(0, 0.6, 20)[:, None]] = np.nan
+    fitted = fit_quality(sixty)
+    rated = ~np.isnan(sixty)
+    assert np.broadcast_to(fitted.quality, sixty.shape)[rated].mean() == pytest.approx(np.nanmean(sixty), abs=1e-9)
+    assert np.average(fitted.bias, weights=rated.sum(axis=1)) == pytest.approx(0, abs=1e-9)
+    assert abs(fitted.bias.mean()) > 1e-3  # or this would show nothing
+
+
+def test_a_small_study_needs_fewer_ratings() -> None:
+    values = np.array([[1, 3, 4, 5], [2, 3, 4, 5], [1, 2, 4, 4]], dtype=np.float64)
+    assert (fit_quality(values).needed, fit_quality(values).left_out.any()) == (3, False)
+    values = with_rater(values, {0: 1, 1: 2})
+    assert fit_quality(values).left_out.tolist() == [False, False, False, True]
+    fifteen = with_rater(np.tile(np.arange(15.0) % 5 + 1, (3, 1)), dict.fromkeys(range(7), 2.0))
+    assert (fit_quality(fifteen).needed, fit_quality(fifteen).left_out.tolist()) == (8, [False] * 3 + [True])
+
+
+def test_only_what_others_rated_too_tells_of_a_rater() -> None:
+    values = np.full((4, 40), np.nan)
+    values[0, :20], values[1, :20] = 3, 4
+    values[2, 20:], values[3, 29:] = (
+        2,
+        5,
+    )  # the last shares 11 pictures with the third, who shares them with nobody else
+    values[3, 32:] = np.nan  # but then only 3
+    fitted = fit_quality(values)
+    assert fitted.left_out.tolist() == [False, False, True, True]
+    assert np.isnan(fitted.quality).tolist() == [False] * 20 + [True] * 20
+    assert np.isnan(fitted.quality_error).tolist() == [False] * 20 + [True] * 20
+
+
+def test_of_one_rater_or_of_two_pictures_nothing_is_fitted() -> None:
+    for values in (np.array([[1.0, 2, 3, 4, 5]]), np.array([[1.0, 2], [2, 3], [4, 5]])):
+        fitted = fit_quality(values)
+        assert fitted.left_out.all()
+        assert np.isnan(fitted.quality).all()
+
+
+def test_a_pilot_does_not_end_as_one_raters_scores() -> None:
+    """Of 5 raters and 12 pictures qualities are nearly as close to the truth as plain means, and nobody is perfect."""
+    rng = np.random.default_rng(33)
+    errors, plain = [], []
+    for _ in range(40):
+        quality, raters = rng.uniform(1.3, 4.7, 12), make_raters(5, rng)
+        values = np.array([[rater.rate(q, rng) for q in quality] for rater in raters], dtype=np.float64)
+        fitted = fit_quality(values)
+        assert fitted.inconsistency.min() > 0.02
+        assert fitted.quality_error.min() > 0.1
+        errors.append(np.mean((fitted.quality - quality) ** 2))
+        plain.append(np.mean((values.mean(axis=0) - quality) ** 2))
+    assert math.sqrt(np.mean(errors)) < 1.3 * math.sqrt(np.mean(plain))
+
+
+def test_a_short_rating_counts_for_the_mos_and_not_for_the_fit() -> None:
+    rng = np.random.default_rng(34)
+    qualities = make_qualities({"a": 2.0, "b": 4.0}, tuple(f"s{n}" for n in range(30)), rng)
+    records = simulate("Set5", qualities, make_raters(20, rng), rng)
+    [before] = analyse(records, {"Set5": ("a", "b")}).sets
+    result = analyse([*records, record("passer-by", "rating", "s0", "b", 1)], {"Set5": ("a", "b")})
+    [after] = result.sets
+    assert after.model == before.model
+    assert [one.ratings for one in after.opinions] == [600, 601]
+    assert after.opinions[1].mos < before.opinions[1].mos
+    assert [rater.rater for rater in result.raters if math.isnan(rater.bias)] == ["passer-by"]
+
+
 def test_screening_rejects_the_random_and_keeps_the_strict() -> None:
     rng = np.random.default_rng(8)
     quality = rng.uniform(1.3, 4.7, 300)

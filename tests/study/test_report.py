@@ -106,6 +106,26 @@ def test_the_page_says_what_a_careful_reader_must_know(report: Report) -> None:
     assert report.manifest.digest in plain
 
 
+def test_a_rater_with_too_few_ratings_has_no_bias(report: Report, request_of: ReportRequest, tmp_path: Path) -> None:
+    ratings = tmp_path / "ratings.csv"
+    lines = (report.page.parent / "ratings.csv").read_text(encoding="utf-8").splitlines()
+    short = next(line for line in lines if ",rating," in line and line.startswith("r02-abcdef,"))
+    ratings.write_text("\n".join([*lines, short.replace("r02-abcdef", "passer-by")]) + "\n", encoding="utf-8")
+    made = make_report(replace(request_of, ratings=ratings))
+    folder = made.page.parent
+    [row] = [row for row in read_csv(folder / "raters.csv") if row["rater"] == "passer-by"]
+    assert (row["ratings"], row["bias"], row["inconsistency"], row["correlation"]) == ("1", "", "", "")
+    summaries = {one["rater"]: one for one in json.loads((folder / "report.json").read_text())["rater_summaries"]}
+    assert (summaries["passer-by"]["bias"], summaries["passer-by"]["inconsistency"]) == (None, None)
+    assert summaries["r02-abcdef"]["bias"] == {one.rater: one.bias for one in report.analysis.raters}["r02-abcdef"]
+    page = re.sub(r"\s+", " ", made.page.read_text(encoding="utf-8"))
+    assert re.search(r"<td>passer-by</td><td>1</td><td>\d\.00</td> <td>–</td><td>–</td><td>–</td>", page)
+    assert "1 of 7 raters have no bias, no inconsistency and no part in the fitted qualities" in page
+    assert "their ratings count: passer-by." in page
+    assert "not drawn: 1 of 7 raters" in (folder / "figures" / "raters.svg").read_text(encoding="utf-8")
+    assert "not drawn" not in (report.page.parent / "figures" / "raters.svg").read_text(encoding="utf-8")
+
+
 def test_the_page_loads_nothing_and_ids_do_not_clash(report: Report) -> None:
     text = report.page.read_text(encoding="utf-8")
     ids = re.findall(r' id="([^"]+)"', text)

@@ -19,7 +19,8 @@ from fourfold.study.significance import Comparison, compare_all
 class SetAnalysis:
     """One set: its scores, what raters said of each method, and which methods differ.
 
-    ``paper`` holds the paper's MOS and ``model`` the mean of the fitted qualities, by method, where there are any.
+    ``paper`` holds the paper's MOS and ``model`` the mean of the fitted qualities, by method, where there are any. A
+    picture without one, which only raters with too few ratings rated, does not count for the latter.
     """
 
     scores: SetScores
@@ -108,7 +109,7 @@ def _any_rating(records: Sequence[Record]) -> bool:
 def _analyse_set(scores: SetScores, pictures: PictureScores, model: QualityModel, unit: str) -> SetAnalysis:
     fitted: dict[str, list[float]] = {}
     for (set_name, _, method), quality in zip(pictures.pictures, model.quality, strict=True):
-        if set_name == scores.name:
+        if set_name == scores.name and not np.isnan(quality):
             fitted.setdefault(method, []).append(float(quality))
     in_paper = {method: published(method, scores.name) for method in scores.methods}
     return SetAnalysis(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,10 @@ def last_screens(store: RatingStore) -> dict[str, dict[str, Any]]:
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> bytes:
-    """Returns rows as CSV in UTF-8; a cell that a spreadsheet would run as a formula is made plain text."""
+    """Returns rows as CSV in UTF-8, with an empty cell for what is not a number.
+
+    A cell that a spreadsheet would run as a formula is made plain text.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -127,7 +131,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> bytes:
 def _plain(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
-    return value
+    return "" if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _record(row: Mapping[str, str | None], where: str) -> Record:

@@ -156,19 +156,26 @@ def significance_figure(set_name: str, comparisons: Sequence[Comparison], method
 
 
 def raters_figure(raters: Sequence[RaterSummary]) -> str:
-    """Returns every rater's bias and inconsistency; those that the screening rejects are marked."""
+    """Returns every rater's bias and inconsistency; those that the screening rejects are marked.
+
+    Raters with too few ratings for them are counted in a line above.
+    """
+    drawn = [one for one in raters if not np.isnan(one.bias)]
     with rc_context(_STYLE):
         figure, axes = _figure(7.2, 3.4)
         axes.axvline(0, color=_LINE, linewidth=1)
-        for one in raters:
+        for one in drawn:
             axes.plot(
                 one.bias, one.inconsistency, "o", markersize=8, alpha=0.8, color=_MARK if one.rejected else _ACCENT
             )
             if one.rejected:
                 axes.annotate(one.rater, (one.bias, one.inconsistency), (9, 0), textcoords="offset points", va="center")
-        reach = max([0.5, *(abs(one.bias) * 1.15 for one in raters)])
+        reach = max([0.5, *(abs(one.bias) * 1.15 for one in drawn)])
         axes.set_xlim(-reach, reach)
-        axes.set_ylim(0, max([1.0, *(one.inconsistency * 1.15 for one in raters)]))
+        axes.set_ylim(0, max([1.0, *(one.inconsistency * 1.15 for one in drawn)]))
+        if len(drawn) < len(raters):
+            said = f"not drawn: {len(raters) - len(drawn)} of {len(raters)} raters, with too few ratings"
+            axes.set_title(said, loc="right", fontsize=8.5, color=_QUIET)
         axes.set_xlabel("bias: stricter than the others ←  → kinder")
         axes.set_ylabel("inconsistency")
         return _svg(figure, "raters")

@@ -201,6 +201,13 @@ def _remarks(manifest: Manifest, analysis: Analysis) -> list[str]:
             f"{len(unfinished)} of {len(analysis.raters)} raters have not rated everything; "
             "their ratings count, and the intervals allow for the gaps."
         )
+    few = [r.rater for r, out in zip(analysis.raters, analysis.quality.left_out, strict=True) if out]
+    if few:
+        remarks.append(
+            f"{len(few)} of {len(analysis.raters)} raters have no bias, no inconsistency and no part in the fitted "
+            f"qualities: fewer than {analysis.quality.needed} ratings of pictures that others rated too. For the MOS "
+            f"their ratings count: {', '.join(few)}."
+        )
     if len(analysis.raters) < 15:
         remarks.append(
             f"Only {len(analysis.raters)} raters: ITU-R BT.500 asks for at least 15, and the paper had 26. "
