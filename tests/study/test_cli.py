@@ -72,6 +72,8 @@ def test_create_invite_serve_report(bench_folder: Path, tmp_path: Path) -> None:
         (("serve", "STUDY", "--url", "http://[::1"), "no address of a study"),
         (("serve", "STUDY", "--url", "http://127.0.0.1:70000"), "no address of a study"),
         (("serve", "STUDY", "--url", "https://example.org/?study=1"), "no address of a study"),
+        (("serve", "STUDY", "--url", "https://example.org/study"), "served at the top of its host"),
+        (("invite", "STUDY", "--url", "https://example.org/study/"), "served at the top of its host"),
         (("report", "STUDY"), "has no ratings yet"),
         (("serve", "STUDY", "--database", "mysql://x/y"), "no store for"),
         (("serve", "/nowhere"), "is not a study"),
@@ -94,6 +96,12 @@ def test_a_changed_study_is_not_served_and_says_why(own_study: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert "was changed after the study was created" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_address_may_end_with_a_slash(own_study: Path) -> None:
+    assert "  https://example.org:8443/r/" in run(
+        "invite", own_study, "--raters", 1, "--url", "https://example.org:8443/"
+    )
 
 
 def test_an_invitation_ends_when_it_says(own_study: Path) -> None:

@@ -57,7 +57,7 @@ def check_address(url: str) -> None:
     """Checks an address to which links are added.
 
     Raises:
-        UsageError: if a browser could not open it.
+        UsageError: if a browser could not open it, or it has a path: pages and cookies are at the top of their host.
     """
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"--url {url!r} must begin with http:// or https://, as in https://ratings.example.org")
@@ -68,6 +68,11 @@ def check_address(url: str) -> None:
         usable = False
     if not usable or parts.query or parts.fragment or any(letter.isspace() for letter in url):
         raise UsageError(f"--url {url!r} is no address of a study; give one such as https://ratings.example.org")
+    if parts.path.strip("/"):
+        raise UsageError(
+            f"--url {url!r} has a path, and a study is served at the top of its host; give it a host name "
+            "or a port of its own, as in https://ratings.example.org"
+        )
 
 
 def admin_link(study: Study, url: str) -> str:
