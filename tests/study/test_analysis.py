@@ -379,6 +379,7 @@ def test_a_study_of_26_simulated_raters_recovers_the_truth() -> None:
     records = simulate("Set5", qualities, raters, rng, repeats=list(qualities)[:10])
     result = analyse(records, {"Set5": TWELVE})
     [found] = result.sets
+    assert found.paper == PAPER_SET5
     truth = {
         method: float(np.mean(expected_score_of_population([qualities[s, method] for s in scenes], bias=0.35)))
         for method in TWELVE

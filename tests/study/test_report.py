@@ -1,6 +1,7 @@
 """The report's files: complete, self-contained, safe, and refused where nothing can be reported."""
 
 import csv
+import html
 import io
 import json
 import re
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from fourfold.errors import OutputExistsError, StudyError, UsageError
+from fourfold.evaluation.paper import PICTURES
 from fourfold.study import Report, ReportRequest, export, make_report, open_store, read_manifest
 from fourfold.study.manifest import write_manifest
 from fourfold.study.store import Answer
@@ -79,7 +81,7 @@ def test_everything_is_there(report: Report) -> None:
     )
     mos = {(row["set_name"], row["method"]): row for row in read_csv(folder / "mos.csv")}
     assert float(mos["Set5", "hr"]["mos"]) > float(mos["Set5", "bicubic"]["mos"]) > float(mos["Set5", "nearest"]["mos"])
-    assert mos["BSD100", "nearest"]["mos_paper"] == "1.11"
+    assert {row["mos_paper"] for row in mos.values()} == {""}
     assert len(read_csv(folder / "significance.csv")) == 6
     assert len(read_csv(folder / "pictures.csv")) == 21
     assert len(read_csv(folder / "raters.csv")) == 6
@@ -102,8 +104,25 @@ def test_the_page_says_what_a_careful_reader_must_know(report: Report) -> None:
     assert "Only 6 raters" in plain
     assert "Shut out on the admin page, and still counted here: r05-abcdef" in plain
     assert "1 raters had fine screens" in plain
-    assert "paper 1.28" in plain
+    assert "Set5: the paper's numbers are left out; its Set5 has 5 pictures, this one 3" in html.unescape(plain)
+    assert "BSD100: the paper's numbers are left out; its BSD100 has 100 pictures, this one 4" in html.unescape(plain)
+    assert "Ledig" not in plain
     assert report.manifest.digest in plain
+
+
+def test_the_papers_mos_stands_beside_sets_of_as_many_pictures(
+    request_of: ReportRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PICTURES, "BSD100", 4)
+    made = make_report(request_of)
+    mos = {(row["set_name"], row["method"]): row for row in read_csv(made.page.parent / "mos.csv")}
+    assert (mos["BSD100", "nearest"]["mos_paper"], mos["Set5", "nearest"]["mos_paper"]) == ("1.11", "")
+    plain = html.unescape(made.page.read_text(encoding="utf-8"))
+    assert "paper 1.11" in plain
+    assert "paper 1.28" not in plain
+    assert "Ledig" in plain
+    assert "Set5: the paper's numbers are left out" in plain
+    assert "BSD100: the paper's numbers are left out" not in plain
 
 
 def test_a_rater_with_too_few_ratings_has_no_bias(report: Report, request_of: ReportRequest, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from fourfold.study.significance import Comparison, compare_all
 class SetAnalysis:
     """One set: its scores, what raters said of each method, and which methods differ.
 
-    ``paper`` holds the paper's MOS and ``model`` the mean of the fitted qualities, by method, where there are any. A
-    picture without one, which only raters with too few ratings rated, does not count for the latter.
+    By method, where there are any, ``paper`` holds the paper's MOS, if as many pictures were rated as there, and
+    ``model`` the mean of the fitted qualities. A picture without one, which only raters with too few ratings rated, does
+    not count for the latter.
     """
 
     scores: SetScores
@@ -111,7 +112,7 @@ def _analyse_set(scores: SetScores, pictures: PictureScores, model: QualityModel
     for (set_name, _, method), quality in zip(pictures.pictures, model.quality, strict=True):
         if set_name == scores.name and not np.isnan(quality):
             fitted.setdefault(method, []).append(float(quality))
-    in_paper = {method: published(method, scores.name) for method in scores.methods}
+    in_paper = {method: published(method, scores.name, len(scores.scenes)) for method in scores.methods}
     return SetAnalysis(
         scores,
         opinions(scores),

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from fourfold.errors import OutputExistsError, StudyError
+from fourfold.evaluation.paper import why_left_out
 from fourfold.places import is_file, why_unseen
 from fourfold.study import export, figures
 from fourfold.study.analysis import Analysis, SetAnalysis, analyse
@@ -201,6 +202,8 @@ def _remarks(manifest: Manifest, analysis: Analysis) -> list[str]:
             f"{len(unfinished)} of {len(analysis.raters)} raters have not rated everything; "
             "their ratings count, and the intervals allow for the gaps."
         )
+    for one in analysis.sets:
+        remarks += why_left_out(one.scores.name, len(one.scores.scenes), one.scores.methods)
     few = [r.rater for r, out in zip(analysis.raters, analysis.quality.left_out, strict=True) if out]
     if few:
         remarks.append(
