@@ -20,7 +20,7 @@ class SetAnalysis:
     """One set: its scores, what raters said of each method, and which methods differ.
 
     By method, where there are any, ``paper`` holds the paper's MOS, if as many pictures were rated as there, and
-    ``model`` the mean of the fitted qualities. A picture without one, which only raters with too few ratings rated, does
+    ``model`` the mean of the fitted qualities. Pictures without one, which only raters with too few ratings rated, do
     not count for the latter.
     """
 
