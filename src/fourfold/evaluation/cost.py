@@ -23,11 +23,6 @@ class Cost:
     parameters: int
     multiply_adds_per_pixel: float
 
-    @property
-    def multiply_adds_hd(self) -> float:
-        """Multiply-adds for a picture of 1280x720 pixels."""
-        return self.multiply_adds_per_pixel * HD_PIXELS
-
 
 def network_cost(architecture: str, parameters: Mapping[str, Any]) -> Cost:
     """Returns the cost of a network, without building it.
