@@ -28,6 +28,15 @@ def test_the_text_has_everything(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
         assert word in done.out
 
 
+@pytest.mark.parametrize(("fast", "text"), [(True, "auto is bf16 for 8 bits, fp32 for more"), (False, "auto is fp32")])
+def test_it_says_what_auto_is(fast: bool, text: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.upscaling.available", lambda: ["openvino"])
+    monkeypatch.setattr("fourfold.upscaling.engines._fast_bf16", lambda engine: fast)
+    assert f"; {text}\n" in cli("doctor", "--no-trial").out
+    auto = json.loads(cli("doctor", "--no-trial", "--json").out)["engines"][0]["auto"]
+    assert auto == {"uint8": "bf16" if fast else "fp32", "uint16": "fp32", "float32": "fp32"}
+
+
 def test_it_fails_where_nothing_can_upscale(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fourfold.upscaling.available", list)
     done = cli("doctor")

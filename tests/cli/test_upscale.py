@@ -422,6 +422,7 @@ def test_receipts(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     done = cli("upscale", cat, "-n", tiny_weights, "--receipt", "--embed-receipt", "--json", "--precision", "fp32")
     output = cat.with_name("cat_x4.png")
     assert done.objects[0]["receipt"] == f"{output}.receipt.json"
+    assert done.objects[0]["precision"] == "fp32"
     receipt = json.loads(Path(f"{output}.receipt.json").read_text())
     assert receipt["input"]["sha256"] == hashlib.sha256(cat.read_bytes()).hexdigest()
     assert receipt["output"]["sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()

@@ -29,6 +29,9 @@ class FakeUpscaler:
         self.fidelity = fidelity
         self.ensemble = ensemble
 
+    def precision_for(self, dtype):
+        return self.precision
+
     def __call__(self, array, *, progress=None, cancelled=None):
         self._misbehave()
         for tile in range(TILES):

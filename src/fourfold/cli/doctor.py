@@ -137,11 +137,12 @@ def _absent(name: str) -> dict[str, Any]:
 
 
 def _engine(name: str, trial: bool, model: str | None) -> dict[str, Any]:
-    finding: dict[str, Any] = {"name": name, "works": True, "device": _device(name)}
+    from fourfold.upscaling import PRECISIONS, auto_precision
+
+    auto = {dtype: auto_precision(name, dtype) for dtype in ("uint8", "uint16", "float32")}
+    finding: dict[str, Any] = {"name": name, "works": True, "device": _device(name), "auto": auto}
     if not trial:
         return finding
-    from fourfold.upscaling import PRECISIONS
-
     for precision in PRECISIONS:
         try:
             finding[precision] = _trial(name, precision, model)
@@ -253,6 +254,8 @@ def _engine_text(engine: dict[str, Any]) -> str:
             trial = engine[precision]
             speed = trial.get("output_megapixels_per_s")
             parts.append(f"{precision} " + (f"{speed:g} megapixels/s" if speed is not None else trial["problem"]))
+    auto = engine["auto"]
+    parts.append(f"auto is {auto['uint8']}" + (" for 8 bits, fp32 for more" if auto["uint8"] != "fp32" else ""))
     return "; ".join(parts)
 
 

@@ -1,6 +1,15 @@
 """Upscaler, exact tiles, engines: a picture in, a picture four times as large out."""
 
-from fourfold.upscaling.engines import ENGINES, PRECISIONS, Engine, available, check_installed, check_names, create
+from fourfold.upscaling.engines import (
+    ENGINES,
+    PRECISIONS,
+    Engine,
+    auto_precision,
+    available,
+    check_installed,
+    check_names,
+    create,
+)
 from fourfold.upscaling.ensemble import TURNS
 from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Graph
@@ -25,6 +34,7 @@ __all__ = [
     "Graph",
     "RowSource",
     "Upscaler",
+    "auto_precision",
     "available",
     "check_installed",
     "check_names",

@@ -93,6 +93,7 @@ class Outcome:
         elapsed_s: seconds from opening to the finished file.
         notes: what was converted, or lost because the output's format cannot hold it.
         receipt: where the receipt lies, if one was asked for.
+        precision: what it was computed in, "fp32" or "bf16"; empty if it failed.
     """
 
     job: Job
@@ -104,6 +105,7 @@ class Outcome:
     elapsed_s: float = 0.0
     notes: list[str] = field(default_factory=list)
     receipt: Path | None = None
+    precision: str = ""
 
 
 Progress = Callable[[Job, int, int], None]
@@ -353,7 +355,8 @@ class _Line:
         elapsed_s = time.monotonic() - prepared.started_s
         job, notes = prepared.job, prepared.notes + made.sink.notes
         path = None if receipt is None else receipt.path
-        return Outcome(job, "done", None, layout.width, layout.height, layout.frames, elapsed_s, notes, path)
+        precision = self._upscaler.precision_for(layout.dtype)
+        return Outcome(job, "done", None, layout.width, layout.height, layout.frames, elapsed_s, notes, path, precision)
 
     def _receipt(self, job: Job, opened: OpenPicture) -> dict[str, Any] | None:
         if not (self._options.receipt or self._options.embed_receipt):
@@ -363,7 +366,7 @@ class _Line:
         source = {"name": job.source.name, "sha256": sha256, "width": opened.width, "height": opened.height}
         if opened.metadata.peak > 1.0:
             source |= {"peak": opened.metadata.peak, "highlights": opened.metadata.highlights}
-        return make_receipt(self._upscaler, self._options.settings, source)
+        return make_receipt(self._upscaler, self._upscaler.precision_for(opened.dtype), self._options.settings, source)
 
     def _receipt_text(self, prepared: _Prepared, output: AtomicOutput) -> str | None:
         if prepared.receipt is None or not self._options.receipt:

@@ -31,11 +31,14 @@ _PACKET = (
 )
 
 
-def make_receipt(upscaler: Upscaler, settings: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+def make_receipt(
+    upscaler: Upscaler, precision: str, settings: dict[str, Any], source: dict[str, Any]
+) -> dict[str, Any]:
     """Returns the receipt of one upscaled picture, ready for JSON.
 
     Args:
         upscaler: what upscaled it.
+        precision: in which; see :meth:`.Upscaler.precision_for`.
         settings: what else decided the result: quality, fidelity...
         source: the input's ``name``, ``sha256``, ``width`` and ``height``.
     """
@@ -54,7 +57,7 @@ def make_receipt(upscaler: Upscaler, settings: dict[str, Any], source: dict[str,
         },
         "settings": {
             "engine": upscaler.engine,
-            "precision": upscaler.precision,
+            "precision": precision,
             "device": upscaler.device,
             "ensemble": upscaler.ensemble,
             **settings,

@@ -1,6 +1,7 @@
 """The upscaler: a network, an engine and exact tiles behind one call."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from fourfold.upscaling import luma
 from fourfold.upscaling.engines import Engine, OutOfMemoryError, create
 from fourfold.upscaling.ensemble import mean_over_turns
 from fourfold.upscaling.folding import folded
-from fourfold.upscaling.graph import Graph
+from fourfold.upscaling.graph import Convolution, Graph
 from fourfold.upscaling.interpolation import interpolate
 from fourfold.upscaling.tiles import Grid, Span, are_shipped, plan, sufficient_halo_px
 from fourfold.weights import WeightsFile, default_name, faithful_end, load_weights
@@ -77,7 +78,7 @@ class Upscaler:
     Args:
         weights: a loaded weights file.
         engine: "auto", "openvino" or "torch".
-        precision: "auto", "fp32" or "bf16".
+        precision: "auto", "fp32" or "bf16"; "auto" is fp32 for all but 8-bit pictures, see :meth:`precision_for`.
         max_memory: bytes that upscaling may take on top of what the engine holds at start, or text such as "1G".
         ensemble: give the mean over the eight turned and mirrored versions of a picture, in eight times the time.
         made_of: the files that interpolated weights were made of, if they were.
@@ -86,7 +87,7 @@ class Upscaler:
         name: of the model.
         scale: how many times as large the result is, 4 for the shipped models.
         engine: "openvino" or "torch".
-        precision: "fp32" or "bf16".
+        precision: "fp32" or "bf16": of 8-bit pictures; of others, see :meth:`precision_for`.
         device: "cpu", "cuda"...
         weights: the weights file.
         ensemble: whether results are means over eight versions of the picture.
@@ -118,11 +119,19 @@ class Upscaler:
         # a shipped network will be used again; a point on the fidelity dial hardly ever
         cache = len(made_of) == 1 and are_shipped(made_of)
         self._engine: Engine = create(self._graph, engine, precision, cache=cache)
-        self._exact: Engine | None = None
+        self._exact = _OnDemand(lambda: create(self._graph, self.engine, "fp32", cache=cache))
+        self._fits_depth = precision == "auto"
         self.scale = self._graph.scale
         self.halo_px = sufficient_halo_px(self._graph, *made_of)
         self.max_memory = max_memory
         self.engine, self.precision, self.device = self._engine.name, self._engine.precision, self._engine.device
+
+    def precision_for(self, dtype: Any) -> str:
+        """Returns the precision that pictures of a dtype are computed in.
+
+        With "auto", bf16 is for 8-bit pictures alone: its results have no finer steps than they.
+        """
+        return "fp32" if self._fits_depth and np.dtype(dtype) != np.uint8 else self.precision
 
     @property
     def max_memory(self) -> int:
@@ -132,7 +141,7 @@ class Upscaler:
     @max_memory.setter
     def max_memory(self, size: int) -> None:
         self._max_memory = size
-        self.max_window_px = self._fitting_window_px()
+        self.max_window_px = self._fitting_window_px(size, self._engine.precision)
 
     def __call__(
         self, array: NDArray[Any], *, progress: Progress | None = None, cancelled: Cancelled | None = None
@@ -170,7 +179,7 @@ class Upscaler:
             As calling the upscaler.
         """
         rows = _Rows(source)
-        window_px = self.max_window_px
+        engine, window_px = self._engine_for(source.dtype)
         grid = self._plan(source, window_px)
         done, band = 0, 0
         while band < len(grid.rows):
@@ -181,7 +190,7 @@ class Upscaler:
                 for column in grid.columns:
                     if cancelled is not None and cancelled():
                         raise CancelledError("stopped")
-                    parts.append(self._tile(rows.window(column), span, column, source))
+                    parts.append(self._tile(engine, rows.window(column), span, column, source))
                     done += 1
                     if progress is not None:
                         progress(done, max(done, grid.tiles))
@@ -201,18 +210,27 @@ class Upscaler:
         rows_px = self.max_memory // 4 // bytes_per_px
         return plan(source.height, source.width, self.halo_px, window_px, rows_px, first_row)
 
-    def _fitting_window_px(self) -> int:
-        bytes_per_value = 2 if self._engine.precision == "bf16" else 4
+    def _engine_for(self, dtype: Any) -> tuple[Engine, int]:
+        """Returns the engine for pictures of a dtype, and the largest window that it may be given."""
+        if self.precision_for(dtype) == self.precision:
+            return self._engine, self.max_window_px
+        # this engine came after the start, so what it holds counts: its weights about three times, measured
+        held = 4 * sum(node.weight.nbytes for node in self._graph.nodes if isinstance(node, Convolution))
+        left = max(self._max_memory - held, self._max_memory // 2)
+        return self._exact.get(), min(self.max_window_px, self._fitting_window_px(left, "fp32"))
+
+    def _fitting_window_px(self, memory: int, precision: str) -> int:
+        bytes_per_value = 2 if precision == "bf16" else 4
         inside = self._graph.peak_values(in_place=self._engine.name == "openvino") * bytes_per_value
         ends = (_END_COPIES + int(self.ensemble)) * 3 * self.scale**2 * 4  # a mean needs a sum
-        return max(64, min(_MAX_WINDOW_PX, int(self._max_memory * 0.6 / (inside + ends))))
+        return max(64, min(_MAX_WINDOW_PX, int(memory * 0.6 / (inside + ends))))
 
-    def _tile(self, window: NDArray[Any], row: Span, column: Span, source: RowSource) -> NDArray[Any]:
+    def _tile(self, engine: Engine, window: NDArray[Any], row: Span, column: Span, source: RowSource) -> NDArray[Any]:
         """Returns the core of one tile, upscaled, in the source's dtype."""
         unit = to_unit(window)
         rgb = np.repeat(unit, 3, axis=2) if source.channels == 1 else unit
         rgb, top, left = _large_enough(rgb, source)
-        sr = self._run(rgb)
+        sr = self._run(engine, rgb)
         s = self.scale
         sr = sr[
             (top + row.core_start - row.start) * s : (top + row.core_stop - row.start) * s,
@@ -224,15 +242,13 @@ class Upscaler:
             return np.asarray(to_integers(sr, source.dtype))
         return np.clip(sr, 0.0, 1.0).astype(source.dtype, copy=False)
 
-    def _run(self, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, engine: Engine, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns a window through the network; once more in fp32 where bf16 gave NaN or infinity."""
-        sr = self._restore(self._engine, rgb)
+        sr = self._restore(engine, rgb)
         if np.isfinite(sr.sum()):
             return sr
-        if self.precision != "fp32":
-            if self._exact is None:
-                self._exact = create(self._graph, self.engine, "fp32")
-            sr = self._restore(self._exact, rgb)
+        if engine is self._engine and self.precision != "fp32":
+            sr = self._restore(self._exact.get(), rgb)
             if np.isfinite(sr.sum()):
                 return sr
         if not np.isfinite(rgb).all():
@@ -243,6 +259,21 @@ class Upscaler:
         if self.ensemble:
             return mean_over_turns(lambda turned: luma.run(engine, self._graph, turned), rgb)
         return luma.run(engine, self._graph, rgb)
+
+
+class _OnDemand:
+    """An engine that is made when it is first needed: once, for all threads and for copies of its upscaler."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._engine: Engine | None = None
+
+    def get(self) -> Engine:
+        """Returns the engine."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = self._make()
+            return self._engine
 
 
 class _Rows:
@@ -283,7 +314,7 @@ def load(
     Args:
         model: a shipped name such as "srgan-plus", or a weights file; None for the best shipped one.
         engine: "auto", "openvino" (CPU) or "torch" (CUDA, MPS, CPU).
-        precision: "auto", "fp32" or "bf16".
+        precision: "auto" (bf16 for 8-bit pictures where the processor has it, else fp32), "fp32" or "bf16".
         fidelity: 0 (``model`` itself) to 1 (the faithful network); None is ``model`` itself.
         faithful: the faithful network, a name or a file; None is the shipped one that ``model`` began from.
         max_memory: bytes, or text such as "1G"; what upscaling may take beyond what the engine holds at start.

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +65,8 @@ def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
     """Returns the engine and the precision that "auto" stands for here.
 
     The torch engine is chosen where torch is installed and has a GPU; elsewhere OpenVINO, which is the faster one
-    on a CPU. bf16 is chosen where the processor multiplies it in hardware, for networks on RGB; the small ones
-    on luma are there to be measured, and stay in fp32.
+    on a CPU. The precision is that of 8-bit pictures, see :func:`auto_precision`; the small networks on luma are there
+    to be measured, and stay in fp32.
 
     Raises:
         UsageError: for a name that does not exist.
@@ -75,8 +75,17 @@ def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
     if engine == "auto":
         engine = "torch" if _torch_has_gpu() else "openvino"
     if precision == "auto":
-        precision = "bf16" if graph.reads == "rgb" and _fast_bf16(engine) else "fp32"
+        precision = auto_precision(engine) if graph.reads == "rgb" else "fp32"
     return engine, precision
+
+
+def auto_precision(engine: str, dtype: Any = np.uint8) -> str:
+    """Returns the precision that "auto" stands for, for pictures of a dtype and networks on RGB.
+
+    bf16 where the engine's processor multiplies it in hardware, for 8-bit pictures only: its results have no finer
+    steps than they, and would leave 16 bits and floating point with 8.
+    """
+    return "bf16" if np.dtype(dtype) == np.uint8 and _fast_bf16(engine) else "fp32"
 
 
 def create(graph: Graph, engine: str = "auto", precision: str = "auto", *, cache: bool = False) -> Engine:
