@@ -1,12 +1,14 @@
 """Pictures through a running server: the ways that end well."""
 
 import io
+import tempfile
 import zipfile
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from starlette.formparsers import MultiPartParser
 
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
 from fourfold.serving.downloads import attachment
@@ -47,6 +49,28 @@ def test_a_form_carries_picture_and_options(server: RunningServer) -> None:
     assert answer.status_code == 202, answer.text
     done = server.wait_for(answer.json()["id"])
     assert (done["name"], done["result"]["format"], done["result_name"]) == ("urlaub.png", "jpg", "urlaub_x4.jpg")
+
+
+def test_a_form_goes_to_its_jobs_folder_and_nowhere_else(
+    server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MultiPartParser, "spool_max_size", 1024)  # Starlette's own file would soon need the disk
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    data = png(100, 80)
+    answer = server.client.post("/v1/jobs", files={"picture": ("a.png", data, "image/png")}, data={"model": "slow"})
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (server.service.store.path(job["id"]) / "source").read_bytes() == data
+    assert job["source"]["bytes"] == len(data) > 1024
+    assert server.wait_for(job["id"])["state"] == "done"
+
+
+def test_a_form_of_two_pictures_or_of_none_leaves_nothing(server: RunningServer) -> None:
+    picture = ("a.png", png(), "image/png")
+    for files in ([("picture", picture), ("picture", picture)], [("other", picture)]):
+        answer = server.client.post("/v1/jobs", files=files)
+        assert answer.status_code == 400, answer.text
+    assert not [p for p in server.service.store.folder.iterdir() if p.name not in server.service.jobs]
 
 
 def test_a_self_ensemble_is_asked_for_and_remembered(server: RunningServer) -> None:

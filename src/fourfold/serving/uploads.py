@@ -3,13 +3,13 @@
 import asyncio
 import re
 import time
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
@@ -111,30 +111,48 @@ async def _receive_body(request: Request, folder: Path, limits: Limits) -> Uploa
     return Upload(path)
 
 
+class _FormParser(MultiPartParser):
+    """Starlette's parser, with the file of the form written to a path of ours as it arrives.
+
+    Starlette's own goes into the system's temporary folder, which may be memory, and counts nowhere.
+    """
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], path: Path) -> None:
+        super().__init__(headers, stream, max_files=1, max_fields=16, max_part_size=4096)
+        self._path = path
+        self._files = ExitStack()
+
+    def on_headers_finished(self) -> None:
+        """Begins a part; the first with a file name is the file, a second is refused."""
+        super().on_headers_finished()
+        upload = self._current_part.file
+        if upload is not None:
+            upload.file.close()
+            upload.file = self._files.enter_context(self._path.open("wb"))
+
+    async def parse(self) -> FormData:
+        """Returns the form, its file complete on disk and closed."""
+        with self._files:
+            return await super().parse()
+
+
 async def _receive_form(request: Request, folder: Path, limits: Limits) -> Upload:
     limited = Request(request.scope, LimitedReceive(request.receive, limits, FORM_BYTES))
+    path = folder / "source"
     try:
-        async with limited.form(max_files=1, max_fields=16, max_part_size=4096) as form:
-            picture = form.get(FIELD)
-            if not isinstance(picture, UploadFile):
-                raise ProblemError("empty-upload", f"the form has no file in the field {FIELD!r}")
-            if (picture.size or 0) > limits.upload_bytes:
-                raise too_large(limits)
-            path = folder / "source"
-            await asyncio.to_thread(_copy, picture.file, path)
-            fields = {key: value for key, value in form.items() if isinstance(value, str)}
-            return Upload(path, _form_name(picture.filename or ""), fields)
-    except (MultiPartException, HTTPException) as error:
-        reason: Any = getattr(error, "message", None) or getattr(error, "detail", "")
-        raise ProblemError("invalid-request", f"the form is broken: {str(reason)[:200]}") from error
+        async with aclosing(limited.stream()) as stream:
+            form = await _FormParser(limited.headers, stream, path).parse()
+    except MultiPartException as error:
+        raise ProblemError("invalid-request", f"the form is broken: {error.message[:200]}") from error
+    picture = form.get(FIELD)
+    if not isinstance(picture, UploadFile):
+        raise ProblemError("empty-upload", f"the form has no file in the field {FIELD!r}")
+    if (picture.size or 0) > limits.upload_bytes:
+        raise too_large(limits)
+    fields = {key: value for key, value in form.items() if isinstance(value, str)}
+    return Upload(path, _form_name(picture.filename or ""), fields)
 
 
 def _form_name(text: str) -> str:
     """Returns a file name as it was before the form; not yet clean."""
     return re.sub("|".join(_ESCAPES), lambda match: _ESCAPES[match[0]], text)
-
-
-def _copy(source: BinaryIO, path: Path) -> None:
-    with path.open("wb") as target:
-        while piece := source.read(FLUSH_BYTES):
-            target.write(piece)
