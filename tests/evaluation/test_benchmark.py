@@ -14,7 +14,7 @@ from fourfold.evaluation import psnr, ssim_daala, ssim_wang
 from fourfold.evaluation.benchmark import Mean, difference_to_paper, papers, run_benchmark
 from fourfold.evaluation.methods import make_methods
 from fourfold.evaluation.niqe import PristineModel
-from fourfold.evaluation.paper import published
+from fourfold.evaluation.paper import published, why_left_out
 from fourfold.evaluation.sets import BenchmarkSet, Entry, Pair, find_sets, read_pair
 from fourfold.weights import WeightsConfig, write_weights
 from tests.conftest import make_photo, make_tensors
@@ -197,6 +197,9 @@ def test_the_papers_numbers() -> None:
     assert published("srgan", "Set14") == published("SRGAN-VGG54", "Set14") == (26.02, 0.7397, 3.72)
     assert published("srgan-vgg22", "BSD100") is None
     assert published("bicubic", "BSD100", 100) is not None and published("bicubic", "BSD100", 99) is None
+    assert published("bicubic", "B100", 100) == published("bicubic", "bsds100") == published("bicubic", "BSD100")
+    assert published("bicubic", "set5") == published("bicubic", "Set5")
+    assert "its BSD100 has 100 pictures, this one 99" in why_left_out("B100", 99, ["bicubic"])[0]
     assert published("mine", "Set5") is None and published("bicubic", "Urban100") is None
     mean = Mean("Set5", "bicubic", 5, True, {"psnr_y": 28.5, "ssim_daala": 0.82}, None)
     assert difference_to_paper(mean) == pytest.approx({"psnr_y": 0.07, "ssim_daala": -0.0011})

@@ -29,6 +29,11 @@ def _edsr(root: Path) -> Path:
     return root
 
 
+def plain(root: Path) -> Path:
+    save(root / "a.png", HR)
+    return root
+
+
 def _selfexsr(root: Path) -> Path:
     save(root / "image_SRF_4" / "img_001_SRF_4_HR.png", HR)
     save(root / "image_SRF_4" / "img_001_SRF_4_LR.png", LR)
@@ -298,3 +303,31 @@ def test_too_small_and_unreadable(tmp_path: Path) -> None:
     save(tmp_path / "float" / "a.tiff", HR.astype(np.float32) / 255)
     with pytest.raises(PictureError, match="floating"):
         read_pair(read_set(tmp_path / "float").entries[0])
+
+
+def test_the_papers_sets_have_other_names(tmp_path: Path) -> None:
+    for name in ("Urban100", "B100", "Set14", "set5"):
+        plain(tmp_path / name)
+    assert [one.name for one in find_sets(tmp_path)] == ["set5", "Set14", "B100", "Urban100"]
+    assert [one.name for one in find_sets(tmp_path, ["BSD100", "Set5"])] == ["B100", "set5"]
+    plain(tmp_path / "BSDS100")
+    with pytest.raises(DataError, match="no set 'BSD100'"):  # which of the two?
+        find_sets(tmp_path, ["BSD100"])
+    with pytest.raises(DataError, match="no set 'urban100'"):
+        find_sets(tmp_path, ["urban100"])
+
+
+def test_pictures_of_a_kind_that_is_not_read_are_not_left_out_in_silence(data: Path, tmp_path: Path) -> None:
+    other = data / "Bitmaps"
+    other.mkdir()
+    (other / "baby_GT.BMP").write_bytes(b"BM")
+    notes: list[str] = []
+    assert other.name not in [one.name for one in find_sets(data, on_note=notes.append)]
+    assert len(notes) == 1 and "Bitmaps is passed over" in notes[0] and "BMP is not read" in notes[0]
+    for root, names in ((other, None), (data, ["Bitmaps"])):
+        with pytest.raises(DataError, match=r"baby_GT\.BMP: BMP is not read; convert the set to PNG"):
+            find_sets(root, names)
+    plain(tmp_path / "mixed")
+    (tmp_path / "mixed" / "head.ppm").write_bytes(b"P6")
+    with pytest.raises(DataError, match=r"head\.ppm: PPM is not read"):
+        find_sets(tmp_path, ["mixed"])

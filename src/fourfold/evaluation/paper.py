@@ -35,8 +35,17 @@ _TABLE: dict[str, tuple[tuple[float, float, float], ...]] = {
 }
 _TABLE["hr"] = ((float("inf"), 1.0, 4.32), (float("inf"), 1.0, 4.32), (float("inf"), 1.0, 4.46))
 
+#: what else the paper's sets are called, in small letters
+_OTHER_SETS = {"b100": "BSD100", "bsds100": "BSD100"}
+
 #: other names of the paper's methods
 _ALIASES = {"srgan": "srgan-vgg54", "srresnet": "srresnet-mse"}
+
+
+def paper_set(name: str) -> str | None:
+    """Returns the paper's name of a set, whatever it is called here: "B100" is BSD100; None if it is not the paper's."""
+    known = {of.lower(): of for of in PICTURES} | _OTHER_SETS
+    return known.get(name.lower())
 
 
 def published(method: str, set_name: str, pictures: int | None = None) -> Published | None:
@@ -44,21 +53,19 @@ def published(method: str, set_name: str, pictures: int | None = None) -> Publis
 
     Args:
         method: a method's name, in any case.
-        set_name: "Set5", "Set14" or "BSD100".
+        set_name: "Set5", "Set14" or "BSD100", or another name of theirs.
         pictures: how many pictures the set has here; means over another number are not the paper's.
     """
     name = method.lower()
-    cells = _TABLE.get(_ALIASES.get(name, name), ())
-    if set_name not in _SETS or _SETS.index(set_name) >= len(cells) or pictures not in (None, PICTURES[set_name]):
+    cells, of = _TABLE.get(_ALIASES.get(name, name), ()), paper_set(set_name)
+    if of is None or _SETS.index(of) >= len(cells) or pictures not in (None, PICTURES[of]):
         return None
-    return Published(*cells[_SETS.index(set_name)])
+    return Published(*cells[_SETS.index(of)])
 
 
 def why_left_out(set_name: str, pictures: int, methods: Sequence[str]) -> list[str]:
     """Returns a note if the paper has numbers for these methods, but for another number of pictures."""
-    if pictures == PICTURES.get(set_name) or not any(published(method, set_name) for method in methods):
+    of = paper_set(set_name)
+    if of is None or pictures == PICTURES[of] or not any(published(method, of) for method in methods):
         return []
-    return [
-        f"{set_name}: the paper's numbers are left out; its {set_name} has {PICTURES[set_name]} pictures, "
-        f"this one {pictures}"
-    ]
+    return [f"{set_name}: the paper's numbers are left out; its {of} has {PICTURES[of]} pictures, this one {pictures}"]

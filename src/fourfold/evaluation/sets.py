@@ -26,13 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import DataError, PictureError, UsageError
+from fourfold.evaluation.paper import PICTURES, paper_set
 from fourfold.imaging import SUFFIXES, find_pictures, imresize, read_picture
 from fourfold.imaging.finding import natural_order
 from fourfold.places import is_folder, why_closed, why_unseen
 
 SCALE = 4
-#: The paper's sets come first, in its order, when none is named.
-USUAL = ("Set5", "Set14", "BSD100")
+#: Endings of pictures that are in use and not read here; a set is not measured without those that have them.
+UNREAD = {".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".jxl", ".heic", ".heif"}
 
 Pixels = NDArray[Any]
 
@@ -110,6 +111,7 @@ def find_sets(
     Args:
         root: a folder of sets, one with ``bench/`` inside, or a set itself.
         names: names of sub-folders, "." for the folder itself; None for all that are not hidden, the paper's first.
+            The paper's sets are found under their other names, too: "BSD100" finds a folder "B100".
         on_note: told, in a sentence, which folder was passed over because it is closed.
 
     Raises:
@@ -122,15 +124,24 @@ def find_sets(
     home = root / "bench" if is_folder(root / "bench") else root
     if names is None:
         names = _names_in(home, on_note)
-    for name in names:
-        if not is_folder(home / name):
-            there = ", ".join(path.name for path in _folders(home)) or "none"
-            raise DataError(_unseen(home / name) or f"no set {name!r} in {home}; there are: {there}")
-    sets = [read_set(home / name) for name in names]
+    sets = [read_set(_named(home, name)) for name in names]
     twice = [name for name, count in Counter(of.name for of in sets).items() if count > 1]
     if twice:
         raise UsageError(f"two sets are called {twice[0]!r}; name each set once")
     return sets
+
+
+def _named(home: Path, name: str) -> Path:
+    """Returns the folder of a set by its name, or by another one that the paper's sets go by."""
+    if is_folder(home / name):
+        return home / name
+    reason = _unseen(home / name)
+    there = _folders(home)
+    same = [path for path in there if paper_set(path.name) is not None and paper_set(path.name) == paper_set(name)]
+    if reason or len(same) != 1:
+        names = ", ".join(path.name for path in there) or "none"
+        raise DataError(reason or f"no set {name!r} in {home}; there are: {names}")
+    return same[0]
 
 
 def _names_in(home: Path, on_note: Callable[[str], None]) -> list[str]:
@@ -146,9 +157,11 @@ def _names_in(home: Path, on_note: Callable[[str], None]) -> list[str]:
             on_note(f"{folder} is passed over; it cannot be read ({reason})")
         elif _layout(folder) is not None:
             found.append(folder.name)
+        elif unread := _unread(folder):
+            on_note(f"{folder} is passed over; {unread}")
     found.sort(key=_paper_order)
     if layout is None and not found:
-        raise DataError(f"{home}: no pictures and no folders of pictures")
+        raise DataError(_unread(home) or f"{home}: no pictures and no folders of pictures")
     if layout is not None and found:
         stray = pictures_in(home)
         count = f"{stray[0].name} and {len(stray) - 1} more" if len(stray) > 1 else stray[0].name
@@ -180,7 +193,9 @@ def _folders(home: Path) -> list[Path]:
 
 
 def _paper_order(name: str) -> tuple[int, str]:
-    return (USUAL.index(name), "") if name in USUAL else (len(USUAL), name)
+    """Sorts the paper's sets before the others, in its order."""
+    of, usual = paper_set(name), list(PICTURES)
+    return (usual.index(of) if of else len(usual), name)
 
 
 def read_set(folder: Path) -> BenchmarkSet:
@@ -191,6 +206,8 @@ def read_set(folder: Path) -> BenchmarkSet:
     """
     _check_open(folder)
     layout = _layout(folder)
+    if unread := _unread(folder / _ORIGINALS.get(layout or "", "")):
+        raise DataError(unread)
     if layout is None:
         raise DataError(f"{folder}: no pictures; a set is a folder of originals, or holds GTmod12, HR or image_SRF_4")
     entries = tuple(_READERS[layout](folder))
@@ -218,6 +235,18 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted([*found, *dangling], key=natural_order) if dangling else found
 
 
+def _unread(folder: Path) -> str | None:
+    """Returns, in words, which picture of a folder is of a kind that is not read; None where all are."""
+    try:
+        names = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.suffix.lower() in UNREAD)
+    except OSError:
+        return None
+    if not names:
+        return None
+    kind = Path(names[0]).suffix[1:].upper()
+    return f"{folder / names[0]}: {kind} is not read; convert the set to PNG, which loses nothing"
+
+
 def _dangling(folder: Path) -> list[Path]:
     try:
         entries = list(os.scandir(folder))
@@ -235,6 +264,10 @@ def _leads_nowhere(link: Path) -> bool:
     except OSError:  # a link in a circle, or into a folder that is closed: found with the others
         return False
     return False
+
+
+#: layout -> where its originals lie
+_ORIGINALS = {"selfexsr": f"image_SRF_{SCALE}", "basicsr": "GTmod12", "edsr": "HR"}
 
 
 def _layout(folder: Path) -> str | None:
