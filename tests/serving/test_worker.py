@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fourfold.durable import write_atomically
@@ -89,6 +90,73 @@ def test_a_disk_that_is_full_for_a_moment_stops_nothing(
     # once there is room, the ends are recorded and the pictures go
     wait_until(lambda: not any((folder / "source").exists() for folder in folders))
     assert all('"done"' in (folder / "job.json").read_text() for folder in folders)
+    server.stop()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="takes a device that is always full")
+@pytest.mark.parametrize("form", [False, True])
+def test_a_disk_that_is_full_while_a_picture_arrives(
+    form: bool, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(state=tmp_path)
+    create = server.service.store.create
+
+    async def create_without_room(job_id: str) -> Path:
+        folder = await create(job_id)
+        (folder / "source").symlink_to("/dev/full")
+        return folder
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.service.store, "create", create_without_room)
+        data = png(120, 100)  # more than is kept back before it is written
+        body = {"files": {"picture": data}} if form else {"content": data}
+        check_refused_for_now(server.client.post("/v1/jobs", **body))
+    check_nothing_is_left(server)
+    server.stop()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("place", ["folder", "record"])
+def test_a_disk_that_is_full_before_or_after_the_picture(
+    place: str, number: int, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(state=tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    async def no_folder(_: str) -> None:
+        full()
+
+    with monkeypatch.context() as patch:
+        if place == "folder":
+            patch.setattr(server.service.store, "create", no_folder)
+        else:
+            patch.setattr(store, "write_atomically", full)
+        check_refused_for_now(server.client.post("/v1/jobs", content=png()))
+    check_nothing_is_left(server)
+    server.stop()
+
+
+def check_refused_for_now(answer: httpx.Response) -> None:
+    check_problem(answer, 503, "storage-full")
+    assert (answer.headers["retry-after"], answer.json()["detail"]) == ("60", "the disk is full")
+
+
+def check_nothing_is_left(server: RunningServer) -> None:
+    assert [path.name for path in server.service.store.folder.iterdir()] == ["lock"]
+    assert (server.service.store.bytes, server.service.jobs, len(server.service.queue)) == (0, {}, 0)
+    assert server.wait_for(server.submit()["id"])["state"] == "done"  # once there is room
+
+
+def test_another_fault_of_the_disk_is_no_full_one(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start()
+
+    async def broken(_: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(server.service.store, "create", broken)
+    check_problem(server.client.post("/v1/jobs", content=png()), 500, "internal-error")
     server.stop()
 
 

@@ -4,6 +4,7 @@ One table names them all; the page, the API document and the tests read the same
 address on this server that explains it.
 """
 
+import errno
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from fourfold.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/v1/problems/"
+#: What systems say when there is no room: on the disk, or in a quota.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """From a request with a picture to a job: options checked, place held, picture taken in and looked at."""
 
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,12 +12,14 @@ from starlette.requests import Request
 from fourfold.serving.access import client_of
 from fourfold.serving.jobs import Job, clean_name
 from fourfold.serving.models import has_fidelity
-from fourfold.serving.problems import ProblemError, invalid_parameter
+from fourfold.serving.problems import DISK_FULL, ProblemError, invalid_parameter
 from fourfold.serving.schemas import Options
 from fourfold.serving.service import Request as JobRequest
 from fourfold.serving.service import Service
 from fourfold.serving.uploads import receive_picture
 from fourfold.weights import ALIASES
+
+log = logging.getLogger("fourfold.serving")
 
 
 async def submit(service: Service, request: Request, *, most_pixels: int | None = None) -> Job:
@@ -32,7 +35,7 @@ async def submit(service: Service, request: Request, *, most_pixels: int | None 
     """
     parse_options(service, dict(request.query_params))  # refused before the body is read
     client = client_of(request)
-    async with service.place(client), _folder(service) as job_id:
+    async with service.place(client), _full_disk_told(), _folder(service) as job_id:
         upload = await receive_picture(request, service.store.path(job_id), service.limits)
         options = parse_options(service, {**upload.fields, **request.query_params})
         wanted = JobRequest(
@@ -45,6 +48,18 @@ async def submit(service: Service, request: Request, *, most_pixels: int | None 
             batch=options.batch,
         )
         return await service.accept(wanted, job_id, upload.path, most_pixels=most_pixels)
+
+
+@asynccontextmanager
+async def _full_disk_told() -> AsyncIterator[None]:
+    """Tells of a disk that is full as of storage that is: the limit of one's own may be larger than what is left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        log.error("a picture was refused: %s", error.strerror or error)
+        raise ProblemError("storage-full", "the disk is full", retry_after_s=60) from error
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """The worker process: one engine, one picture at a time. Run by :mod:`fourfold.serving.supervisor`."""
 
-import errno
 import importlib
 import logging
 import threading
@@ -17,7 +16,7 @@ from fourfold.errors import CancelledError, FourfoldError
 from fourfold.serving.child_side import Channel, Message
 from fourfold.serving.inspector import without_path
 from fourfold.serving.pipeline import upscale_in_folder
-from fourfold.serving.problems import ProblemError, slug_of
+from fourfold.serving.problems import DISK_FULL, ProblemError, slug_of
 
 log = logging.getLogger("fourfold.serving")
 
@@ -122,7 +121,7 @@ def describe_failure(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ProblemError):
         return error.slug, error.detail
     cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(cause, OSError) and cause.errno in DISK_FULL:
         return "storage-full", "the result could not be written"
     if isinstance(error, MemoryError) or "out of memory" in str(error):
         return "out-of-memory", ""
