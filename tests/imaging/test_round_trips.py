@@ -282,7 +282,8 @@ def test_exif_of_tiff_files_in_every_byte_order(order: str, big: bool) -> None:
     both = insert_tags(file.getvalue(), EXIF, IPTC)
     assert np.array_equal(read_picture(both).pixels, make_photo(41, 53))
     exif = Image.Exif()
-    block, iptc = read_tags(both)
+    block, iptc, notes = read_tags(both)
+    assert notes == []
     exif.load(block or b"")
     assert iptc == IPTC
     assert (exif[0x010F], exif[0x010E]) == ("Maker", "kept")

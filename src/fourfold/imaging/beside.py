@@ -4,7 +4,7 @@ import io
 import mmap
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -94,12 +94,14 @@ def _of_gif(data: Any) -> Beside:
 
 def _of_tiff(data: Any) -> Beside:
     beside = Beside()
-    with suppress(ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
+    try:
         beside.extra_samples = extra_samples(data)
         beside.states_dpi = states_dpi(data)
         beside.white_is_zero = white_is_zero(data)
         beside.palette = has_palette(data)
-        beside.exif, beside.iptc = read_tags(data)
+        beside.exif, beside.iptc, beside.notes = read_tags(data)
+    except (ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
+        beside.notes.append("the list of tags is damaged: EXIF and IPTC were left out")
     return beside
 
 

@@ -41,10 +41,13 @@ TYPE_BYTES = {
     18: 8,
     129: 1,
 }
-SUB_IFDS = (EXIF_IFD, GPS_IFD, _INTEROP_IFD)
+#: The tags that point at lists of their own, and what these hold.
+SUB_IFDS = {EXIF_IFD: "camera settings", GPS_IFD: "GPS data", _INTEROP_IFD: "interoperability"}
 #: The types that a pointer to a list may have, and how it is read.
 _POINTER_CODES = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _IFD8 = 18
+#: Nothing can lie before it.
+_HEAD_BYTES = 8
 #: More tags than this in one list is damage.
 _MAX_TAGS = 2000
 
@@ -83,10 +86,22 @@ class Tag:
 
 @dataclass
 class Ifd:
-    """A list of tags, with the lists that some of them point at."""
+    """A list of tags, with the lists that some of them point at.
+
+    Attributes:
+        tags: by number.
+        children: the lists, by the number of the tag that points there.
+        damaged: tags that point at lists which cannot be read.
+    """
 
     tags: dict[int, Tag] = field(default_factory=dict)
     children: dict[int, "Ifd"] = field(default_factory=dict)
+    damaged: set[int] = field(default_factory=set)
+
+    def notes(self) -> list[str]:
+        """Returns a sentence for every list, here and below, that cannot be read and is left out."""
+        own = [f"EXIF: the list of {SUB_IFDS[tag]} is damaged and was left out" for tag in sorted(self.damaged)]
+        return own + [note for child in self.children.values() for note in child.notes()]
 
 
 @dataclass
@@ -119,6 +134,8 @@ def parse_exif(block: bytes) -> Exif:
 def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: int = 0) -> Ifd:
     """Returns a list of tags, and the EXIF, GPS and interoperability lists that it points at.
 
+    A list below that is damaged does not take the others with it.
+
     Args:
         data: all bytes that offsets count in; anything that slices like bytes.
         order: ``<`` or ``>``.
@@ -130,7 +147,7 @@ def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: in
         ValueError: if the list is damaged.
     """
     shape = _BIG if big else _CLASSIC
-    if depth > 3 or offset + shape.count_bytes > len(data):
+    if depth > 3 or not _HEAD_BYTES <= offset <= len(data) - shape.count_bytes:
         raise ValueError("a list of tags lies outside the file")
     (count,) = struct.unpack_from(order + shape.count_code, data, offset)
     if count > _MAX_TAGS or offset + shape.count_bytes + shape.entry_bytes * count > len(data):
@@ -146,7 +163,10 @@ def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: in
             continue  # a damaged or empty tag does not take the others with it
         if tag in SUB_IFDS and kind in _POINTER_CODES:
             (pointed,) = struct.unpack_from(order + _POINTER_CODES[kind], data, start)
-            ifd.children[tag] = read_ifd(data, order, pointed, big=big, depth=depth + 1)
+            try:
+                ifd.children[tag] = read_ifd(data, order, pointed, big=big, depth=depth + 1)
+            except ValueError:
+                ifd.damaged.add(tag)
         else:
             ifd.tags[tag] = Tag(kind, values, bytes(data[start : start + size]))
     return ifd

@@ -303,6 +303,7 @@ def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
         metadata.dpi = (round(image.xres * 25.4, 1), round(image.yres * 25.4, 1))
     if metadata.exif is not None:
         try:
+            metadata.notes += exif_blocks.parse_exif(metadata.exif).main.notes()
             metadata.exif = exif_blocks.upright(metadata.exif)
             metadata.dpi = metadata.dpi or exif_blocks.resolution(metadata.exif)
         except (ValueError, IndexError, struct.error):

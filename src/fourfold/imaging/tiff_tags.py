@@ -7,7 +7,7 @@ point at it; nothing that is there moves.
 
 import os
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from fourfold.imaging.exif import SUB_IFDS, TYPE_BYTES, Exif, Ifd, Tag, build_exif, parse_exif, read_ifd, write_ifd
 
@@ -25,8 +25,22 @@ _UNDEFINED = 7
 _SIGNATURES = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 
 
-def read_tags(data: Any) -> tuple[bytes | None, bytes | None]:
-    """Returns what a TIFF file says about the photograph: an EXIF block and an IPTC block, or None for either.
+class Photograph(NamedTuple):
+    """What a TIFF file says about the photograph.
+
+    Attributes:
+        exif: an EXIF block, or None.
+        iptc: an IPTC block, or None.
+        notes: what could not be taken over.
+    """
+
+    exif: bytes | None
+    iptc: bytes | None
+    notes: list[str]
+
+
+def read_tags(data: Any) -> Photograph:
+    """Returns what a TIFF file says about the photograph.
 
     Args:
         data: the file's bytes, or a memory map of it.
@@ -38,7 +52,7 @@ def read_tags(data: Any) -> tuple[bytes | None, bytes | None]:
     found = read_ifd(data, order, offset, big=big)
     tags = {number: tag for number, tag in found.tags.items() if number in _PHOTOGRAPH and tag.kind < 16}
     exif = build_exif(Exif(order, Ifd(tags, found.children))) if tags or found.children else None
-    return exif, found.tags[_IPTC].data if _IPTC in found.tags else None
+    return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, found.notes())
 
 
 def extra_samples(data: Any) -> tuple[int, ...]:
