@@ -56,6 +56,7 @@ format: $(VENV)/.dev ## put the code in its format
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## print the speed tables (upscaling, training): DATA=DIR of photographs
+	@test -n "$(DATA)" || { echo "say where photographs are to train on: make bench DATA=DIR"; exit 2; }
 	$(BIN)/python benchmarks/upscaling.py --model srresnet-mse
 	$(BIN)/python benchmarks/training.py --data "$(DATA)"
 

@@ -35,8 +35,8 @@ def main() -> None:
     for fidelity in np.linspace(0, 1, options.steps):
         upscaler = fourfold.load(options.model, fidelity=float(fidelity), faithful=options.faithful)
         rows = [measure(upscaler(pair.lr), pair.hr, pair.lr, pristine=pristine) for pair in pairs]
-        means = {name: [value for row in rows if (value := row.get(name)) is not None] for name in COLUMNS}
-        cells = (f"{np.mean(values):10.4g}" if values else f"{'-':>10}" for values in means.values())
+        columns = [[row.get(name) for row in rows] for name in COLUMNS]  # a mean is over all pictures, or there is none
+        cells = (f"{'-':>10}" if None in values else f"{np.mean(values):10.4g}" for values in columns)
         print(f"{fidelity:8.2f}  " + "  ".join(cells), flush=True)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 import fourfold
-from fourfold.imaging import find_pictures, imresize, read_rgb
+from fourfold.imaging import find_pictures, imresize, read_rgb, to_integers, to_unit
 from fourfold.networks import luma
 from fourfold.training.losses import flat_weight
 
@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("models", nargs="+")
     options = parser.parse_args()
-    pictures = [hr[: len(hr) // 4 * 4, : hr.shape[1] // 4 * 4] for hr in map(read_rgb, find_pictures(options.folder))]
+    originals = [to_integers(to_unit(read_rgb(path))) for path in find_pictures(options.folder)]
+    pictures = [hr[: len(hr) // 4 * 4, : hr.shape[1] // 4 * 4] for hr in originals]
     weights = [weights_of(hr) for hr in pictures]
     print(f"{'error in 255ths':>24}  {'flat':>8}  {'flat beside edges':>17}")
     for model in options.models:

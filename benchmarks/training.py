@@ -35,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fourfold.errors import FourfoldError
 from fourfold.imaging import find_pictures
 from fourfold.networks import Discriminator, VGG19Features, load_vgg19
+from fourfold.networks.vgg19_weights import stated_normalisation
 from fourfold.training import DataSource, load_recipe, make_fabric
 from fourfold.training.batches import Batches
 from fourfold.training.data import open_bank
@@ -246,7 +247,7 @@ def read_features(recipe: Recipe, file: Path | None) -> VGG19Features | None:
         return None
     if file is None:
         return VGG19Features(recipe.loss.vgg_layer)
-    return load_vgg19(file, recipe.loss.vgg_layer, "oxford")
+    return load_vgg19(file, recipe.loss.vgg_layer, stated_normalisation(file) or "oxford")
 
 
 def compared(

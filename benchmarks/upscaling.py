@@ -29,6 +29,7 @@ from torch import nn
 
 from fourfold.evaluation import psnr
 from fourfold.evaluation.samples import find_sample
+from fourfold.evaluation.sets import find_sets, read_pair
 from fourfold.imaging import Picture, imresize, read_rgb, write_picture
 from fourfold.upscaling import Upscaler, folded, resolve
 from fourfold.upscaling.engines.torch import GraphModule
@@ -185,12 +186,10 @@ def finished(row: Row, operations: int) -> Row:
 
 def set5(folder: Path | None) -> list[tuple[Picture3, Picture3]]:
     """Returns Set5 as pairs of small pictures and originals; nothing without a folder."""
-    pairs = []
-    for path in sorted((folder / "Set5").rglob("*.png")) if folder is not None else []:
-        hr = read_rgb(path)
-        hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
-        pairs.append((imresize(hr, 0.25), hr))
-    return pairs
+    if folder is None:
+        return []
+    pairs = [read_pair(entry) for entry in find_sets(folder, ["Set5"])[0].entries]
+    return [(pair.lr, pair.hr) for pair in pairs]
 
 
 def test_picture(width: int, height: int) -> Picture3:

@@ -21,7 +21,7 @@ import torch
 
 import fourfold
 from fourfold.evaluation.benchmark import Pixels
-from fourfold.imaging import find_pictures, imresize, read_rgb
+from fourfold.imaging import find_pictures, imresize, read_rgb, to_integers, to_unit
 from fourfold.networks import load_vgg19
 from fourfold.training.losses import vgg_loss
 
@@ -104,7 +104,7 @@ def _middles(folder: Path) -> list[tuple[Pixels, Pixels]]:
     """Returns LR and HR of the middles of a folder's originals, HR of SIDE x SIDE."""
     pairs = []
     for path in find_pictures(folder):
-        hr = read_rgb(path)
+        hr = to_integers(to_unit(read_rgb(path)))
         top, left = ((size - SIDE) // 2 for size in hr.shape[:2])
         if min(top, left) >= 0:
             hr = hr[top : top + SIDE, left : left + SIDE]

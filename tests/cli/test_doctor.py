@@ -1,11 +1,15 @@
 """``fourfold doctor``."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from fourfold.cli import doctor
+from fourfold.cli.extras import EXTRAS, extra_with
+from fourfold.upscaling import auto_precision
 from tests.cli.running import Cli
 
 
@@ -43,9 +47,61 @@ def test_it_fails_where_nothing_can_upscale(cli: Cli, monkeypatch: pytest.Monkey
     assert done.code == 1 and "pip install openvino" in done.out
 
 
+@pytest.mark.parametrize("trial", ["--trial", "--no-trial"])
+def test_an_engine_that_cannot_be_loaded_is_told(trial: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a torch whose CUDA libraries are missing: there, but not to be imported."""
+
+    def fail(name: str, dtype: str) -> str:
+        if name == "torch":
+            raise OSError("libcudnn.so.9: cannot open shared object file")
+        return auto_precision(name, dtype)
+
+    monkeypatch.setattr("fourfold.upscaling.available", lambda: ["openvino", "torch"])
+    monkeypatch.setattr("fourfold.upscaling.auto_precision", fail)
+    done = cli("doctor", trial)
+    assert done.code == 0
+    assert "installed, but cannot be loaded: libcudnn.so.9" in done.out
+
+
+def test_a_wrong_name_is_no_engines_fault(cli: Cli) -> None:
+    done = cli("doctor", "-n", "srresnet-mes")
+    assert done.code == 2 and "srresnet-mse" in done.err and done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("current", "stat", "free"), [(3 << 30, "", 1 << 30), (5 << 30, "", 0), (3 << 30, "1", 2 << 30)]
+)
+def test_a_containers_memory(
+    current: int, stat: str, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text(f"{4 << 30}\n")
+    (tmp_path / "memory.current").write_text(f"{current}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 7\ninactive_file {1 << 30}\n" if stat else "anon 7\n")
+    assert doctor._memory() == (4 << 30, free)
+    (tmp_path / "memory.max").write_text("max\n")
+    total, available = doctor._memory()
+    assert total is not None and available is not None and available <= total
+
+
+#: what a distribution is called, where its module is called otherwise
+MODULES = {"scikit-image": "skimage", "pillow": "PIL"}
+
+
+def test_extras_are_those_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    del project["dev"]
+    names = {extra: [re.split(r"[\[>=]", line)[0] for line in lines] for extra, lines in project.items()}
+    modules = {extra: tuple(MODULES.get(n, n.replace("-", "_")) for n in found) for extra, found in names.items()}
+    assert {extra: set(found) for extra, found in modules.items()} == {e: set(found) for e, found in EXTRAS.items()}
+    assert extra_with("prometheus_client.core") == "web" and extra_with("json") is None
+
+
 def test_missing_extras_are_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fourfold.upscaling.available", lambda: ["openvino"])
-    monkeypatch.setattr(doctor, "_EXTRAS", {"web": ("no_such_module", "json")})
+    monkeypatch.setitem(EXTRAS, "web", ("no_such_module", "json"))
     assert "no_such_module: pip install 'fourfold[web]'" in cli("doctor", "--no-trial").out
 
 

@@ -10,7 +10,7 @@ import pytest
 from fourfold.errors import DataError, EvaluationError, FourfoldError, PictureError, UsageError
 from fourfold.evaluation.methods import Network, ResultFolder, default_methods, make_methods
 from fourfold.evaluation.naming import _places, find_naming
-from fourfold.evaluation.sets import BenchmarkSet, pictures_in, read_pair, read_set
+from fourfold.evaluation.sets import BenchmarkSet, Pair, pictures_in, read_pair, read_set
 from fourfold.imaging import imresize
 from tests.conftest import make_photo
 from tests.evaluation.conftest import save
@@ -43,6 +43,20 @@ def test_a_weights_file_runs_and_says_what_it_is(tiny_weights: Path, set5: Bench
     about = plain.about()
     assert about["kind"] == "network" and len(about["weights_sha256"]) == 64
     assert about["precision"] == "fp32" and about["parameters"] > 0
+
+
+def test_the_record_names_the_precisions_that_were_used(
+    tiny_weights: Path, set5: BenchmarkSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (method,) = make_methods([str(tiny_weights)])
+    method._upscaler.precision_for = lambda dtype: "bf16" if dtype == np.uint8 else "fp32"
+    entry = set5.entries[0]
+    pair = read_pair(entry)
+    method.restore(pair, entry, set5)
+    assert method.about()["precision"] == "bf16"
+    deep = Pair(pair.hr.astype(np.uint16) * 257, pair.lr.astype(np.uint16) * 257)
+    method.restore(deep, entry, set5)
+    assert method.about()["precision"] == "bf16, fp32"
 
 
 def test_a_plus_asks_for_the_mean_over_turned_versions(tiny_weights: Path, set5: BenchmarkSet) -> None:

@@ -547,39 +547,33 @@ def test_the_naming_found_is_told(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_in_a_browser(found: Benchmark, data: Path, tmp_path: Path, width: int) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_the_page_in_a_browser(found: Benchmark, data: Path, tmp_path: Path, width: int, chromium: Any) -> None:
     path = tmp_path / "report.html"
     path.write_text(_page(found, data), encoding="utf-8")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        said: list[str] = []
-        asked: list[str] = []
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        stage = page.locator(".stage").first
-        stage.locator("input").fill("20")
-        assert stage.evaluate("e => e.style.getPropertyValue('--cut')") == "20%"
-        stage.scroll_into_view_if_needed()
-        box = stage.bounding_box()
-        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
-        page.mouse.down()
-        page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.5 * box["height"])
-        page.mouse.up()
-        page.mouse.move(box["x"], box["y"])
-        assert abs(float(stage.evaluate("e => e.style.getPropertyValue('--cut')").rstrip("%")) - 75) < 1
-        page.locator("select.left").first.select_option(label="nearest")
-        assert stage.locator(".tag.left").inner_text() == "nearest"
-        page.locator("details").first.locator("summary").click()
-        page.locator("details select").first.select_option("ssim_daala")
-        assert page.locator("details").first.locator("tbody td").first.inner_text().startswith("0.")
-        browser.close()
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    stage = page.locator(".stage").first
+    stage.locator("input").fill("20")
+    assert stage.evaluate("e => e.style.getPropertyValue('--cut')") == "20%"
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.up()
+    page.mouse.move(box["x"], box["y"])
+    assert abs(float(stage.evaluate("e => e.style.getPropertyValue('--cut')").rstrip("%")) - 75) < 1
+    page.locator("select.left").first.select_option(label="nearest")
+    assert stage.locator(".tag.left").inner_text() == "nearest"
+    page.locator("details").first.locator("summary").click()
+    page.locator("details select").first.select_option("ssim_daala")
+    assert page.locator("details").first.locator("tbody td").first.inner_text().startswith("0.")
+    page.close()
     assert not said and all(url.startswith(("file:", "data:")) for url in asked)
 
 

@@ -36,6 +36,7 @@ def test_the_far_end_of_a_shipped_model_is_faithful_and_of_its_kind(name: str) -
         (None, FAITHFUL),
         ("srresnet-mse", "srresnet-mse"),
         ("srresnet-plus", "srresnet-plus"),
+        ("srresnet", "srresnet-mse"),  # another name
         ("mine.safetensors", FAITHFUL),
         ("srresnet-mse, after some updates", FAITHFUL),
         (["srresnet-mse"], FAITHFUL),
@@ -54,6 +55,16 @@ def test_what_began_from_a_photo_realistic_network_goes_back_to_where_that_began
     config = WeightsConfig("srresnet", PARAMETERS, recipe={"init": "srgan-mse"})
     write_weights(path, config, make_tensors("srresnet", PARAMETERS))
     assert faithful_end(path) == faithful_end(locate("srgan-mse"))
+
+
+def test_a_shipped_file_that_went_on_from_itself_is_its_own_far_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourfold.weights.catalogue.SHIPPED", tmp_path)
+    for name, init in (("a", "a"), ("b", "c"), ("c", "b")):
+        config = WeightsConfig("srresnet", PARAMETERS, name=name, recipe={"init": init})
+        write_weights(tmp_path / f"{name}.safetensors", config, make_tensors("srresnet", PARAMETERS))
+    assert [faithful_end(tmp_path / f"{name}.safetensors") for name in "abc"] == ["a", "c", "b"]
 
 
 def test_a_shipped_file_is_known_by_any_path_to_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from fourfold.cli.extras import extra_with
 from fourfold.cli.pipes import EXIT_CODE, NobodyReadsError, noticing_readers, silence
 from fourfold.errors import FourfoldError, UsageError
 from fourfold.version import __version__
@@ -82,7 +83,7 @@ def main() -> None:
         typer.echo("stopped; nothing half-written is left", err=True)
         sys.exit(130)
     except ModuleNotFoundError as error:
-        extra = _extra_with(error.name or "")
+        extra = extra_with(error.name or "")
         if extra is None:
             raise
         typer.echo(
@@ -90,27 +91,3 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
-
-
-#: module -> the extra that brings it, for the message when it is missing
-_EXTRAS = {
-    "torch": "torch",
-    "lightning_fabric": "train",
-    "pydantic": "train",
-    "tensorboard": "train",
-    "skimage": "demo",
-    "PIL": "demo",
-    "scipy": "evaluate",
-    "matplotlib": "evaluate",
-    "jinja2": "evaluate",
-    "fastapi": "web",
-    "uvicorn": "web",
-    "sqlalchemy": "web",
-    "psycopg": "postgresql",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-}
-
-
-def _extra_with(module: str) -> str | None:
-    return _EXTRAS.get(module.split(".")[0])

@@ -173,7 +173,7 @@ def _report(
         "detail": list(detail),
         "models": [upscaler.name for upscaler in upscalers],
         "engine": upscalers[0].engine,
-        "precision": upscalers[0].precision,
+        "precision": ", ".join(dict.fromkeys(upscaler.precision for upscaler in upscalers)),
         "methods": {
             restored.method: {
                 "psnr_y_db": None if math.isinf(restored.psnr_db) else round(restored.psnr_db, 4),

@@ -1,6 +1,5 @@
 """``fourfold doctor``: what this machine has, what each engine can do here, and what is missing."""
 
-import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -13,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fourfold.cli.doctor_psnr import psnr
+from fourfold.cli.extras import EXTRAS
 from fourfold.errors import FourfoldError, UnknownModelError
 from fourfold.version import __version__
 
@@ -21,18 +22,10 @@ app = typer.Typer(add_completion=False)
 #: Processor features that matter here, as Linux names them.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
 
-#: extra -> the modules that it brings
-_EXTRAS = {
-    "demo": ("skimage", "PIL"),
-    "torch": ("torch",),
-    "train": ("torch", "lightning_fabric", "pydantic", "tensorboard"),
-    "evaluate": ("scipy", "matplotlib", "jinja2"),
-    "web": ("fastapi", "uvicorn", "jinja2", "python_multipart", "sqlalchemy", "scipy", "matplotlib"),
-    "postgresql": ("psycopg",),
-    "onnx": ("onnx", "onnxruntime"),
-}
-
 _LIBRARIES = ("numpy", "pyvips", "safetensors", "openvino", "torch", "onnxruntime")
+
+#: Where Linux tells what a container may take, and takes.
+_CGROUP = Path("/sys/fs/cgroup")
 
 #: Side of the picture that each engine is tried on.
 _TRIAL_PX = 128
@@ -68,14 +61,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _attach_psnr() -> None:
-    """Adds ``fourfold doctor psnr``."""
-    if importlib.util.find_spec("fourfold.cli.doctor_psnr") is None:
-        return
-    app.command("psnr")(importlib.import_module("fourfold.cli.doctor_psnr").psnr)
-
-
-_attach_psnr()
+app.command("psnr")(psnr)
 
 
 def _machine() -> dict[str, Any]:
@@ -118,15 +104,26 @@ def _memory() -> tuple[int | None, int | None]:
     except (OSError, ValueError, IndexError):
         return None, None
     try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text()) - _reclaimable()
     except (OSError, ValueError):
         return total, available
-    return min(filter(None, (total, limit))), min(filter(None, (available, limit)))
+    left = max(0, limit - used)
+    return limit if total is None else min(total, limit), left if available is None else min(available, left)
+
+
+def _reclaimable() -> int:
+    """Returns the bytes that a container's files take in memory and that it gives back when asked."""
+    lines = (_CGROUP / "memory.stat").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
 
 
 def _engines(trial: bool, model: str | None) -> list[dict[str, Any]]:
     from fourfold.upscaling import ENGINES, available
+    from fourfold.weights import default_name, load_weights
 
+    if trial:
+        load_weights(model or default_name())  # a name that is wrong is no engine's fault
     installed = available()
     return [_engine(name, trial, model) if name in installed else _absent(name) for name in ENGINES]
 
@@ -139,14 +136,17 @@ def _absent(name: str) -> dict[str, Any]:
 def _engine(name: str, trial: bool, model: str | None) -> dict[str, Any]:
     from fourfold.upscaling import PRECISIONS, auto_precision
 
-    auto = {dtype: auto_precision(name, dtype) for dtype in ("uint8", "uint16", "float32")}
-    finding: dict[str, Any] = {"name": name, "works": True, "device": _device(name), "auto": auto}
+    try:
+        auto = {dtype: auto_precision(name, dtype) for dtype in ("uint8", "uint16", "float32")}
+        finding: dict[str, Any] = {"name": name, "works": True, "device": _device(name), "auto": auto}
+    except (FourfoldError, ImportError, OSError, RuntimeError) as error:
+        return {"name": name, "works": False, "problem": f"installed, but cannot be loaded: {error}"}
     if not trial:
         return finding
     for precision in PRECISIONS:
         try:
             finding[precision] = _trial(name, precision, model)
-        except FourfoldError as error:
+        except (FourfoldError, ImportError, OSError, RuntimeError) as error:
             finding[precision] = {"problem": str(error)}
     finding["works"] = any("problem" not in finding[precision] for precision in PRECISIONS)
     return finding
@@ -220,7 +220,7 @@ def _version(name: str) -> str | None:
 
 
 def _missing_extras() -> dict[str, list[str]]:
-    missing = {extra: [m for m in modules if importlib.util.find_spec(m) is None] for extra, modules in _EXTRAS.items()}
+    missing = {extra: [m for m in modules if importlib.util.find_spec(m) is None] for extra, modules in EXTRAS.items()}
     return {extra: modules for extra, modules in missing.items() if modules}
 
 

@@ -1,8 +1,8 @@
 """Why two programs give two numbers for the same pictures: every convention tried, the fitting ones named.
 
 "I get 26.8, the paper says 28.4" has about as many causes as there are programs. Here they are all measured: the
-channel, the range of Y, its rounding, the border that is cut, which SSIM, which downscaling kernel made the LR
-picture, and whether pictures were averaged in dB or in squared error.
+channel, the range of Y, its rounding, the border that is cut, which SSIM, and which downscaling kernel made the LR
+picture.
 """
 
 import math

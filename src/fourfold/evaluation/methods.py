@@ -119,6 +119,7 @@ class Network:
         self.name = name
         self.weights: WeightsFile = load_weights(model)
         self._upscaler = load(model, engine=engine, precision=precision, ensemble=ensemble)
+        self._precisions: set[str] = set()
         if self._upscaler.scale != SCALE:
             raise UsageError(f"{name} enlarges {self._upscaler.scale}x; the benchmark is {SCALE}x")
         # the first call of an engine takes longer than all others; its time belongs to no picture
@@ -131,10 +132,11 @@ class Network:
         Raises:
             EngineError: if the engine fails or gives values that are not finite.
         """
+        self._precisions.add(str(self._upscaler.precision_for(pair.lr.dtype)))
         return np.asarray(self._upscaler(pair.lr))
 
     def about(self) -> dict[str, Any]:
-        """Returns architecture, hash, training, cost and engine."""
+        """Returns architecture, hash, training, cost, engine, and in which precisions it was used so far."""
         config = self.weights.config
         cost: Cost = network_cost(config.architecture, config.parameters)
         return {
@@ -143,7 +145,7 @@ class Network:
             "weights_sha256": self.weights.sha256,
             "updates": config.updates,
             "engine": str(self._upscaler.engine),
-            "precision": str(self._upscaler.precision),
+            "precision": ", ".join(sorted(self._precisions)) or str(self._upscaler.precision),
             "ensemble": self._upscaler.ensemble,
             "parameters": cost.parameters,
             "multiply_adds_per_pixel": cost.multiply_adds_per_pixel * (TURNS if self._upscaler.ensemble else 1),

@@ -43,7 +43,7 @@ _ALIASES = {"srgan": "srgan-vgg54", "srresnet": "srresnet-mse"}
 
 
 def paper_set(name: str) -> str | None:
-    """Returns the paper's name of a set, whatever it is called here: "B100" is BSD100; None if it is not the paper's."""
+    """Returns the name in the paper of a set, whatever it is called here: "B100" is BSD100; None if it has none."""
     known = {of.lower(): of for of in PICTURES} | _OTHER_SETS
     return known.get(name.lower())
 

@@ -59,8 +59,8 @@ def load_vgg19(
     tensors, said = _read(file)
     if said is not None and said != normalisation:
         raise WeightsError(
-            f"{file} says that it holds the {said} weights, and the recipe says {normalisation}: "
-            f"--set loss.vgg_normalisation={said}"
+            f"{file} says that it holds the {said} weights, and {normalisation}'s were asked for "
+            f"(training: --set loss.vgg_normalisation={said}; evaluation: --vgg-normalisation {said})"
         )
     return network.load(tensors, file)
 

@@ -57,9 +57,16 @@ def faithful_end(path: Path) -> str:
     """
     names, config = shipped_names(), read_config(path)
     end = path.stem if path.resolve().parent == SHIPPED.resolve() else None
-    while (begun_from := config.recipe.get("init")) in names:
-        end, config = str(begun_from), read_config(locate(str(begun_from)))
+    seen = {end}
+    while (begun_from := _name_in(config.recipe.get("init"))) in names and begun_from not in seen:
+        seen.add(end := begun_from)
+        config = read_config(locate(begun_from))
     return end if end is not None and config.architecture == "srresnet" else FAITHFUL
+
+
+def _name_in(init: object) -> str:
+    """Returns the shipped name in a header's "init", which anybody may have written."""
+    return ALIASES.get(init, init) if isinstance(init, str) else ""
 
 
 def locate(model: str | Path) -> Path:
