@@ -6,14 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from fourfold.imaging import encode_picture, read_picture
-from fourfold.imaging.exif import EXIF_IFD, GPS_IFD, PREFIX, parse_exif
+from fourfold.imaging import Picture, encode_picture, read_picture
+from fourfold.imaging.exif import EXIF_IFD, GPS_IFD, PREFIX, parse_exif, resolution
+from fourfold.imaging.exif_corrections import corrected, upright
 from tests.imaging.samples import encoded, make_photo
 
 INTEROP_IFD = 0xA005
 PICTURE = Image.fromarray(make_photo(16, 24))
+FORMATS = ["jpg", "png", "webp", "avif"]
+THUMBNAIL = b"\xff\xd8" + b"thumbnail" * 20 + b"\xff\xd9"
+#: Notes of a camera that count from the block's start: "at 520 there is a serial number".
+NOTE, SERIAL, NOTE_AT, SERIAL_AT = b"MAKER\0" + (520).to_bytes(4, "little") + b"notes" * 8, b"serial 4711", 460, 520
 DATE = b"2024:05:06 07:08:09\0"
 
 
@@ -51,6 +58,170 @@ def block(
     for at, part in ((0, head), (8, main), (200, below), (300, place), (340, index), (400, DATE)):
         made[at : at + len(part)] = part
     return PREFIX + bytes(made)
+
+
+def camera_block(
+    order: str = "<", *, orientation: int = 1, resolution: str = "two", thumbnail: bytes = THUMBNAIL
+) -> bytes:
+    """A block with the camera's own notes, a serial number that only they know of, and a thumbnail at the end.
+
+    Its resolution is 300 by 200: ``two`` numbers, ``one`` number for both (300), or ``none``.
+    """
+    made = bytearray(700) + thumbnail
+    entries = [entry(order, 0x010F, 2, 4, b"Mak\0"), entry(order, 0x0112, 3, 1, orientation)]
+    if resolution != "none":
+        entries.append(entry(order, 0x011A, 5, 1, 600))
+        entries.append(entry(order, 0x011B, 5, 1, 600 if resolution == "one" else 608))
+        entries.append(entry(order, 0x0128, 3, 1, 2))
+    main = listed(order, *entries, entry(order, EXIF_IFD, 4, 1, 200), following=640)
+    below = listed(
+        order,
+        entry(order, 0x9003, 2, len(DATE), 400),
+        entry(order, 0x927C, 7, len(NOTE), NOTE_AT),
+        entry(order, 0xA002, 3, 1, 24),
+        entry(order, 0xA003, 4, 1, 16),
+    )
+    small = listed(order, entry(order, 0x0201, 4, 1, 700), entry(order, 0x0202, 4, 1, len(thumbnail)))
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    numbers = struct.pack(order + "IIII", 300, 1, 200, 1)
+    parts = ((0, head), (8, main), (200, below), (400, DATE), (NOTE_AT, NOTE), (SERIAL_AT, SERIAL), (600, numbers))
+    for at, part in (*parts, (640, small)):
+        made[at : at + len(part)] = part
+    return PREFIX + bytes(made)
+
+
+def assert_notes_stay(block: bytes | None) -> None:
+    body = (block or b"").removeprefix(PREFIX)
+    assert body[NOTE_AT : NOTE_AT + len(NOTE)] == NOTE
+    assert body[SERIAL_AT : SERIAL_AT + len(SERIAL)] == SERIAL
+
+
+def as_another_reads(file: bytes) -> Image.Exif:
+    return Image.open(io.BytesIO(file)).getexif()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("resolution", ["two", "one", "none"])
+@pytest.mark.parametrize("dpi", [None, (123.4, 56.7)])
+def test_the_notes_of_a_camera_stay_where_they_are(
+    dpi: tuple[float, float] | None, resolution: str, order: str, format: str
+) -> None:
+    source = encoded(PICTURE, "WEBP", exif=camera_block(order, orientation=3, resolution=resolution))
+    picture = read_picture(source)
+    assert picture.metadata.notes == []
+    assert_notes_stay(picture.metadata.exif)
+    picture.metadata.dpi = dpi
+    large = Picture(make_photo(70, 90), metadata=picture.metadata)
+    file = encode_picture(large, format)
+    assert_notes_stay(read_picture(file).metadata.exif)
+    found = as_another_reads(file)
+    below = found.get_ifd(EXIF_IFD)
+    assert (found[0x010F], found[0x0112], below[0x9003]) == ("Mak", 1, DATE[:-1].decode())
+    assert (below[0xA002], below[0xA003]) == (90, 70)
+    stated = (found.get(0x011A), found.get(0x011B))
+    if dpi is not None:
+        assert [float(value or 0) for value in stated] == pytest.approx(dpi)
+        assert found[0x0128] == 2
+    elif resolution == "none":
+        assert stated == (None, None)
+    else:
+        assert stated == (300, 300 if resolution == "one" else 200)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_large_sizes_get_large_numbers_in_their_places(order: str) -> None:
+    made = corrected(camera_block(order), 70_000, 65_535, None)
+    tags = parse_exif(made).main.children[EXIF_IFD].tags
+    assert (tags[0xA002].kind, tags[0xA002].data) == (4, struct.pack(order + "I", 70_000))
+    assert (tags[0xA003].kind, tags[0xA003].data) == (3, struct.pack(order + "H", 65_535))
+    assert len(made) == len(camera_block(order))
+    assert_notes_stay(made)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_thumbnail_goes_and_takes_its_room_with_it(order: str) -> None:
+    made = upright(camera_block(order))
+    assert b"thumbnail" not in made
+    assert len(made) < len(camera_block(order)) - len(THUMBNAIL)
+    assert_notes_stay(made)
+    assert upright(made) == made
+
+
+def test_what_the_thumbnail_shares_with_others_stays() -> None:
+    bent = bytearray(camera_block())
+    bent[6 + 640 + 2 + 8 : 6 + 640 + 2 + 12] = struct.pack("<I", NOTE_AT)  # as if the thumbnail were the notes
+    assert_notes_stay(upright(bytes(bent)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_quarter_turn_exchanges_the_resolutions(format: str, order: str, orientation: int) -> None:
+    """300 by 200 dots per inch: what was across is down."""
+    expected = (200.0, 300.0) if orientation >= 5 else (300.0, 200.0)
+    found = read_picture(encoded(PICTURE, "WEBP", exif=camera_block(order, orientation=orientation)))
+    assert found.metadata.dpi == expected
+    file = encode_picture(found, format)
+    assert (as_another_reads(file)[0x011A], as_another_reads(file)[0x011B]) == expected
+    assert read_picture(file).metadata.dpi == expected
+    assert_notes_stay(read_picture(file).metadata.exif)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("source", ["TIFF", "JPEG", "PNG"])
+def test_the_resolution_of_the_file_itself_is_turned_too(source: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = read_picture(encoded(PICTURE, source, exif=exif, dpi=(300, 200)))
+    expected = pytest.approx((200.0, 300.0) if orientation == 6 else (300.0, 200.0), abs=0.1)
+    assert found.metadata.dpi == expected
+    for format in ("tiff", "jpg", "png"):
+        assert read_picture(encode_picture(found, format)).metadata.dpi == expected
+
+
+def test_a_tiff_moves_the_notes_of_a_camera_and_says_so() -> None:
+    picture = read_picture(encoded(PICTURE, "JPEG", exif=camera_block()))
+    said: list[str] = []
+    file = encode_picture(picture, "tiff", on_loss=said.append)
+    moved = "the camera's own notes (MakerNote) moved: what they refer to by its place may not be found"
+    assert said == [f"TIFF: {moved}"]
+    again = read_picture(file)
+    assert again.metadata.notes == [f"EXIF: {moved}"]
+    assert parse_exif(again.metadata.exif or b"").main.children[EXIF_IFD].tags[0x927C].data == NOTE
+    said.clear()
+    encode_picture(again, "tiff", on_loss=said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize("cut", range(6, 700, 9))
+def test_a_block_cut_short_is_corrected_or_left_out(cut: int) -> None:
+    part = camera_block()[:cut]
+    try:
+        made = corrected(upright(part), 100, 100, (300.0, 72.0))
+    except ValueError:
+        with pytest.raises(ValueError, match=r"list of tags|TIFF header"):
+            parse_exif(part)
+        return
+    assert resolution(made) == (300.0, 72.0)
+    assert parse_exif(made).main.notes() == []
+
+
+@given(
+    st.sampled_from("<>"),
+    st.lists(st.tuples(st.integers(0, 330), st.sampled_from([0, 1, 8, 100, 200, 255])), min_size=1, max_size=8),
+)
+@settings(max_examples=300)
+def test_a_block_with_any_bytes_bent_is_corrected_or_refused(order: str, bends: list[tuple[int, int]]) -> None:
+    bent = bytearray(camera_block(order, orientation=6))
+    for at, value in bends:
+        bent[6 + at] = value
+    try:
+        made = corrected(upright(bytes(bent)), 100, 70_000, (300.0, 72.5))
+    except ValueError:
+        return
+    assert parse_exif(made).main.notes() == []
+    assert resolution(made) == (300.0, 72.5)
 
 
 DAMAGES = {

@@ -108,18 +108,21 @@ EXIF = read_picture(encoded(Image.fromarray(make_photo(41, 53)), "JPEG", exif=ex
 IPTC = b"\x1c\x02\x05\x00\x05Title\x1c\x02\x50\x00\x02Me"
 
 
-RARE = {0xA436: Tag(2, 6, b"Title\0"), 0x927C: Tag(7, 5, b"maker")}  # libexif knows no such tag; nobody knows inside
+RARE = {0xA436: Tag(2, 6, b"Title\0")}  # libexif knows no such tag
+NOTES = {0x927C: Tag(7, 5, b"maker")}  # nobody knows inside
 
 
-def with_rare_tags(block: bytes | None) -> bytes:
+def with_tags(block: bytes | None, tags: dict[int, Tag]) -> bytes:
     exif = parse_exif(block or b"")
-    exif.main.children[EXIF_IFD].tags |= RARE
+    exif.main.children[EXIF_IFD].tags |= tags
     return build_exif(exif)
 
 
-def rare_tags_kept(found: Picture, _: bytes) -> None:
-    tags = parse_exif(found.metadata.exif or b"").main.children[EXIF_IFD].tags
-    assert RARE.items() <= tags.items()
+def tags_kept(wanted: dict[int, Tag]) -> Callable[[Picture, bytes], None]:
+    def check(found: Picture, _: bytes) -> None:
+        assert wanted.items() <= parse_exif(found.metadata.exif or b"").main.children[EXIF_IFD].tags.items()
+
+    return check
 
 
 def iptc_kept(found: Picture, _: bytes) -> None:
@@ -155,7 +158,8 @@ def cases() -> dict[str, Case]:
         "XMP": Case(rgb(xmp=XMP), metadata_is("xmp", XMP)),
         "IPTC": Case(rgb(iptc=IPTC), iptc_kept),
         "DPI": Case(rgb(dpi=(300.0, 200.0)), metadata_is("dpi", (300.0, 200.0))),
-        "uncommon EXIF tags": Case(rgb(exif=with_rare_tags(EXIF)), rare_tags_kept),
+        "uncommon EXIF tags": Case(rgb(exif=with_tags(EXIF, RARE)), tags_kept(RARE)),
+        "the camera's own notes": Case(rgb(exif=with_tags(EXIF, NOTES)), tags_kept(NOTES)),
         "text fields": Case(rgb(comments={"Title": "Grüße"}), metadata_is("comments", {"Title": "Grüße"})),
     }
 

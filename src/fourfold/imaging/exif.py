@@ -2,7 +2,7 @@
 
 An EXIF block is a small TIFF file: a header, then lists of tags ("IFDs"), of which one may point at the next and
 some tags point at lists of their own. The values of all tags are carried as bytes; only the few tags that describe
-the pixels themselves (orientation, size) are understood.
+the pixels themselves are understood; see :mod:`fourfold.imaging.exif_corrections`.
 """
 
 import struct
@@ -17,6 +17,7 @@ Y_RESOLUTION = 0x011B
 RESOLUTION_UNIT = 0x0128
 PIXEL_WIDTH = 0xA002
 PIXEL_HEIGHT = 0xA003
+MAKER_NOTE = 0x927C
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
 _INTEROP_IFD = 0xA005
@@ -46,10 +47,14 @@ SUB_IFDS = {EXIF_IFD: "camera settings", GPS_IFD: "GPS data", _INTEROP_IFD: "int
 #: The types that a pointer to a list may have, and how it is read.
 _POINTER_CODES = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _IFD8 = 18
+#: What is said where a file's own list of tags takes the EXIF or gave it: the offsets in these notes are the maker's.
+MAKER_NOTE_MOVED = "the camera's own notes (MakerNote) moved: what they refer to by its place may not be found"
 #: Nothing can lie before it.
-_HEAD_BYTES = 8
+HEAD_BYTES = 8
+#: Lists below lists beyond this are damage, a circle perhaps.
+DEEPEST = 3
 #: More tags than this in one list is damage.
-_MAX_TAGS = 2000
+MAX_TAGS = 2000
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,6 @@ class Exif:
     order: str
     main: Ifd
 
-    def set_short(self, ifd: Ifd, tag: int, value: int) -> None:
-        """Sets a whole-number tag, as 16 bits where it fits, else as 32."""
-        kind = 3 if value < 65536 else 4
-        ifd.tags[tag] = Tag(kind, 1, struct.pack(self.order + ("H" if kind == 3 else "I"), value))
-
 
 def parse_exif(block: bytes) -> Exif:
     """Returns a parsed EXIF block, with or without its prefix.
@@ -147,27 +147,26 @@ def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: in
         ValueError: if the list is damaged.
     """
     shape = _BIG if big else _CLASSIC
-    if depth > 3 or not _HEAD_BYTES <= offset <= len(data) - shape.count_bytes:
+    if depth > DEEPEST or not HEAD_BYTES <= offset <= len(data) - shape.count_bytes:
         raise ValueError("a list of tags lies outside the file")
     (count,) = struct.unpack_from(order + shape.count_code, data, offset)
-    if count > _MAX_TAGS or offset + shape.count_bytes + shape.entry_bytes * count > len(data):
+    if count > MAX_TAGS or offset + shape.count_bytes + shape.entry_bytes * count > len(data):
         raise ValueError("a list of tags is truncated")
     ifd = Ifd()
     for k in range(count):
         at = offset + shape.count_bytes + shape.entry_bytes * k
         tag, kind, values = struct.unpack_from(order + "HH" + shape.offset_code, data, at)
         at += 4 + shape.offset_bytes
-        size = TYPE_BYTES.get(kind, 0) * values
-        start = at if size <= shape.offset_bytes else struct.unpack_from(order + shape.offset_code, data, at)[0]
-        if size == 0 or start + size > len(data):
-            continue  # a damaged or empty tag does not take the others with it
-        if tag in SUB_IFDS and kind in _POINTER_CODES:
-            (pointed,) = struct.unpack_from(order + _POINTER_CODES[kind], data, start)
+        if tag in SUB_IFDS and kind in _POINTER_CODES and TYPE_BYTES[kind] <= shape.offset_bytes:
+            (pointed,) = struct.unpack_from(order + _POINTER_CODES[kind], data, at)
             try:
                 ifd.children[tag] = read_ifd(data, order, pointed, big=big, depth=depth + 1)
             except ValueError:
                 ifd.damaged.add(tag)
-        else:
+            continue
+        size = TYPE_BYTES.get(kind, 0) * values
+        start = at if size <= shape.offset_bytes else struct.unpack_from(order + shape.offset_code, data, at)[0]
+        if size > 0 and start + size <= len(data):  # a damaged or empty tag does not take the others with it
             ifd.tags[tag] = Tag(kind, values, bytes(data[start : start + size]))
     return ifd
 
@@ -213,49 +212,6 @@ def write_ifd(ifd: Ifd, order: str, offset: int, *, big: bool = False, following
     return count + entries + struct.pack(order + shape.offset_code, following) + tail
 
 
-def upright(block: bytes) -> bytes:
-    """Returns the block with orientation 1 and without the thumbnail, which shows the picture unturned.
-
-    Raises:
-        ValueError: if the block is damaged.
-    """
-    exif = parse_exif(block)
-    if ORIENTATION in exif.main.tags:
-        exif.set_short(exif.main, ORIENTATION, 1)
-    return build_exif(exif)
-
-
-def with_size(block: bytes, width: int, height: int) -> bytes:
-    """Returns the block with the picture's size corrected, where it states one.
-
-    Raises:
-        ValueError: if the block is damaged.
-    """
-    exif = parse_exif(block)
-    child = exif.main.children.get(EXIF_IFD)
-    for tag, value in ((PIXEL_WIDTH, width), (PIXEL_HEIGHT, height)):
-        if child is not None and tag in child.tags:
-            exif.set_short(child, tag, value)
-    for tag, value in ((0x0100, width), (0x0101, height)):  # some programs repeat it in the main list
-        if tag in exif.main.tags:
-            exif.set_short(exif.main, tag, value)
-    return build_exif(exif)
-
-
-def with_resolution(block: bytes, dpi: tuple[float, float]) -> bytes:
-    """Returns the block with these horizontal and vertical dots per inch.
-
-    Raises:
-        ValueError: if the block is damaged.
-    """
-    exif = parse_exif(block)
-    for tag, value in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True):
-        thousandths = min(round(value * 1000), 2**32 - 1)
-        exif.main.tags[tag] = Tag(5, 1, struct.pack(exif.order + "II", thousandths, 1000))
-    exif.set_short(exif.main, RESOLUTION_UNIT, 2)
-    return build_exif(exif)
-
-
 def resolution(block: bytes) -> tuple[float, float] | None:
     """Returns the horizontal and vertical dots per inch that the block states, or None.
 
@@ -265,10 +221,20 @@ def resolution(block: bytes) -> tuple[float, float] | None:
     exif = parse_exif(block)
     found = [_rational(exif.main.tags.get(tag), exif.order) for tag in (X_RESOLUTION, Y_RESOLUTION)]
     unit = exif.main.tags.get(RESOLUTION_UNIT)
-    per_inch = 2.54 if unit is not None and struct.unpack_from(exif.order + "H", unit.data)[0] == 3 else 1.0
+    centimetre = struct.pack(exif.order + "H", 3)
+    per_inch = 2.54 if unit is not None and unit.data[:2] == centimetre else 1.0
     if found[0] is None or found[1] is None:
         return None
     return round(found[0] * per_inch, 1), round(found[1] * per_inch, 1)
+
+
+def has_maker_note(block: bytes | None) -> bool:
+    """Says whether a block holds the camera's own notes; a damaged block holds none."""
+    try:
+        settings = None if block is None else parse_exif(block).main.children.get(EXIF_IFD)
+    except ValueError:
+        return False
+    return settings is not None and MAKER_NOTE in settings.tags
 
 
 def _rational(tag: Tag | None, order: str) -> float | None:

@@ -9,12 +9,12 @@ import zlib
 from typing import Any
 
 from fourfold.errors import PictureError
-from fourfold.imaging.exif import EXIF_IFD, PREFIX, Exif, Ifd, Tag, build_exif
+from fourfold.imaging.exif import EXIF_IFD, MAKER_NOTE, PREFIX, Exif, Ifd, Tag, build_exif
 
 #: A longer block does not pass through libvips; the limit is 64 KB with the stand-in's own tags.
 MAX_EXIF_BYTES = 65_000
 
-_MAKER_NOTE, _UNDEFINED = 0x927C, 7
+_UNDEFINED = 7
 _MARK_BYTES = 16
 #: How far before the mark the stand-in begins, at most.
 _REACH_BYTES = 4096
@@ -37,7 +37,7 @@ class ExifPlace:
         self._mark = os.urandom(_MARK_BYTES)  # nothing that a file brings along may be taken for it
         self._note_bytes = max(len(self._body), _MARK_BYTES)
         note = Tag(_UNDEFINED, self._note_bytes, self._mark.ljust(self._note_bytes, b"\0"))
-        self.stand_in = build_exif(Exif("<", Ifd(children={EXIF_IFD: Ifd({_MAKER_NOTE: note})})))
+        self.stand_in = build_exif(Exif("<", Ifd(children={EXIF_IFD: Ifd({MAKER_NOTE: note})})))
 
     def patch(self, data: Any) -> tuple[int, bytes]:
         """Returns where in the finished file the block belongs, and the bytes to write there.

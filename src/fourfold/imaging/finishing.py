@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 
 from fourfold.imaging import iptc
-from fourfold.imaging.exif import with_resolution, with_size
+from fourfold.imaging.exif_corrections import corrected
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES, ExifPlace
 from fourfold.imaging.formats import Format
 from fourfold.imaging.picture import Metadata
@@ -30,16 +30,14 @@ class Finish:
     """
 
     def __init__(self, format: Format, metadata: Metadata, width: int, height: int) -> None:
-        exif = None if metadata.exif is None else with_size(metadata.exif, width, height)
-        if exif is not None and metadata.dpi is not None:
-            exif = with_resolution(exif, metadata.dpi)
+        exif = None if metadata.exif is None else corrected(metadata.exif, width, height, metadata.dpi)
         self._place: ExifPlace | None = None
         self._tiff: tuple[bytes | None, bytes | None] | None = None
         self._text = text_chunks(metadata.comments) if format.name == "png" else b""
         if format.name == "tiff":
             if exif is not None or metadata.iptc is not None:
                 self._tiff = exif, None if metadata.iptc is None else iptc.bare(metadata.iptc)
-        elif exif is not None and "exif" in format.holds and len(metadata.exif or b"") <= MAX_EXIF_BYTES:
+        elif exif is not None and "exif" in format.holds and len(exif) <= MAX_EXIF_BYTES:
             self._place = ExifPlace(exif, behind_pixels=not format.streamed)
         self.metadata = replace(metadata, exif=None if self._place is None else self._place.stand_in)
 

@@ -3,6 +3,8 @@
 import numpy as np
 
 from fourfold.errors import PictureError
+from fourfold.imaging.exif import MAKER_NOTE_MOVED, has_maker_note
+from fourfold.imaging.exif_corrections import corrected
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES
 from fourfold.imaging.formats import FORMATS, Format
 from fourfold.imaging.layout import Layout, SaveOptions
@@ -43,7 +45,7 @@ def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOpti
     elif is_grey_profile(metadata.icc) and not format.grey:
         lost.append(f"{name} holds no grey pictures: grey and its profile converted to sRGB")
     if not options.strip:
-        lost += _lost_metadata(name, format, metadata)
+        lost += _lost_metadata(name, format, layout, metadata)
     if metadata.dpi is not None and "dpi" not in format.holds:
         lost.append(f"{name} holds no DPI: left out")
     return lost
@@ -66,7 +68,7 @@ def _depth(metadata: Metadata) -> int:
     return metadata.bits if metadata.bits in (10, 12) else 16
 
 
-def _lost_metadata(name: str, format: Format, metadata: Metadata) -> list[str]:
+def _lost_metadata(name: str, format: Format, layout: Layout, metadata: Metadata) -> list[str]:
     lost = [
         f"{name} holds no {kind.upper()}: left out"
         for kind in ("exif", "xmp", "iptc")
@@ -78,17 +80,22 @@ def _lost_metadata(name: str, format: Format, metadata: Metadata) -> list[str]:
     elif any(not can_hold(key) for key in metadata.comments):
         names = ", ".join(sorted(key for key in metadata.comments if not can_hold(key)))
         lost.append(f"{name} names text fields with 1 to 79 Latin letters: {names} left out")
-    return lost + _too_long(name, format, metadata)
+    if format.name == "tiff" and metadata.format != "tiff" and has_maker_note(metadata.exif):  # else it is told already
+        lost.append(f"{name}: {MAKER_NOTE_MOVED}")
+    return lost + _too_long(name, format, layout, metadata)
 
 
-def _too_long(name: str, format: Format, metadata: Metadata) -> list[str]:
+def _too_long(name: str, format: Format, layout: Layout, metadata: Metadata) -> list[str]:
+    lengths = {"xmp": len(metadata.xmp or b""), "iptc": len(metadata.iptc or b"")}
+    if metadata.exif is not None:
+        lengths["exif"] = len(corrected(metadata.exif, layout.width, layout.height, metadata.dpi))
     limits = {"exif": MAX_EXIF_BYTES} if format.name != "tiff" else {}
     if format.name == "jpg":
         limits |= _MAX_JPEG_BYTES
     return [
         f"{name} is given at most {limit:,} bytes of {kind.upper()}: left out"
         for kind, limit in limits.items()
-        if kind in format.holds and len(getattr(metadata, kind) or b"") > limit
+        if kind in format.holds and lengths.get(kind, 0) > limit
     ]
 
 

@@ -21,6 +21,7 @@ from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import apng, avif_sequence
 from fourfold.imaging import exif as exif_blocks
 from fourfold.imaging.beside import Beside, read_beside
+from fourfold.imaging.exif_corrections import QUARTER_TURNS, upright
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.xmp import upright_xmp
@@ -236,7 +237,7 @@ def _assemble(
     turned = orientation not in (1, 2)
     options = {"n": -1} if frames > 1 else {}
     image = load(access="sequential" if sequential and not turned else "random", **options)
-    metadata = _metadata(image, format, beside)
+    metadata = _metadata(image, format, beside, orientation)
     metadata.notes += notes
     image = _turned(image, orientation, frames)
     image = _without_extras(image, beside.extra_samples, metadata)
@@ -285,7 +286,7 @@ def _get(image: Any, name: str, default: Any) -> Any:
     return image.get(name) if image.get_typeof(name) != 0 else default
 
 
-def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
+def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> Metadata:
     metadata = Metadata(
         format=format.name,
         bits=_stored_bits(image, format, beside),
@@ -300,11 +301,12 @@ def _metadata(image: Any, format: Format, beside: Beside) -> Metadata:
         metadata.xmp = upright_xmp(metadata.xmp)
     stated = beside.states_dpi and (image.xres, image.yres) != (1.0, 1.0)  # 1 is "not stated"
     if stated and image.xres > 0 and image.yres > 0:
-        metadata.dpi = (round(image.xres * 25.4, 1), round(image.yres * 25.4, 1))
+        across, down = round(image.xres * 25.4, 1), round(image.yres * 25.4, 1)
+        metadata.dpi = (down, across) if orientation in QUARTER_TURNS else (across, down)
     if metadata.exif is not None:
         try:
             metadata.notes += exif_blocks.parse_exif(metadata.exif).main.notes()
-            metadata.exif = exif_blocks.upright(metadata.exif)
+            metadata.exif = upright(metadata.exif)
             metadata.dpi = metadata.dpi or exif_blocks.resolution(metadata.exif)
         except (ValueError, IndexError, struct.error):
             metadata.exif = None

@@ -9,7 +9,19 @@ import os
 import struct
 from typing import Any, NamedTuple
 
-from fourfold.imaging.exif import SUB_IFDS, TYPE_BYTES, Exif, Ifd, Tag, build_exif, parse_exif, read_ifd, write_ifd
+from fourfold.imaging.exif import (
+    MAKER_NOTE_MOVED,
+    SUB_IFDS,
+    TYPE_BYTES,
+    Exif,
+    Ifd,
+    Tag,
+    build_exif,
+    has_maker_note,
+    parse_exif,
+    read_ifd,
+    write_ifd,
+)
 
 #: Tags of the main list that speak of the photograph, not of how its pixels are stored: description, camera,
 #: software, date, artist, host, rating, copyright, and Windows' title to subject.
@@ -52,7 +64,8 @@ def read_tags(data: Any) -> Photograph:
     found = read_ifd(data, order, offset, big=big)
     tags = {number: tag for number, tag in found.tags.items() if number in _PHOTOGRAPH and tag.kind < 16}
     exif = build_exif(Exif(order, Ifd(tags, found.children))) if tags or found.children else None
-    return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, found.notes())
+    notes = found.notes() + [f"EXIF: {MAKER_NOTE_MOVED}"] * has_maker_note(exif)
+    return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, notes)
 
 
 def extra_samples(data: Any) -> tuple[int, ...]:
