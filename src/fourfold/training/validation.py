@@ -142,7 +142,7 @@ class Validator:
 
 def _checksum(before: int, picture: NDArray[Any]) -> int:
     """Returns the checksum of the pictures so far and one more; a turned picture has the same samples."""
-    return zlib.crc32(np.ascontiguousarray(picture), zlib.crc32(repr(picture.shape).encode(), before))
+    return zlib.crc32(np.ascontiguousarray(picture).data, zlib.crc32(repr(picture.shape).encode(), before))
 
 
 def _unused(name: str, names: list[str]) -> str:
