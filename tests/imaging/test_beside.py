@@ -158,8 +158,10 @@ def test_text_is_whole_though_the_disk_takes_it_in_pieces(tmp_path: Path, monkey
     monkeypatch.setattr("os.pwrite", lambda descriptor, data, at: written_at_once(descriptor, data[:50], at))
     comments = {f"Field {k}": "word " * 100 for k in range(3)}
     exif = exif_with(1).tobytes()
-    file = written(Picture(make_photo(9, 8), metadata=Metadata(comments=dict(comments), exif=exif)), tmp_path)
-    assert read_picture(file).metadata.comments == comments
+    picture = Picture(make_photo(9, 8), metadata=Metadata(comments=dict(comments), exif=exif))
+    assert read_picture(written(picture, tmp_path)).metadata.comments == comments
+    tags = parse_exif(read_picture(written(picture, tmp_path, "tiff")).metadata.exif or b"").main.tags
+    assert tags[0x0110].data == b"Model X\0"
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9, 0.999])

@@ -9,9 +9,9 @@ from fourfold.errors import CancelledError, PictureError
 from fourfold.imaging import Picture, SaveOptions, read_picture
 from fourfold.upscaling import load
 from fourfold.upscaling.files import FileOptions, upscale_file
-from fourfold.upscaling.receipt import read_embedded_receipt
 from tests.conftest import make_photo
 from tests.imaging.samples import XMP, exif_with
+from tests.upscaling.receipts import embedded_receipt
 
 
 class Watched:
@@ -72,7 +72,7 @@ def test_a_stripped_output_holds_its_own_receipt_and_nothing_of_the_source(upsca
     outcome = upscale_file(upscaler, source, tmp_path / f"b.{ending}", options=options)
     assert outcome.notes == []
     found = read_picture(tmp_path / f"b.{ending}").metadata
-    receipt = read_embedded_receipt(found.xmp or b"")
+    receipt = embedded_receipt(found.xmp)
     assert receipt is not None and receipt["input"]["name"] == "a.jpg"
     assert found.dpi == (300.0, 300.0) and not found.comments and found.iptc is None
     data = (tmp_path / f"b.{ending}").read_bytes()

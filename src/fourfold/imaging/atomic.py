@@ -145,3 +145,14 @@ def write_error(path: Path, error: OSError) -> PictureError:
     """Returns the error to raise when ``path`` could not be written."""
     reason = _REMEDIES.get(error.errno or 0, error.strerror or str(error))
     return PictureError(f"{path}: cannot be written: {reason}")
+
+
+def write_at(descriptor: int, data: bytes, at: int) -> None:
+    """Writes all of the bytes at a place in an open file, in as many pieces as the system takes them.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    while data:
+        written = os.pwrite(descriptor, data, at)
+        data, at = data[written:], at + written

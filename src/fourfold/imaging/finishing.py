@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 from fourfold.imaging import iptc
+from fourfold.imaging.atomic import write_at
 from fourfold.imaging.exif_corrections import corrected
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES, ExifPlace
 from fourfold.imaging.formats import Format
@@ -47,7 +48,7 @@ class Finish:
         Raises:
             OSError: if the disk has no room for what comes there.
         """
-        _write_all(descriptor, bytes(len(self._text)), 0)  # no hole: to fill one, a full disk may have no room left
+        write_at(descriptor, bytes(len(self._text)), 0)  # no hole: to fill one, a full disk may have no room left
         os.lseek(descriptor, len(self._text), os.SEEK_SET)
 
     def complete(self, descriptor: int) -> None:
@@ -59,11 +60,11 @@ class Finish:
         if self._text:
             # the head moves to the start, the text fills the gap: IHDR first, text before the pixels
             head = os.pread(descriptor, _PNG_HEAD_BYTES, len(self._text))
-            _write_all(descriptor, head + self._text, 0)
+            write_at(descriptor, head + self._text, 0)
         if self._place is not None:
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
                 at, patch = self._place.patch(data)
-            _write_all(descriptor, patch, at)
+            write_at(descriptor, patch, at)
         if self._tiff is not None:
             append_tags(descriptor, *self._tiff)
 
@@ -75,9 +76,3 @@ class Finish:
         if self._text:
             encoded = encoded[:_PNG_HEAD_BYTES] + self._text + encoded[_PNG_HEAD_BYTES:]
         return encoded if self._tiff is None else insert_tags(encoded, *self._tiff)
-
-
-def _write_all(descriptor: int, data: bytes, at: int) -> None:
-    while data:
-        written = os.pwrite(descriptor, data, at)
-        data, at = data[written:], at + written

@@ -17,7 +17,14 @@ _PIECE_PX = 1 << 18
 
 
 class RowSource(Protocol):
-    """A picture read from top to bottom, each row once; what an upscaler's ``stream`` takes."""
+    """A picture read from top to bottom, such as one that is being decoded; what an upscaler's ``stream`` takes.
+
+    Attributes:
+        height: rows.
+        width: columns.
+        channels: 1 or 3.
+        dtype: uint8, uint16 or float32.
+    """
 
     height: int
     width: int
@@ -25,7 +32,7 @@ class RowSource(Protocol):
     dtype: Any
 
     def read(self, top: int, bottom: int) -> NDArray[Any]:
-        """Returns rows ``top`` to ``bottom``, (rows, width, channels)."""
+        """Returns rows ``top`` to ``bottom``, (rows, width, channels). Each row is asked for once, in order."""
         ...
 
 

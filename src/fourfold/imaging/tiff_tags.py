@@ -9,6 +9,7 @@ import os
 import struct
 from typing import Any, NamedTuple
 
+from fourfold.imaging.atomic import write_at
 from fourfold.imaging.exif import (
     MAKER_NOTE_MOVED,
     SUB_IFDS,
@@ -152,15 +153,8 @@ def append_tags(descriptor: int, exif: bytes | None, iptc: bytes | None) -> None
     # libvips writes a page's list behind its pixels: what is read here is short
     window = _Window(descriptor, end)
     addition, head = _addition(window, size, order, big, offset, exif, iptc)
-    os.lseek(descriptor, size, os.SEEK_SET)
-    _write_all(descriptor, addition)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    _write_all(descriptor, head)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+    write_at(descriptor, addition, size)
+    write_at(descriptor, head, 0)
 
 
 class _Window:

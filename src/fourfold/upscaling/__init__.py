@@ -1,5 +1,6 @@
 """Upscaler, exact tiles, engines: a picture in, a picture four times as large out."""
 
+from fourfold.imaging import RowSource
 from fourfold.upscaling.engines import (
     ENGINES,
     PRECISIONS,
@@ -17,7 +18,6 @@ from fourfold.upscaling.interpolation import interpolate
 from fourfold.upscaling.upscaler import (
     DEFAULT_MAX_MEMORY,
     ArraySource,
-    RowSource,
     Upscaler,
     load,
     parse_size,

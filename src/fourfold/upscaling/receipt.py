@@ -137,19 +137,6 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def read_embedded_receipt(xmp: bytes) -> dict[str, Any] | None:
-    """Returns the receipt in an XMP packet, or None if there is none."""
-    found = re.search(r"<fourfold:receipt>(.*?)</fourfold:receipt>", _decoded(xmp), re.DOTALL)
-    if found is None:
-        return None
-    text = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    try:
-        receipt = json.loads(text)
-    except ValueError:
-        return None
-    return receipt if isinstance(receipt, dict) else None
-
-
 def _without_receipt(packet: str) -> str:
     # earlier versions did not name the namespace of rdf
     pattern = (

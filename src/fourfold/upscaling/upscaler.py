@@ -4,13 +4,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import CancelledError, EngineError, PictureError, UsageError
-from fourfold.imaging import to_integers, to_unit
+from fourfold.imaging import RowSource, to_integers, to_unit
 from fourfold.imaging.colour import FLOAT_LIMIT
 from fourfold.upscaling import luma
 from fourfold.upscaling.engines import Engine, OutOfMemoryError, create
@@ -37,26 +37,6 @@ _LEAST_SIDE_PX = 16
 
 #: Larger windows bring nothing and delay progress and cancelling.
 _MAX_WINDOW_PX = 512 * 512
-
-
-class RowSource(Protocol):
-    """A picture read from top to bottom, such as one that is being decoded.
-
-    Attributes:
-        height: rows.
-        width: columns.
-        channels: 1 or 3.
-        dtype: uint8, uint16 or float32.
-    """
-
-    height: int
-    width: int
-    channels: int
-    dtype: Any
-
-    def read(self, top: int, bottom: int) -> NDArray[Any]:
-        """Returns rows ``top`` to ``bottom``, (rows, width, channels). Each row is asked for once, in order."""
-        ...
 
 
 class ArraySource:
