@@ -14,8 +14,8 @@ from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import (
     avif_sequence,
     encode_picture,
-    find_peaks,
     find_pictures,
+    find_range,
     open_picture,
     read_picture,
     read_rgb,
@@ -74,7 +74,8 @@ def test_floating_point_alpha_counts_as_its_colours_do(case: str, tmp_path: Path
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
     found = read_picture(tmp_path / "a.tif")
     assert (found.metadata.peak, found.metadata.alpha_peak) == pytest.approx(peaks)
-    assert find_peaks(open_picture(tmp_path / "a.tif")) == pytest.approx(peaks)
+    found = find_range(open_picture(tmp_path / "a.tif"))
+    assert (found.peak, found.alpha_peak) == pytest.approx(peaks)
     assert found.alpha is not None and np.allclose(found.alpha, min(1.0, alpha / peaks[1]))
     again = tifffile.imread(found.save(tmp_path / "again.tif"))
     assert np.allclose(again, np.minimum(values, [peaks[0]] * 3 + [peaks[1]]), rtol=1e-6)

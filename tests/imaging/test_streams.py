@@ -26,7 +26,7 @@ from fourfold.imaging import (
     SaveOptions,
     atomic_output,
     encode_picture,
-    find_peaks,
+    find_range,
     hand_on,
     open_picture,
     read_picture,
@@ -133,7 +133,7 @@ def test_the_peak_is_found_and_applied() -> None:
     values = pixels("float32", 3) * 7.0
     file = encode_picture(Picture(np.asarray(values / 7.0, np.float32), metadata=Metadata(peak=7.0)), "tiff")
     opened = open_picture(file)
-    opened.metadata.peak, _ = find_peaks(open_picture(file))
+    opened.metadata.peak = find_range(open_picture(file)).peak
     assert opened.metadata.peak == pytest.approx(values.max(), rel=1e-6)
     assert FrameRows(opened).read(0, 41).max() == pytest.approx(1.0)
 

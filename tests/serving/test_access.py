@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from fourfold.errors import EngineError, UsageError
-from fourfold.serving import Limits, Settings, parse_bytes
+from fourfold.serving import Limits, Settings
 from fourfold.serving.access import client_of
+from fourfold.upscaling import parse_bytes
 from tests.serving.conftest import RunningServer, png
 from tests.serving.test_bad_input import check_problem
 

@@ -119,6 +119,17 @@ def test_previews_of_values_beyond_one_are_not_white(dtype: str, tmp_path: Path)
     assert np.abs(shown - values.astype(float)).mean() < 15
 
 
+def test_previews_of_highlights_are_not_black(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = make_photo(24, 36).astype("float32") / 255
+    shown = values.copy()
+    values[:6, :6], shown[:6, :6] = 1000.0, 1.0
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", metadata=None)
+    write_preview(tmp_path / "a.tif", tmp_path / "a.webp", 1000)
+    preview = read_picture(tmp_path / "a.webp").pixels.astype(float)
+    assert np.abs(preview - shown.astype(float) * 255).mean() < 15
+
+
 def test_a_result_can_be_fetched_in_ranges(server: RunningServer) -> None:
     done = server.wait_for(server.submit()["id"])
     whole = server.client.get(f"/v1/jobs/{done['id']}/result").content

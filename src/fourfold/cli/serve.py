@@ -99,8 +99,9 @@ def serve(
 
     The page is at the address that is printed, the API's documentation at /docs. See docs/serving.md.
     """
-    from fourfold.serving import Limits, Settings, is_loopback, listen, parse_bytes, run_server, served_models
+    from fourfold.serving import Limits, Settings, is_loopback, listen, run_server, served_models
     from fourfold.serving.settings import SCALE
+    from fourfold.upscaling import parse_bytes
     from fourfold.weights import ALIASES
 
     limits = Limits(

@@ -12,7 +12,7 @@ from fourfold.imaging.opening import MAX_PIXELS, OpenPicture, open_picture
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.reading import read_picture, read_rgb
 from fourfold.imaging.resampling import imresize, matrix, output_size, resize_array
-from fourfold.imaging.rows import FrameRows, RowSource, find_peaks, find_range, hand_on
+from fourfold.imaging.rows import FrameRows, RowSource, find_range, hand_on
 from fourfold.imaging.sink import RowSink
 from fourfold.imaging.writing import LossWarning, encode_picture, write_picture
 
@@ -39,7 +39,6 @@ __all__ = [
     "encoder_bytes",
     "enlarge_alpha",
     "fill_hidden",
-    "find_peaks",
     "find_pictures",
     "find_range",
     "format_named",

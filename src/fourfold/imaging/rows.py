@@ -140,12 +140,6 @@ def find_range(opened: OpenPicture, name: str = "the picture") -> FloatRange:
     return census.range()
 
 
-def find_peaks(opened: OpenPicture, name: str = "the picture") -> tuple[float, float]:
-    """Returns the peaks of a floating-point picture's colour and alpha; as :func:`find_range`."""
-    found = find_range(opened, name)
-    return found.peak, found.alpha_peak
-
-
 def hand_on(bands: Iterator[NDArray[Any]], rows: FrameRows, scale: int, write: Callable[[NDArray[Any]], None]) -> None:
     """Hands upscaled bands of colour to a sink, with the enlarged alpha as one more channel, in bounded pieces.
 

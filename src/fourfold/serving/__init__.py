@@ -6,9 +6,9 @@ if TYPE_CHECKING:
     from fourfold.serving.app import create_app
     from fourfold.serving.models import served_models
     from fourfold.serving.running import listen, run_server
-    from fourfold.serving.settings import Limits, Settings, is_loopback, parse_bytes
+    from fourfold.serving.settings import Limits, Settings, is_loopback
 
-__all__ = ["Limits", "Settings", "create_app", "is_loopback", "listen", "parse_bytes", "run_server", "served_models"]
+__all__ = ["Limits", "Settings", "create_app", "is_loopback", "listen", "run_server", "served_models"]
 
 _ROOMS = {
     "create_app": "app",
@@ -18,7 +18,6 @@ _ROOMS = {
     "Limits": "settings",
     "Settings": "settings",
     "is_loopback": "settings",
-    "parse_bytes": "settings",
 }
 
 

@@ -132,18 +132,6 @@ class Settings:
         return self.default_model or next(iter(self.models))
 
 
-def parse_bytes(text: str) -> int:
-    """Returns the bytes of a text such as ``64M`` or ``1.5G`` (powers of 1024).
-
-    Raises:
-        UsageError: if it is none.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise UsageError(f"{text!r} is no size; write it like 64M or 1.5G")
-    return int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))
-
-
 def is_loopback(host: str) -> bool:
     """Returns whether a host name or address is this machine itself."""
     if host in ("localhost", "localhost.localdomain") or host.endswith(".localhost"):

@@ -15,12 +15,11 @@ from fourfold.upscaling.ensemble import TURNS
 from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Graph
 from fourfold.upscaling.interpolation import interpolate
+from fourfold.upscaling.sizes import DEFAULT_MAX_MEMORY, parse_bytes, parse_size
 from fourfold.upscaling.upscaler import (
-    DEFAULT_MAX_MEMORY,
     ArraySource,
     Upscaler,
     load,
-    parse_size,
     resolve,
 )
 
@@ -42,6 +41,7 @@ __all__ = [
     "folded",
     "interpolate",
     "load",
+    "parse_bytes",
     "parse_size",
     "resolve",
 ]

@@ -1,6 +1,5 @@
 """The upscaler: a network, an engine and exact tiles behind one call."""
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,13 +17,12 @@ from fourfold.upscaling.ensemble import mean_over_turns
 from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Convolution, Graph
 from fourfold.upscaling.interpolation import interpolate
+from fourfold.upscaling.sizes import parse_size
 from fourfold.upscaling.tiles import Grid, Span, are_shipped, plan, sufficient_halo_px
 from fourfold.weights import WeightsFile, default_name, faithful_end, load_weights
 
 Progress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
-
-DEFAULT_MAX_MEMORY = 1 << 30
 
 #: BT.601 luma in full range, for what a colour network makes of a grey picture.
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
@@ -330,23 +328,6 @@ def resolve(
         return weights, [weights]
     other = load_weights(faithful or faithful_end(weights.path))
     return interpolate(weights, other, fidelity), [weights, other]
-
-
-def parse_size(size: int | str | None) -> int:
-    """Returns a size in bytes from a number, or text such as "800M", "1G" or "1.5 GiB" (powers of 1024).
-
-    Raises:
-        UsageError: for text that is no size, or less than 16 MiB.
-    """
-    if size is None:
-        return DEFAULT_MAX_MEMORY
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(size), re.IGNORECASE)
-    if match is None:
-        raise UsageError(f"{size!r} is no size; write it like 800M or 1.5G")
-    value = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))
-    if value < 16 << 20:
-        raise UsageError(f"a limit of {size} is too small to work in; give at least 16M")
-    return value
 
 
 def _large_enough(window: NDArray[np.float32], source: RowSource) -> tuple[NDArray[np.float32], int, int]:
