@@ -52,6 +52,22 @@ def test_walls_and_lamp_keep_their_values(upscaler, scene):
     assert_true(read_picture(encode_picture(made, "tiff")).values, values)
 
 
+def test_what_overshoots_beside_a_bright_edge_makes_no_lamp(upscaler, tmp_path):
+    """Beyond white, a hundredth of the range is a multiple: only where the source has highlights may there be any."""
+    tifffile = pytest.importorskip("tifffile")
+    values = np.full((32, 56, 3), 0.95, np.float32)
+    values[:, 4:30:6] = 0.05
+    values[LAMP] = 1000.0
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", metadata=None)
+    upscale_file(upscaler, tmp_path / "a.tif", tmp_path / "b.tif")
+    for found in (
+        upscale_picture(read_picture(tmp_path / "a.tif"), upscaler).values,
+        read_picture(tmp_path / "b.tif").values,
+    ):
+        assert found[:, :128].max() <= 1.0 + 1e-5
+        assert found[large(LAMP)].mean() > 500
+
+
 @pytest.mark.parametrize("memory", ["1G", "4M"], ids=["whole", "in tiles"])
 def test_files_do_too_in_bands_and_the_receipt_says_it(upscaler, scene, tmp_path, memory):
     path, values = scene

@@ -30,6 +30,7 @@ class Rows:
     def __init__(self, array):
         self.array, self.asked = array, []
         self.height, self.width, self.channels = array.shape
+        self.white = 1.0
         self.dtype = array.dtype
 
     def read(self, top, bottom):

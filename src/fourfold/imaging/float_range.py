@@ -122,6 +122,11 @@ def image_from_range(image: Any, peak: float, *, highlights: bool = False) -> An
     return (wide > a).ifthenelse(above, wide / a).cast("float")
 
 
+def white_in_range(peak: float, *, highlights: bool = False) -> float:
+    """Returns what :func:`to_range` makes of white, where what lies above it is compressed; else 1."""
+    return _UP_TO_ONE if highlights and not _is_plain(peak) else 1.0
+
+
 def _is_plain(peak: float) -> bool:
     """Says whether dividing by the peak leaves values up to 1 their part of the range already."""
     return peak * _UP_TO_ONE <= 1.0

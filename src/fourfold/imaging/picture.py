@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.imaging.float_range import FloatRange, from_range
+from fourfold.imaging.float_range import FloatRange, from_range, white_in_range
 
 
 @dataclass
@@ -48,6 +48,11 @@ class Metadata:
     def set_range(self, found: FloatRange) -> None:
         """Notes what 1.0 stands for."""
         self.peak, self.alpha_peak, self.highlights = found.peak, found.alpha_peak, found.highlights
+
+    @property
+    def white(self) -> float:
+        """What white is in 0..1: less than 1 where highlights take the rest."""
+        return white_in_range(self.peak, highlights=self.highlights)
 
     def stripped(self) -> "Metadata":
         """Returns a copy without EXIF (GPS included), XMP, IPTC and comments; the colour profile and DPI stay."""

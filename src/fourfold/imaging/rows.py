@@ -24,12 +24,15 @@ class RowSource(Protocol):
         width: columns.
         channels: 1 or 3.
         dtype: uint8, uint16 or float32.
+        white: what white is, in 0..1; what lies above are highlights, by their logarithm (see
+            :mod:`fourfold.imaging.float_range`). 1 where there are none.
     """
 
     height: int
     width: int
     channels: int
     dtype: Any
+    white: float
 
     def read(self, top: int, bottom: int) -> NDArray[Any]:
         """Returns rows ``top`` to ``bottom``, (rows, width, channels). Each row is asked for once, in order."""
@@ -51,6 +54,7 @@ class FrameRows:
         self.height, self.width, self.channels = opened.height, opened.width, opened.channels
         self.dtype = opened.dtype
         self.has_alpha = opened.has_alpha
+        self.white = opened.metadata.white
         self._opened = opened
         self._first = frame * opened.height
         self._name = name

@@ -77,7 +77,7 @@ def upscale_picture(
     pixels, alpha = picture.pixels, picture.alpha
     if alpha is not None:
         pixels = fill_hidden(pixels, alpha)
-    enlarged = upscaler(pixels, progress=progress, cancelled=cancelled)
+    enlarged = upscaler(pixels, white=picture.metadata.white, progress=progress, cancelled=cancelled)
     if alpha is not None:
         rows = picture.height * upscaler.scale
         alpha = enlarge_alpha(alpha, 0, picture.height, 0, rows, upscaler.scale)

@@ -40,9 +40,9 @@ _MAX_WINDOW_PX = 512 * 512
 class ArraySource:
     """An array in memory as a row source; (H, W, 1) or (H, W, 3)."""
 
-    def __init__(self, array: NDArray[Any]) -> None:
+    def __init__(self, array: NDArray[Any], white: float = 1.0) -> None:
         self.height, self.width, self.channels = array.shape
-        self.dtype = array.dtype
+        self.dtype, self.white = array.dtype, white
         self._array = array
 
     def read(self, top: int, bottom: int) -> NDArray[Any]:
@@ -122,12 +122,18 @@ class Upscaler:
         self.max_window_px = self._fitting_window_px(size, self._engine.precision)
 
     def __call__(
-        self, array: NDArray[Any], *, progress: Progress | None = None, cancelled: Cancelled | None = None
+        self,
+        array: NDArray[Any],
+        *,
+        white: float = 1.0,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
     ) -> NDArray[Any]:
         """Returns the picture ``scale`` times as large, in the dtype and the number of axes that it came in.
 
         Args:
             array: (H, W, 3), (H, W) or (H, W, 1); RGB; uint8, uint16, or float32 in 0..1.
+            white: of a picture with highlights, ``metadata.white``: there are none where the source has none.
             progress: called with the finished and all tiles.
             cancelled: asked before every tile.
 
@@ -140,7 +146,7 @@ class Upscaler:
         height, width, channels = picture.shape
         result = np.empty((height * self.scale, width * self.scale, channels), picture.dtype)
         row = 0
-        for band in self.stream(ArraySource(picture), progress=progress, cancelled=cancelled):
+        for band in self.stream(ArraySource(picture, white), progress=progress, cancelled=cancelled):
             result[row : row + len(band)] = band
             row += len(band)
         return result[:, :, 0] if array.ndim == 2 else result
@@ -209,6 +215,8 @@ class Upscaler:
         rgb = np.repeat(unit, 3, axis=2) if source.channels == 1 else unit
         rgb, top, left = _large_enough(rgb, source)
         sr = self._run(engine, rgb)
+        if source.white < 1.0:
+            sr = _without_new_highlights(sr, rgb, source.white, self.scale)
         s = self.scale
         sr = sr[
             (top + row.core_start - row.start) * s : (top + row.core_stop - row.start) * s,
@@ -328,6 +336,21 @@ def resolve(
         return weights, [weights]
     other = load_weights(faithful or faithful_end(weights.path))
     return interpolate(weights, other, fidelity), [weights, other]
+
+
+def _without_new_highlights(
+    sr: NDArray[np.float32], rgb: NDArray[np.float32], white: float, scale: int
+) -> NDArray[np.float32]:
+    """Returns the result with nothing beyond white that is brighter than all of the source around it.
+
+    Beyond white, values stand for their logarithms: where a network overshoots beside a bright edge by a hundredth, as
+    all of them do, it would make a lamp of it.
+    """
+    around = np.pad(rgb, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = np.maximum(np.maximum(around[:-2], around[1:-1]), around[2:])
+    brightest = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    ceiling = np.maximum(brightest, np.float32(white))
+    return np.minimum(sr, ceiling.repeat(scale, axis=0).repeat(scale, axis=1))
 
 
 def _large_enough(window: NDArray[np.float32], source: RowSource) -> tuple[NDArray[np.float32], int, int]:
