@@ -83,7 +83,7 @@ def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
         batch=data.get("batch", "?"),
         crop=data.get("crop_px", "?"),
         device=config.device,
-        init=f"`{recipe['init']}`" if recipe.get("init") else "scratch",
+        init=_begun_from(str(recipe.get("init") or "")),
         content_scale="none" if config.content_scale is None else f"{config.content_scale:.6g}",
         version=config.fourfold_version,
         sha256=weights.sha256,
@@ -94,6 +94,11 @@ def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
         licence=config.licence,
         caution=_CAUTION,
     )
+
+
+def _begun_from(init: str) -> str:
+    """Returns a name as such, a sentence as it is."""
+    return f"`{init}`" if init and " " not in init else init or "scratch"
 
 
 def _command(recipe: dict[str, Any]) -> str:
