@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -241,7 +242,9 @@ def distribute(network: nn.Module, fabric: Fabric) -> nn.Module:
     if fabric.world_size == 1:
         return network
     devices = [fabric.device] if fabric.device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what is to take its place is not in every torch that we run on
+        return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
 def mean_over_processes(fabric: Fabric, x: Tensor) -> Tensor:
