@@ -22,7 +22,7 @@ BAD_OPTIONS = [
     ("--precision", "fp16", "no precision 'fp16'; there are auto, fp32, bf16"),
     ("--max-memory", "1", "a limit of 1 is too small to work in; give at least 16M"),
     ("--max-memory", "much", "'much' is no size; write it like 800M or 1.5G"),
-    ("--max-upload", "much", "'much' is no size; write it like 64M or 1.5G"),
+    ("--max-upload", "much", "'much' is no size; write it like 800M or 1.5G"),
     ("--default-model", "nobody", "the default model 'nobody' is not served; there are tiny"),
     ("--root-path", "upscale", "--root-path upscale: a path begins with a slash, such as /upscale"),
     ("--cors-origin", "example.com", "--cors-origin example.com: an origin looks like https://example.com"),
