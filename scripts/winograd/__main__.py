@@ -9,7 +9,7 @@ from fourfold.cli import main
 from fourfold.errors import FourfoldError
 from fourfold.networks import vgg19
 from fourfold.networks.srresnet import SRResNet
-from scripts.winograd.kernels import library
+from scripts.winograd.kernels import is_supported, library
 from scripts.winograd.layers import FrozenConv2d, can_restore, restore
 
 
@@ -19,7 +19,9 @@ def install() -> None:
     Raises:
         EngineError: if they cannot be built here.
     """
-    library()
+    library(torch.float32)
+    if is_supported(torch.bfloat16):
+        library(torch.bfloat16)
     plain, convolutions = SRResNet.forward, vgg19._convolutions
 
     def forward(self: SRResNet, lr: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import hashlib
 import platform
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,12 +17,9 @@ from fourfold.networks.vgg19_weights import cache_folder
 
 #: Maps that the kernels compute together.
 PANEL = 64
-#: Places in a 4x4 tile.
-POSITIONS = 16
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("vectors.h", "convolution.cpp", "tail.cpp")
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC", "-w")
 
 _I, _F, _P = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
 _ARGUMENTS = {
@@ -34,28 +32,71 @@ _ARGUMENTS = {
 }
 
 
-def is_supported() -> bool:
-    """Says whether this processor multiplies bfloat16 in AVX-512 registers, as the kernels do."""
-    try:
-        return platform.machine() == "x86_64" and "avx512_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+@dataclass(frozen=True)
+class Kind:
+    """One of the two sets of kernels.
+
+    Attributes:
+        sources: what is compiled; headers, too.
+        needs: what the processor must have, as /proc/cpuinfo writes it.
+        needs_words: the same for people.
+        positions: places in a window, (m + 2)^2 of F(m x m, 3x3).
+        multiple: what the sides of a picture must be multiples of.
+    """
+
+    sources: tuple[str, ...]
+    needs: frozenset[str]
+    needs_words: str
+    positions: int
+    multiple: int
+
+
+KINDS = {
+    torch.bfloat16: Kind(
+        ("vectors.h", "convolution.cpp", "tail.cpp"), frozenset({"avx512_bf16"}), "AVX-512 BF16", 16, 2
+    ),
+    torch.float32: Kind(
+        ("vectors_fp32.h", "convolution_fp32.cpp", "tail_fp32.cpp"), frozenset({"avx2", "fma"}), "AVX2 and FMA", 36, 1
+    ),
+}
+
+
+def is_supported(dtype: torch.dtype) -> bool:
+    """Says whether this processor has what the kernels of a type, bfloat16 or float32, are written for."""
+    return platform.machine() == "x86_64" and KINDS[dtype].needs <= set(_processor().split())
+
+
+def working_type() -> torch.dtype:
+    """Returns the type to compute in: bfloat16 where autocast asks for it and the processor has it, else float32."""
+    wanted = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return torch.bfloat16 if wanted and is_supported(torch.bfloat16) else torch.float32
 
 
 @lru_cache(maxsize=1)
-def library() -> ctypes.CDLL:
-    """Returns the kernels, compiled if they are not yet.
+def _processor() -> str:
+    """Returns what the processor has, as Linux tells it; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith("flags")), "")
+
+
+@lru_cache(maxsize=2)
+def library(dtype: torch.dtype) -> ctypes.CDLL:
+    """Returns the kernels of a type, compiled if they are not yet.
 
     Raises:
         EngineError: if this processor or its compiler cannot.
     """
-    if not is_supported():
-        raise EngineError("the kernels need a processor with AVX-512 BF16 and Linux")
-    compiled = cache_folder() / f"winograd-{_digest()[:16]}.so"
+    kind = KINDS[dtype]
+    if not is_supported(dtype):
+        raise EngineError(f"the kernels need a processor with {kind.needs_words}, and Linux")
+    compiled = cache_folder() / f"winograd-{_digest(kind)[:16]}.so"
     try:
         if not compiled.exists():
             compiled.parent.mkdir(parents=True, exist_ok=True)
-            _compile(compiled)
+            _compile(kind, compiled)
         loaded = ctypes.CDLL(str(compiled))
     except OSError as error:
         place = f"{compiled.parent} ({error}); FOURFOLD_CACHE names another folder"
@@ -66,16 +107,19 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-def _digest() -> str:
+def _digest(kind: Kind) -> str:
     """Returns what a build depends on, in short: sources, flags and processor; a cache may serve several machines."""
-    processor = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags")), "")
-    parts = [*((_FOLDER / name).read_bytes() for name in _SOURCES), " ".join(_FLAGS).encode(), processor.encode()]
+    parts = [
+        *((_FOLDER / name).read_bytes() for name in kind.sources),
+        " ".join(_FLAGS).encode(),
+        _processor().encode(),
+    ]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _compile(target: Path) -> None:
+def _compile(kind: Kind, target: Path) -> None:
     """Builds beside its place and renames: several processes may do so at once."""
-    sources = [str(_FOLDER / name) for name in _SOURCES if name.endswith(".cpp")]
+    sources = [str(_FOLDER / name) for name in kind.sources if name.endswith(".cpp")]
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         draft = Path(folder) / target.name
         try:
@@ -87,9 +131,9 @@ def _compile(target: Path) -> None:
         draft.replace(target)
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """Returns a picture as the kernels want it: bfloat16, (N, C, H, W) with the maps of a pixel together."""
-    return x.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+def channels_last(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns a picture as the kernels want it: (N, C, H, W) of their type, with the maps of a pixel together."""
+    return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def address(x: Tensor | None) -> int | None:
@@ -97,18 +141,19 @@ def address(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
-def pack(kernels: Tensor, *, backwards: bool = False) -> Tensor:
+def pack(kernels: Tensor, dtype: torch.dtype, *, backwards: bool = False) -> Tensor:
     """Returns the transformed kernels of layers of one shape, a row for each layer.
 
     Args:
         kernels: (layers, outputs, inputs, 3, 3) or (outputs, inputs, 3, 3); multiples of 64.
+        dtype: of the pictures.
         backwards: for the gradient of the inputs: maps exchanged, kernels turned by half a turn.
     """
     kernels = kernels.detach().float().contiguous()
     outputs, inputs = kernels.shape[-4:-2]
     layers = kernels.numel() // (outputs * inputs * 9)
-    packed = torch.empty(layers, POSITIONS * outputs * inputs, dtype=torch.bfloat16)
-    library().winograd_pack(kernels.data_ptr(), layers, outputs, inputs, int(backwards), packed.data_ptr())
+    packed = torch.empty(layers, KINDS[dtype].positions * outputs * inputs, dtype=dtype)
+    library(dtype).winograd_pack(kernels.data_ptr(), layers, outputs, inputs, int(backwards), packed.data_ptr())
     return packed
 
 
@@ -129,7 +174,7 @@ def convolve(
     """Returns a 3x3 convolution, zero-padded.
 
     Args:
-        x: (N, C, H, W) as from :func:`channels_last`, even sides.
+        x: (N, C, H, W) as from :func:`channels_last`; even sides in bfloat16.
         packed: the layer's row of :func:`pack`.
         outputs: maps of the result.
         from_shuffled: ``x`` is (N, 64, 2H, 2W) and holds 256 maps, as after PixelShuffle x2 of ShuffleConv2d's order.
@@ -145,9 +190,9 @@ def convolve(
     if from_shuffled:
         maps, height, width = 4 * maps, height // 2, width // 2
     shape = (pictures, outputs // 4, 2 * height, 2 * width) if to_shuffled else (pictures, outputs, height, width)
-    y = torch.empty(shape, dtype=torch.bfloat16, memory_format=torch.channels_last)
+    y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     before = None if slope is None else ctypes.byref(ctypes.c_float(slope))
-    library().winograd_convolve(
+    library(x.dtype).winograd_convolve(
         x.data_ptr(), pictures, height, width, maps, int(from_shuffled), before, packed.data_ptr(), outputs,
         int(to_shuffled), y.data_ptr(), address(bias), address(gate), gate_slope, address(slope_gradient),
         address(added),
@@ -168,12 +213,12 @@ def weight_gradient(
     """
     pictures, inputs, height, width = x.shape
     outputs = gradient.shape[1] * (4 if shuffled else 1)
-    packed, bias = torch.zeros(POSITIONS * inputs * outputs), torch.zeros(outputs)
+    packed, bias = torch.zeros(KINDS[x.dtype].positions * inputs * outputs), torch.zeros(outputs)
     before = None if slope is None else ctypes.byref(ctypes.c_float(slope))
-    library().winograd_weight_gradient(
+    library(x.dtype).winograd_weight_gradient(
         x.data_ptr(), pictures, height, width, inputs, 0, before, gradient.data_ptr(), outputs, int(shuffled),
         packed.data_ptr(), bias.data_ptr(),
     )  # fmt: skip
     kernels = torch.empty(outputs, inputs, 3, 3)
-    library().winograd_unpack(packed.data_ptr(), outputs, inputs, kernels.data_ptr())
+    library(x.dtype).winograd_unpack(packed.data_ptr(), outputs, inputs, kernels.data_ptr())
     return kernels, bias

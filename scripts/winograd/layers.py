@@ -7,12 +7,17 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from fourfold.networks.srresnet import ResidualBlock, SRResNet, Upsampling
-from scripts.winograd.kernels import PANEL, channels_last, convolve, library, pack, weight_gradient
-
-#: G of F(2, 3): from three taps to four products.
-_G = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]])
-#: Lanes of the tail's sums, and how many of them hold (kernel row, colour).
-_SUMS, _USED = 32, 27
+from scripts.winograd.kernels import (
+    KINDS,
+    PANEL,
+    channels_last,
+    convolve,
+    is_supported,
+    pack,
+    weight_gradient,
+    working_type,
+)
+from scripts.winograd.tail import Tail
 
 
 class Body(Function):
@@ -24,12 +29,12 @@ class Body(Function):
 
         Args:
             ctx: autograd's.
-            shallow: (N, 64, H, W).
+            shallow: (N, 64, H, W), as from :func:`channels_last`.
             kernels: (2 blocks + 1, 64, 64, 3, 3).
             biases: (2 blocks + 1, 64).
             slopes: (blocks), of the PReLU inside each block.
         """
-        x, packed, biases = channels_last(shallow), pack(kernels), biases.detach().contiguous()
+        x, packed, biases = shallow, pack(kernels, shallow.dtype), biases.detach().contiguous()
         streams, inner, slope = [x], [], slopes.tolist()
         for block in range(len(slope)):
             first, second = 2 * block, 2 * block + 1
@@ -47,9 +52,10 @@ class Body(Function):
         kernels, *saved = ctx.saved_tensors
         count = len(ctx.slope)
         streams, inner = saved[: count + 1], saved[count + 1 :]
-        packed, of_slopes = pack(kernels, backwards=True), torch.zeros(count, dtype=torch.float64)
+        dtype = streams[0].dtype
+        packed, of_slopes = pack(kernels, dtype, backwards=True), torch.zeros(count, dtype=torch.float64)
         of_layers = [(torch.empty(0), torch.empty(0))] * len(kernels)
-        of_features = channels_last(gradients[0])
+        of_features = channels_last(gradients[0], dtype)
         of_layers[-1] = weight_gradient(streams[-1], of_features)
         of_stream = convolve(of_features, packed[-1], PANEL)
         for block in reversed(range(count)):
@@ -78,16 +84,16 @@ class Doubling(Function):
             bias: (256).
             slope: (1) or None.
         """
-        x, ctx.slope = channels_last(x), None if slope is None else slope.item()
+        ctx.slope = None if slope is None else slope.item()
         ctx.save_for_backward(x, kernels)
         bias = bias.detach().contiguous()
-        return convolve(x, pack(kernels)[0], 4 * PANEL, to_shuffled=True, slope=ctx.slope, bias=bias)
+        return convolve(x, pack(kernels, x.dtype)[0], 4 * PANEL, to_shuffled=True, slope=ctx.slope, bias=bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Returns the gradients of all four."""
         x, kernels = ctx.saved_tensors
-        gradient, packed = channels_last(gradients[0]), pack(kernels, backwards=True)[0]
+        gradient, packed = channels_last(gradients[0], x.dtype), pack(kernels, x.dtype, backwards=True)[0]
         of_kernels, of_bias = weight_gradient(x, gradient, shuffled=True, slope=ctx.slope)
         if ctx.slope is None:
             return convolve(gradient, packed, PANEL, from_shuffled=True), of_kernels, of_bias, None
@@ -98,66 +104,15 @@ class Doubling(Function):
         return of_x, of_kernels, of_bias, of_slope.float()
 
 
-class Tail(Function):
-    """The last PReLU and the 9x9 convolution to three colours, without its bias."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernels: Tensor, slope: Tensor) -> Tensor:
-        """Returns (N, 3, H, W) in float32.
-
-        Args:
-            ctx: autograd's.
-            x: (N, 64, H, W), before the PReLU; W a multiple of 4.
-            kernels: (3, 64, 9, 9).
-            slope: (1).
-        """
-        x, ctx.slope = channels_last(x), slope.item()
-        ctx.save_for_backward(x, kernels)
-        pictures, _, height, width = x.shape
-        # (position, group, pairs of maps, sums, 2)
-        packed = _tail_products(kernels).view(_SUMS, PANEL // 2, 2, 3, 4).permute(4, 3, 1, 0, 2)
-        packed = packed.to(torch.bfloat16).contiguous()
-        y = torch.empty(pictures, height, width, 3)
-        library().tail_forward(x.data_ptr(), pictures, height, width, ctx.slope, packed.data_ptr(), y.data_ptr())
-        return y.permute(0, 3, 1, 2)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        """Returns the gradients of all three."""
-        x, kernels = ctx.saved_tensors
-        pictures, _, height, width = x.shape
-        gradient = gradients[0].float().permute(0, 2, 3, 1).contiguous()
-        # (position, group, pairs of sums, maps, 2)
-        packed = _tail_products(kernels.flip(3)).view(_SUMS // 2, 2, PANEL, 3, 4).permute(4, 3, 0, 2, 1)
-        packed = packed.to(torch.bfloat16).contiguous()
-        of_x, of_packed = torch.empty_like(x), torch.zeros(4, 3, PANEL, _SUMS)
-        of_slope = torch.zeros(1, dtype=torch.float64)
-        library().tail_backward(
-            x.data_ptr(), gradient.data_ptr(), pictures, height, width, ctx.slope, packed.data_ptr(),
-            of_x.data_ptr(), of_packed.data_ptr(), of_slope.data_ptr(),
-        )  # fmt: skip
-        of_taps = torch.einsum("pgms,pt->smgt", of_packed, _G)[:_USED]
-        of_kernels = of_taps.reshape(9, 3, PANEL, 9).permute(1, 2, 0, 3).contiguous()
-        return of_x, of_kernels, of_slope.float()
-
-
-def _tail_products(kernels: Tensor) -> Tensor:
-    """Returns (sums, maps, groups, positions) of (colours, maps, 9, 9)."""
-    taps = kernels.detach().permute(2, 0, 1, 3).reshape(_USED, PANEL, 3, 3)
-    products = torch.zeros(_SUMS, PANEL, 3, 4)
-    products[:_USED] = taps @ _G.T
-    return products
-
-
 class FrozenConv2d(nn.Conv2d):
     """A 3x3 convolution whose parameters do not train, such as VGG19's."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Returns what the plain convolution does."""
         fits = self.in_channels % PANEL == 0 and self.out_channels % PANEL == 0
-        even = input.shape[-1] % 2 == 0 and input.shape[-2] % 2 == 0
-        ready = input.device.type == "cpu" and self.weight.dtype == torch.bfloat16 and not self.weight.requires_grad
-        if not (fits and even and ready):
+        dtype = self.weight.dtype
+        ready = input.device.type == "cpu" and dtype in KINDS and is_supported(dtype) and not self.weight.requires_grad
+        if not (fits and ready and _sides_fit(input, dtype)):
             return super().forward(input)
         return _Frozen.apply(input, self)
 
@@ -166,7 +121,7 @@ class FrozenConv2d(nn.Conv2d):
         known: dict[bool, tuple[int, Tensor]] = self.__dict__.setdefault("_packed", {})
         version = self.weight._version
         if backwards not in known or known[backwards][0] != version:
-            known[backwards] = version, pack(self.weight, backwards=backwards)[0]
+            known[backwards] = version, pack(self.weight, self.weight.dtype, backwards=backwards)[0]
         return known[backwards][1]
 
 
@@ -176,12 +131,13 @@ class _Frozen(Function):
         ctx.convolution = convolution
         assert convolution.bias is not None
         bias = convolution.bias.detach().float()
-        return convolve(channels_last(x), convolution.packed(backwards=False), convolution.out_channels, bias=bias)
+        x = channels_last(x, convolution.weight.dtype)
+        return convolve(x, convolution.packed(backwards=False), convolution.out_channels, bias=bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         convolution = ctx.convolution
-        gradient = channels_last(gradients[0])
+        gradient = channels_last(gradients[0], convolution.weight.dtype)
         return convolve(gradient, convolution.packed(backwards=True), convolution.in_channels), None
 
 
@@ -191,20 +147,25 @@ def can_restore(network: SRResNet, lr: Tensor) -> bool:
     return (
         torch.is_grad_enabled()
         and lr.device.type == "cpu"
-        and torch.is_autocast_enabled("cpu")
-        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and is_supported(working_type())
         and head.out_channels == PANEL
         and network.activation.weight.numel() == 1
         and isinstance(norm, nn.BatchNorm2d)
         and not norm.training
-        and lr.shape[-1] % 2 == 0
-        and lr.shape[-2] % 2 == 0
+        and _sides_fit(lr, working_type())
     )
+
+
+def _sides_fit(x: Tensor, dtype: torch.dtype) -> bool:
+    multiple = KINDS[dtype].multiple
+    return x.shape[-1] % multiple == 0 and x.shape[-2] % multiple == 0
 
 
 def restore(network: SRResNet, lr: Tensor) -> Tensor:
     """Returns what the network's forward does; see :func:`can_restore`."""
-    shallow = network.activation(network.head(lr))
+    dtype = working_type()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        shallow = channels_last(network.activation(network.head(lr)), dtype)
     with torch.autocast("cpu", enabled=False):
         kernels, biases, slopes = _folded_body(network)
         y, slope = Body.apply(shallow, kernels, biases, slopes), None

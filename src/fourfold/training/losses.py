@@ -82,7 +82,9 @@ def content_terms(
 def pixel_loss(sr: Tensor, hr: Tensor, settings: LossSettings) -> Tensor:
     """Returns the pixel loss on the paper's -1..1, mean over pixels and channels (Ledig et al. 2017, eq. 4).
 
-    On the channel "y" it is the loss of the luma in the same range.
+    On the channel "y" it is the loss of the luma in the same range. ``pixel_luma`` mixes: so much of the loss of the
+    luma, the rest of that of RGB. The benchmark counts luma alone, of which two parts in seven of an SRResNet's error
+    on RGB are nothing.
 
     "psnr" is the mean of the crops' log MSE instead (the negative PSNR, but for factor and offset). The benchmark's
     mean of PSNRs weighs every picture alike; the mean of MSEs is decided by the few crops of foliage and gravel in
@@ -95,7 +97,15 @@ def pixel_loss(sr: Tensor, hr: Tensor, settings: LossSettings) -> Tensor:
     """
     difference = (sr.float() - hr) * 2.0
     if settings.pixel_channel == "y":
-        difference = luma(difference)  # linear: the luma of the difference is the difference of the lumas
+        return _size_of(luma(difference), settings)  # linear: the luma of the difference is that of the lumas
+    if not settings.pixel_luma:
+        return _size_of(difference, settings)
+    of_luma = _size_of(luma(difference), settings)
+    return torch.lerp(_size_of(difference, settings), of_luma, settings.pixel_luma)
+
+
+def _size_of(difference: Tensor, settings: LossSettings) -> Tensor:
+    """Returns the mean of what a kind of pixel loss counts of differences on -1..1."""
     if settings.pixel_kind == "mse":
         return difference.square().mean()
     if settings.pixel_kind == "psnr":
