@@ -36,7 +36,7 @@ from fourfold.errors import FourfoldError
 from fourfold.imaging import find_pictures
 from fourfold.networks import Discriminator, VGG19Features, load_vgg19
 from fourfold.networks.vgg19_weights import stated_normalisation
-from fourfold.training import DataSource, load_recipe, make_fabric
+from fourfold.training import DataSource, load_recipe, make_fabric, settled
 from fourfold.training.batches import Batches
 from fourfold.training.data import open_bank
 from fourfold.training.degradation import Degradation
@@ -254,6 +254,7 @@ def compared(
     recipe: Recipe, variant: str, asked: argparse.Namespace, device: torch.device, clock: Clock, workers: int
 ) -> dict[str, Any]:
     """Times both loops on one variant, prints the line and returns its numbers."""
+    recipe = settled(recipe, asked.device)
     mine, flops = our_step(recipe, asked.data, read_features(recipe, asked.vgg), asked.device)
     ours = updates_per_s(mine, asked.updates, device, clock)
     net = read_features(recipe, asked.vgg)

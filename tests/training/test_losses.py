@@ -35,6 +35,16 @@ def test_pixel_loss_counts_on_minus_one_to_one() -> None:
     assert pixel_loss(sr, hr, LossSettings(pixel_channel="y")) == pytest.approx(0.25)
 
 
+def test_a_share_of_the_pixel_loss_is_of_the_luma() -> None:
+    sr, hr = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    for kind in ("mse", "psnr", "l1", "charbonnier"):
+        rgb = float(pixel_loss(sr, hr, LossSettings(pixel_kind=kind)))
+        luma = float(pixel_loss(sr, hr, LossSettings(pixel_kind=kind, pixel_channel="y")))
+        mixed = float(pixel_loss(sr, hr, LossSettings(pixel_kind=kind, pixel_luma=0.75)))
+        assert mixed == pytest.approx(0.25 * rgb + 0.75 * luma, rel=1e-5)
+        assert luma != pytest.approx(rgb, rel=0.01)
+
+
 def test_psnr_weighs_every_crop_alike() -> None:
     """Its gradient in a crop goes with 1 / MSE: a hard crop, a hundred times as far off, pulls no more than others."""
     hr = torch.full((2, 3, 16, 16), 0.5)

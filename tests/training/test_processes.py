@@ -14,7 +14,8 @@ from torch import distributed, nn
 
 from fourfold.errors import UsageError
 from fourfold.networks import from_weights
-from fourfold.training.processes import Launch, SynchronisedBatchNorm2d, make_fabric, own_rand, read_launch
+from fourfold.training.processes import Launch, SynchronisedBatchNorm2d, make_fabric, own_rand, read_launch, settled
+from fourfold.training.recipe import load_recipe
 from fourfold.weights import read_weights
 from tests.training.trainer import ROOT, Trainer
 
@@ -42,12 +43,27 @@ def test_what_the_launcher_says(environment: dict[str, str], launch: Launch) -> 
     assert read_launch(environment) == launch
 
 
+@pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_the_precision_is_what_the_device_is_fast_at(
+    fast: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("fourfold.training.processes.has_fast_bf16", lambda device: asked.append(device) or fast)
+    recipe = load_recipe("srresnet-mse", profile="quick")
+    assert recipe.run.precision == "auto"
+    assert settled(recipe, "auto").run.precision == settled(recipe, "cpu").run.precision == precision
+    assert asked == [None, "cpu"]
+    for by_hand in ("bf16", "fp32"):
+        chosen = load_recipe("srresnet-mse", profile="quick", settings=[f"run.precision={by_hand}"])
+        assert settled(chosen, "cpu") == chosen
+
+
 @pytest.mark.parametrize("device", ["tpu", "cuda", "mps"])
 def test_devices_that_are_not_there(device: str) -> None:
     if {"cuda": torch.cuda, "mps": torch.backends.mps}.get(device, torch.cuda).is_available():
         pytest.skip("it is there")
     with pytest.raises(UsageError, match=device):
-        make_fabric(device, "fp32")
+        make_fabric(device, settled(load_recipe("srresnet-mse"), device).run.precision)
 
 
 @pytest.fixture

@@ -67,6 +67,12 @@ def test_a_run_explains_itself(tmp_path: Path, pictures: Path, valid: Path, vgg:
     assert read_weights(folder / "best.safetensors").config.scores["valid"]["psnr_y"] > 0
 
 
+def test_a_run_says_which_precision_auto_was(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.training.processes.has_fast_bf16", lambda device: False)
+    train(tiny_recipe("srresnet-mse", "run.precision=auto", "run.updates=1"), pictures, tmp_path / "run")
+    assert RunFolder(tmp_path / "run").recipe().run.precision == "fp32"
+
+
 @pytest.mark.parametrize(
     ("name", "bank", "precision", "optimiser"),
     [

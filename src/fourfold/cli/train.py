@@ -110,12 +110,13 @@ def _print_plan(
     vgg: Path | None,
     resume: bool,
 ) -> None:
-    from fourfold.training import estimate, make_fabric
+    from fourfold.training import estimate, make_fabric, settled
     from fourfold.training.going_on import recipe_before
     from fourfold.training.run_folder import RunFolder
 
     if run is not None:
         recipe_before(RunFolder(run), recipe, resume)
+    recipe = settled(recipe, device)
     fabric = make_fabric(device, recipe.run.precision)
     needs = estimate(recipe, fabric, source, valid=valid, vgg=vgg, resume=resume)
     if fabric.global_rank > 0:

@@ -2,7 +2,7 @@
 
 from fourfold.training.data import DataSource
 from fourfold.training.estimate import Estimate, estimate
-from fourfold.training.processes import make_fabric
+from fourfold.training.processes import make_fabric, settled
 from fourfold.training.recipe import Recipe, load_recipe, recipe_names
 from fourfold.training.run import run_training
 from fourfold.training.run_folder import next_run_folder
@@ -17,4 +17,5 @@ __all__ = [
     "next_run_folder",
     "recipe_names",
     "run_training",
+    "settled",
 ]

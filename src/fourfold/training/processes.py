@@ -18,6 +18,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fourfold.errors import UsageError
+from fourfold.training.recipe import Recipe
+from fourfold.upscaling.engines.torch import best_device, has_fast_bf16
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,26 @@ def under_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
     return "TORCHELASTIC_RUN_ID" in environment
 
 
+def settled(recipe: Recipe, device: str) -> Recipe:
+    """Returns the recipe with an "auto" precision decided: bf16 where the device multiplies it in hardware, else fp32.
+
+    Args:
+        recipe: of the run.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+    if recipe.run.precision != "auto":
+        return recipe
+    precision = "bf16" if has_fast_bf16(None if device == "auto" else device) else "fp32"
+    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"precision": precision})})
+
+
 def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fabric:
     """Returns Fabric on a device, joined to the other processes if there are any; "auto" takes the fastest device.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "bf16" or "fp32"; see :func:`settled`.
+        launch: how this process was started.
 
     Raises:
         UsageError: for a device that this machine has not, or if SLURM does not say how many processes a machine has.
@@ -87,8 +107,7 @@ def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fa
     if launch.world_size > 1 and not under_torchrun() and "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise UsageError("srun: give it --ntasks-per-node, too; without it, no process knows how many its machine has")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what the recipe says already
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = best_device() if device == "auto" else device
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no CUDA device here; `fourfold doctor` says more")
     if device == "mps" and not torch.backends.mps.is_available():

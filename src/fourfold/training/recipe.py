@@ -226,7 +226,8 @@ class RunSettings(_Settings):
     Attributes:
         updates: length of the run.
         seed: of the initial weights and of the order of the crops.
-        precision: "bf16" (autocast) or "fp32".
+        precision: "bf16" (autocast), "fp32", or "auto": bf16 where the device multiplies it in hardware. Where it does
+            not, bf16 costs a multiple of fp32. A run's own recipe names what it was.
         ema: decay of the weights' moving average, which is validated and written; 0 switches it off.
         log_every: updates between lines of the log.
         validate_every: updates between validations.
@@ -240,7 +241,7 @@ class RunSettings(_Settings):
 
     updates: int = Field(1_000_000, ge=1)
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     ema: float = Field(0.999, ge=0, lt=1)
     log_every: int = Field(50, ge=1)
     validate_every: int = Field(2000, ge=0)

@@ -22,7 +22,7 @@ from fourfold.training.graph import GraphedStage
 from fourfold.training.initial import initial_generator
 from fourfold.training.loop import Listener, Progress, Trainer
 from fourfold.training.pictures import BankReport
-from fourfold.training.processes import Launch, any_process, make_fabric, one_first, read_launch
+from fourfold.training.processes import Launch, any_process, make_fabric, one_first, read_launch, settled
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
 from fourfold.training.sampler import CropSampler
@@ -61,7 +61,7 @@ def run_training(
         TrainingError: if training cannot start, go on or be kept.
         DataError: if the pictures are not usable.
     """
-    launch, run_folder = read_launch(), RunFolder(folder)
+    launch, run_folder, recipe = read_launch(), RunFolder(folder), settled(recipe, device)
     before = recipe_before(run_folder, recipe, resume, launch)
     anew = before is None and run_folder.taken
     with run_folder.held() if launch.rank == 0 else nullcontext():
