@@ -93,15 +93,17 @@ def test_the_tail_and_its_gradients(size: tuple[int, int], dtype: torch.dtype) -
         assert off(one.grad, other.grad) < 2 * ROUNDING[dtype]
 
 
-def network(blocks: int = 2) -> SRResNet:
-    made = SRResNet(blocks=blocks).to(memory_format=torch.channels_last)
+def network(blocks: int = 2, *, frozen: bool = True, batch_norm: bool = True) -> SRResNet:
+    made = SRResNet(blocks=blocks, batch_norm=batch_norm).to(memory_format=torch.channels_last)
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1)
             module.running_var.uniform_(0.5, 2)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.2, 0.2)
-    freeze_statistics(made.train())
+    made.train()
+    if frozen:
+        freeze_statistics(made)
     return made
 
 
@@ -112,9 +114,12 @@ def gradients(of: SRResNet, sr: Tensor) -> dict[str, Tensor]:
 
 
 @of_each_kind
-def test_a_network_trains_alike(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("frozen", "batch_norm"), [(True, True), (False, True), (False, False)], ids=["fixed", "trained", "none"]
+)
+def test_a_network_trains_alike(frozen: bool, batch_norm: bool, dtype: torch.dtype) -> None:
     """To float32, the bfloat16 kernels are as near as torch's own bfloat16; those in float32 are the same."""
-    made, lr = network(), torch.rand(3, 3, 16, 24)
+    made, lr = network(frozen=frozen, batch_norm=batch_norm), torch.rand(3, 3, 16, 24)
     exact = made(lr)
     expected = gradients(made, exact)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -125,9 +130,15 @@ def test_a_network_trains_alike(dtype: torch.dtype) -> None:
     slack = ROUNDING[dtype]
     assert off(ours, exact) < 2 * off(theirs, exact) + slack / 10
     their_gradients, our_gradients = gradients(made, theirs), gradients(made, ours)
+    largest = max(float(wanted.norm()) for wanted in expected.values())
     for name, wanted in expected.items():
-        assert our_gradients[name].shape == wanted.shape
-        assert off(our_gradients[name], wanted) < 2 * off(their_gradients[name], wanted) + 2 * slack, name
+        found = our_gradients[name]
+        assert found.shape == wanted.shape
+        if wanted.norm() < 1e-5 * largest:  # of a bias that batch norm takes out again, nothing but rounding
+            assert found.norm() < max(1e-4, slack) * largest, name
+        else:
+            # values near a PReLU's kink may fall on its other side
+            assert off(found, wanted) < 2 * off(their_gradients[name], wanted) + max(1e-3, slack), name
 
 
 def test_without_bfloat16_in_the_processor_autocast_means_float32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +162,6 @@ def test_what_does_not_fit_is_left_to_torch() -> None:
     assert can_restore(made, lr)
     with torch.autocast("cpu", torch.bfloat16):
         assert can_restore(made, torch.rand(1, 3, 8, 7)) == (working_type() == torch.float32)
-    assert not can_restore(SRResNet(blocks=1), lr)  # its statistics would be trained
-    assert not can_restore(SRResNet(blocks=1, batch_norm=False), lr)
     assert not can_restore(SRResNet(blocks=1, width=32), lr)
     assert not can_restore(SRResNet(blocks=1, prelu="channel"), lr)
     with torch.no_grad():

@@ -9,7 +9,7 @@ are the same networks and the same parameters; runs, checkpoints and weights can
 back. One thread for each process: with several cores, several processes (``torchrun --nproc-per-node 2 -m --
 scripts.winograd train ...``).
 
-Where a kernel does not fit (trained batch-norm statistics, odd sides in bfloat16), torch computes as always.
+Where a kernel does not fit (other widths, odd sides in bfloat16), torch computes as always.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016.
 """

@@ -104,6 +104,30 @@ class Doubling(Function):
         return of_x, of_kernels, of_bias, of_slope.float()
 
 
+class Convolution(Function):
+    """One 3x3 convolution, for bodies whose batch norm is trained and cannot be folded."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
+        """Returns (N, outputs, H, W).
+
+        Args:
+            ctx: autograd's.
+            x: (N, inputs, H, W), as from :func:`channels_last`.
+            kernels: (outputs, inputs, 3, 3).
+            bias: (outputs).
+        """
+        ctx.save_for_backward(x, kernels)
+        return convolve(x, pack(kernels, x.dtype)[0], len(kernels), bias=bias.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """Returns the gradients of all three."""
+        x, kernels = ctx.saved_tensors
+        gradient, packed = channels_last(gradients[0], x.dtype), pack(kernels, x.dtype, backwards=True)[0]
+        return convolve(gradient, packed, kernels.shape[1]), *weight_gradient(x, gradient)
+
+
 class FrozenConv2d(nn.Conv2d):
     """A 3x3 convolution whose parameters do not train, such as VGG19's."""
 
@@ -143,15 +167,12 @@ class _Frozen(Function):
 
 def can_restore(network: SRResNet, lr: Tensor) -> bool:
     """Says whether the kernels fit a network and its input; else torch computes."""
-    head, norm = network.head, network.fusion_bn
     return (
         torch.is_grad_enabled()
         and lr.device.type == "cpu"
         and is_supported(working_type())
-        and head.out_channels == PANEL
+        and network.head.out_channels == PANEL
         and network.activation.weight.numel() == 1
-        and isinstance(norm, nn.BatchNorm2d)
-        and not norm.training
         and _sides_fit(lr, working_type())
     )
 
@@ -167,8 +188,12 @@ def restore(network: SRResNet, lr: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         shallow = channels_last(network.activation(network.head(lr)), dtype)
     with torch.autocast("cpu", enabled=False):
-        kernels, biases, slopes = _folded_body(network)
-        y, slope = Body.apply(shallow, kernels, biases, slopes), None
+        norm = network.fusion_bn
+        if isinstance(norm, nn.BatchNorm2d) and not norm.training:
+            y = Body.apply(shallow, *_folded_body(network))
+        else:
+            y = _plain_body(network, shallow)
+        slope = None
         for doubling in network.upsampling:
             assert isinstance(doubling, Upsampling)
             weight = doubling.conv.weight.unflatten(0, (PANEL, 4)).transpose(0, 1).flatten(0, 1).contiguous()
@@ -178,6 +203,20 @@ def restore(network: SRResNet, lr: Tensor) -> Tensor:
         assert network.tail.bias is not None
         y = Tail.apply(y, network.tail.weight, slope) + network.tail.bias.view(1, -1, 1, 1)
     return (y + 1.0) * 0.5
+
+
+def _plain_body(network: SRResNet, shallow: Tensor) -> Tensor:
+    """Returns the features, with batch norm's statistics of this batch, or without batch norm."""
+
+    def convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
+        return Convolution.apply(channels_last(x, shallow.dtype), layer.weight, layer.bias)
+
+    x = shallow
+    for block in network.body:
+        assert isinstance(block, ResidualBlock)
+        residual = block.bn1(convolved(block.conv1, x))
+        x = x + block.bn2(convolved(block.conv2, block.activation(residual)))
+    return channels_last(shallow + network.fusion_bn(convolved(network.fusion, x)), shallow.dtype)
 
 
 def _folded_body(network: SRResNet) -> tuple[Tensor, Tensor, Tensor]:
