@@ -81,6 +81,38 @@ static inline void tile_in(const vec* y, int step, vec* to, int to_step) {
     to[5 * to_step] = y3;
 }
 
+// V of one tile and panel; its window begins at (top, left), and lies inside the picture if WHOLE.
+template <bool ACTIVATED, bool WHOLE>
+static inline void transform_window(const Layout& layout, const float* x, vec slopes, int picture, int top, int left,
+                                    int panel, size_t position, float* target) {
+    const float* rows[WINDOW];
+    for (int row = 0; row < WINDOW; row++)
+        rows[row] = x + layout.at(picture, WHOLE ? top + row : std::clamp(top + row, 0, layout.height - 1), 0, panel);
+    const ptrdiff_t step = layout.shuffled ? 2 * PANEL : layout.maps;  // from pixel to pixel
+    for (int map = 0; map < PANEL; map += LANES, target += LANES) {
+        vec d[POSITIONS], half[POSITIONS];
+#pragma GCC unroll 6
+        for (int column = 0; column < WINDOW; column++) {
+#pragma GCC unroll 6
+            for (int row = 0; row < WINDOW; row++) {
+                const int y = top + row, at_x = left + column;
+                const bool inside = WHOLE || (y >= 0 && y < layout.height && at_x >= 0 && at_x < layout.width);
+                const vec value = inside ? load(rows[row] + at_x * step + map) : vec{};
+                d[row * WINDOW + column] = ACTIVATED ? prelu(value, slopes) : value;
+            }
+            window_in(d + column, WINDOW, half + column, WINDOW);
+        }
+#pragma GCC unroll 6
+        for (int row = 0; row < WINDOW; row++) {
+            vec out[WINDOW];
+            window_in(half + row * WINDOW, 1, out, 1);
+#pragma GCC unroll 6
+            for (int column = 0; column < WINDOW; column++)
+                store(target + (row * WINDOW + column) * position, out[column]);
+        }
+    }
+}
+
 // V of tiles ``first`` to ``last``: (36, block, maps of the panels), with a PReLU before it if ACTIVATED.
 template <bool ACTIVATED>
 static void transform_inputs(const Layout& layout, const float* x, float slope, int first, int last, size_t position,
@@ -92,36 +124,9 @@ static void transform_inputs(const Layout& layout, const float* x, float slope, 
         const int top = at.y - 1, left = at.x - 1;
         const bool whole = top >= 0 && left >= 0 && top + WINDOW <= layout.height && left + WINDOW <= layout.width;
         for (int panel = first_panel; panel < last_panel; panel++) {
-            const float* rows[WINDOW];
-            for (int row = 0; row < WINDOW; row++) {
-                const int y = std::clamp(top + row, 0, layout.height - 1);
-                rows[row] = x + layout.at(at.picture, y, 0, panel);
-            }
-            const size_t step = layout.shuffled ? 2 * PANEL : layout.maps;  // from pixel to pixel
             float* target = transformed + (size_t)(tile - first) * maps + (panel - first_panel) * PANEL;
-            for (int map = 0; map < PANEL; map += LANES, target += LANES) {
-                vec d[POSITIONS], half[POSITIONS];
-#pragma GCC unroll 6
-                for (int column = 0; column < WINDOW; column++) {
-#pragma GCC unroll 6
-                    for (int row = 0; row < WINDOW; row++) {
-                        const int y = top + row, from_x = left + column;
-                        const bool inside =
-                            whole || (y >= 0 && y < layout.height && from_x >= 0 && from_x < layout.width);
-                        const vec value = inside ? load(rows[row] + (ptrdiff_t)from_x * (ptrdiff_t)step + map) : vec{};
-                        d[row * WINDOW + column] = ACTIVATED ? prelu(value, slopes) : value;
-                    }
-                    window_in(d + column, WINDOW, half + column, WINDOW);
-                }
-#pragma GCC unroll 6
-                for (int row = 0; row < WINDOW; row++) {
-                    vec out[WINDOW];
-                    window_in(half + row * WINDOW, 1, out, 1);
-#pragma GCC unroll 6
-                    for (int column = 0; column < WINDOW; column++)
-                        store(target + (row * WINDOW + column) * position, out[column]);
-                }
-            }
+            const auto transform = whole ? transform_window<ACTIVATED, true> : transform_window<ACTIVATED, false>;
+            transform(layout, x, slopes, at.picture, top, left, panel, position, target);
         }
     }
 }
@@ -135,13 +140,16 @@ static void transform_inputs(const Layout& layout, const float* x, const float* 
 }
 
 // The outputs of a strip of 16 maps: A^T M A, M being (36, block, 16).
+template <bool GATED, bool ADDED>
 static void finish_outputs(const Layout& layout, float* y, int first, int last, size_t position, const float* products,
                            int strip, const Ending& ending) {
     const int panel = strip * STRIP / PANEL, offset = strip * STRIP % PANEL;
+    const size_t step = layout.shuffled ? 2 * PANEL : layout.maps;  // from pixel to pixel
     const vec slope = repeat(ending.slope);
     vec slope_gradient{};
     for (int tile = first; tile < last; tile++) {
         const Place at = place(layout, tile);
+        const int rows = std::min(TILE, layout.height - at.y), columns = std::min(TILE, layout.width - at.x);
         for (int v = 0; v < STRIP; v += LANES) {
             const float* from = products + (size_t)(tile - first) * STRIP + v;
             const vec bias = ending.bias ? load(ending.bias + strip * STRIP + v) : vec{};
@@ -153,25 +161,35 @@ static void finish_outputs(const Layout& layout, float* y, int first, int last, 
                 for (int row = 0; row < WINDOW; row++) m[row] = load(from + (row * WINDOW + column) * position);
                 tile_out(m, 1, half + column, WINDOW);
             }
-            const int rows = std::min(TILE, layout.height - at.y), columns = std::min(TILE, layout.width - at.x);
-            for (int row = 0; row < rows; row++) {
+#pragma GCC unroll 4
+            for (int row = 0; row < TILE; row++) {
+                if (row >= rows) break;
                 vec out[TILE];
                 tile_out(half + row * WINDOW, 1, out, 1);
-                for (int column = 0; column < columns; column++) {
-                    const size_t to = layout.at(at.picture, at.y + row, at.x + column, panel) + offset + v;
+                size_t to = layout.at(at.picture, at.y + row, at.x, panel) + offset + v;
+#pragma GCC unroll 4
+                for (int column = 0; column < TILE; column++, to += step) {
+                    if (column >= columns) break;
                     vec value = out[column] + bias;
-                    if (ending.gate) {
+                    if (GATED) {
                         const vec before = load(ending.gate + to);
                         slope_gradient += value * negative_part(before);
                         value = prelu_gradient(value, before, slope);
                     }
-                    if (ending.added) value += load(ending.added + to);
+                    if (ADDED) value += load(ending.added + to);
                     store(y + to, value);
                 }
             }
         }
     }
-    if (ending.gate) *ending.slope_gradient += sum(slope_gradient);
+    if (GATED) *ending.slope_gradient += sum(slope_gradient);
+}
+
+static void finish_outputs(const Layout& layout, float* y, int first, int last, size_t position, const float* products,
+                           int strip, const Ending& ending) {
+    const auto finish = ending.gate ? (ending.added ? finish_outputs<true, true> : finish_outputs<true, false>)
+                                    : (ending.added ? finish_outputs<false, true> : finish_outputs<false, false>);
+    finish(layout, y, first, last, position, products, strip, ending);
 }
 
 // A dY A^T of tiles ``first`` to ``last`` of one panel: (36, block, 64); the bias' gradient is taken up on the way.

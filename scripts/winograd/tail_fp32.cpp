@@ -59,34 +59,40 @@ struct Size {
     int windows_across() const { return tiles_across() + GROUPS - 1; }
 };
 
-// V of a row of windows, (25, windows, 64), of x, (H, W, 64), after its PReLU.
+// V of one window of x, (H, W, 64), after its PReLU; it begins at (top, left), and lies inside the picture if WHOLE.
+template <bool WHOLE>
+static inline void transform_window(const float* x, Size size, int top, int left, vec slope, size_t position, float* target) {
+    for (int map = 0; map < PANEL; map += LANES, target += LANES) {
+        vec d[POSITIONS], half[POSITIONS];
+#pragma GCC unroll 5
+        for (int column = 0; column < WINDOW; column++) {
+#pragma GCC unroll 5
+            for (int row = 0; row < WINDOW; row++) {
+                const int y = top + row, at_x = left + column;
+                const bool inside = WHOLE || (y >= 0 && y < size.height && at_x >= 0 && at_x < size.width);
+                d[row * WINDOW + column] =
+                    inside ? prelu(load(x + ((size_t)y * size.width + at_x) * PANEL + map), slope) : vec{};
+            }
+            window_in(d + column, WINDOW, half + column, WINDOW);
+        }
+#pragma GCC unroll 5
+        for (int row = 0; row < WINDOW; row++) {
+            vec out[WINDOW];
+            window_in(half + row * WINDOW, 1, out, 1);
+#pragma GCC unroll 5
+            for (int column = 0; column < WINDOW; column++) store(target + (row * WINDOW + column) * position, out[column]);
+        }
+    }
+}
+
+// V of a row of windows, (25, windows, 64).
 static void transform_windows(const float* x, Size size, int window_row, vec slope, size_t position, float* transformed) {
     const int top = TILE * window_row - HALF;
     for (int window = 0; window < size.windows_across(); window++) {
         const int left = TILE * window - HALF;
         const bool whole = top >= 0 && left >= 0 && top + WINDOW <= size.height && left + WINDOW <= size.width;
-        float* target = transformed + (size_t)window * PANEL;
-        for (int map = 0; map < PANEL; map += LANES, target += LANES) {
-            vec d[POSITIONS], half[POSITIONS];
-#pragma GCC unroll 5
-            for (int column = 0; column < WINDOW; column++) {
-#pragma GCC unroll 5
-                for (int row = 0; row < WINDOW; row++) {
-                    const int y = top + row, from_x = left + column;
-                    const bool inside = whole || (y >= 0 && y < size.height && from_x >= 0 && from_x < size.width);
-                    d[row * WINDOW + column] =
-                        inside ? prelu(load(x + ((size_t)y * size.width + from_x) * PANEL + map), slope) : vec{};
-                }
-                window_in(d + column, WINDOW, half + column, WINDOW);
-            }
-#pragma GCC unroll 5
-            for (int row = 0; row < WINDOW; row++) {
-                vec out[WINDOW];
-                window_in(half + row * WINDOW, 1, out, 1);
-#pragma GCC unroll 5
-                for (int column = 0; column < WINDOW; column++) store(target + (row * WINDOW + column) * position, out[column]);
-            }
-        }
+        const auto transform = whole ? transform_window<true> : transform_window<false>;
+        transform(x, size, top, left, slope, position, transformed + (size_t)window * PANEL);
     }
 }
 
@@ -241,11 +247,10 @@ void tail_backward(const float* x, const float* gradient, int pictures, int heig
                     const int tile_row = row - i;
                     if (tile_row < 0 || tile_row >= size.tiles_down()) continue;
                     const float* from = gradient_tiles + tile_row % GROUPS * w_row + (size_t)p * tiles * 4;
-                    for (int j = 0; j < GROUPS; j++)
+                    for (int j = 0; j < GROUPS; j++)  // the fourth value, zero, falls where the next group belongs
                         for (int tile = 0; tile < tiles; tile++)
-                            for (int colour = 0; colour < COLOURS; colour++)
-                                gathered[(size_t)(tile + j) * SUMS + i * BY_GROUP + j * COLOURS + colour] =
-                                    from[tile * 4 + colour];
+                            *(unaligned_pixel*)(gathered + (size_t)(tile + j) * SUMS + i * BY_GROUP + j * COLOURS) =
+                                *(const unaligned_pixel*)(from + tile * 4);
                 }
                 float* c = packed_gradient + (size_t)p * PANEL * SUMS;
                 for (int strip = 0; strip < SUMS; strip += STRIP)
@@ -272,19 +277,27 @@ void tail_backward(const float* x, const float* gradient, int pictures, int heig
                                            u, c + (size_t)tile * STRIP);
                 }
                 vec of_slope{};
+                const int rows = std::min(TILE, height - TILE * tile_row);
                 for (int tile = 0; tile < tiles; tile++)
                     for (int map = 0; map < STRIP; map += LANES) {
+                        const int columns = std::min(TILE, width - TILE * tile);
                         vec half[TILE * WINDOW];
+#pragma GCC unroll 5
                         for (int column = 0; column < WINDOW; column++) {
                             vec m[WINDOW];
+#pragma GCC unroll 5
                             for (int k = 0; k < WINDOW; k++)
                                 m[k] = load(products + (k * WINDOW + column) * m_position + (size_t)tile * STRIP + map);
                             tile_out(m, 1, half + column, WINDOW);
                         }
-                        for (int k = 0; k < std::min(TILE, height - TILE * tile_row); k++) {
+#pragma GCC unroll 3
+                        for (int k = 0; k < TILE; k++) {
+                            if (k >= rows) break;
                             vec out[TILE];
                             tile_out(half + k * WINDOW, 1, out, 1);
-                            for (int column = 0; column < std::min(TILE, width - TILE * tile); column++) {
+#pragma GCC unroll 3
+                            for (int column = 0; column < TILE; column++) {
+                                if (column >= columns) break;
                                 const size_t at = start + (size_t)(TILE * tile_row + k) * width + TILE * tile + column;
                                 const vec before = load(x + at * PANEL + strip * STRIP + map);
                                 of_slope += out[column] * negative_part(before);
