@@ -13,22 +13,7 @@
 constexpr int POSITIONS = 16;        // of a 4x4 tile
 constexpr int GRADIENT_BLOCK = 48;   // tiles that the weights' gradient sums at once
 
-// Shape and layout of a picture. Shuffled, its 4 * 64 maps lie as PixelShuffle x2 leaves them, with the maps of each
-// sub-pixel together: (N, 2H, 2W, 64).
-struct Layout {
-    int pictures, height, width, maps, shuffled;
-
-    size_t at(int picture, int y, int x, int panel) const {
-        if (shuffled) {
-            const size_t row = ((size_t)picture * height + y) * 2 + (panel >> 1);
-            return (row * 2 * width + 2 * x + (panel & 1)) * PANEL;
-        }
-        return (((size_t)picture * height + y) * width + x) * maps + (size_t)panel * PANEL;
-    }
-    int tiles_across() const { return width / 2; }
-    int tiles_down() const { return height / 2; }
-    int tiles() const { return pictures * tiles_down() * tiles_across(); }
-};
+using Layout = TiledLayout<2>;
 
 // What happens to outputs before they are stored; null pointers leave a step out.
 struct Ending {

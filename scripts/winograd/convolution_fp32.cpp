@@ -1,6 +1,6 @@
 // 3x3 convolutions by Winograd's F(4x4, 3x3) (Lavin and Gray 2016): a tile of 6x6 inputs gives 4x4 outputs with 36
-// products per pair of maps instead of 144. Pictures are (N, H, W, maps) in float32, zero-padded; tiles may reach beyond
-// a picture's edge. One thread.
+// products per pair of maps instead of 144. Pictures are (N, H, W, maps) in float32, zero-padded; tiles may reach
+// beyond a picture's edge. One thread.
 //
 //   tiles of inputs ── B^T d B ── V ──┐
 //                                     ├── 36 matrix products over the input maps ── M ── A^T M A ── tiles of outputs
@@ -8,26 +8,11 @@
 
 #include "vectors_fp32.h"
 
-constexpr int TILE = 4, WINDOW = 6;            // outputs and inputs of a tile, each way
+constexpr int TILE = 4, WINDOW = 6;  // outputs and inputs of a tile, each way
 constexpr int POSITIONS = WINDOW * WINDOW;
-constexpr int GAP = 16;                        // between positions, so that they do not fall into one set of the cache
+constexpr int GAP = 16;  // between positions, so that they do not fall into one set of the cache
 
-// Shape and layout of a picture. Shuffled, its 4 * 64 maps lie as PixelShuffle x2 leaves them, with the maps of each
-// sub-pixel together: (N, 2H, 2W, 64).
-struct Layout {
-    int pictures, height, width, maps, shuffled;
-
-    size_t at(int picture, int y, int x, int panel) const {
-        if (shuffled) {
-            const size_t row = ((size_t)picture * height + y) * 2 + (panel >> 1);
-            return (row * 2 * width + 2 * x + (panel & 1)) * PANEL;
-        }
-        return (((size_t)picture * height + y) * width + x) * maps + (size_t)panel * PANEL;
-    }
-    int tiles_across() const { return (width + TILE - 1) / TILE; }
-    int tiles_down() const { return (height + TILE - 1) / TILE; }
-    int tiles() const { return pictures * tiles_down() * tiles_across(); }
-};
+using Layout = TiledLayout<TILE>;
 
 struct Place {
     int picture, y, x;  // of a tile's first output
@@ -240,7 +225,7 @@ void winograd_convolve(const float* x, int pictures, int height, int width, int 
                        const float* slope, const float* packed, int outputs, int y_shuffled, float* y,
                        const float* bias, const float* gate, float gate_slope, double* slope_gradient,
                        const float* added) {
-    static Buffer inputs_buffer, products_buffer;
+    static Buffer<float> inputs_buffer, products_buffer;
     const Layout from{pictures, height, width, inputs, x_shuffled}, to{pictures, height, width, outputs, y_shuffled};
     const Ending ending{bias, gate, gate_slope, slope_gradient, added};
     const int block = tiles_at_once(inputs), tiles = from.tiles();
@@ -265,7 +250,7 @@ void winograd_convolve(const float* x, int pictures, int height, int width, int 
 void winograd_weight_gradient(const float* x, int pictures, int height, int width, int inputs, int x_shuffled,
                               const float* slope, const float* gradient, int outputs, int gradient_shuffled,
                               float* packed_gradient, float* bias_gradient) {
-    static Buffer inputs_buffer, outputs_buffer;
+    static Buffer<float> inputs_buffer, outputs_buffer;
     const Layout from{pictures, height, width, inputs, x_shuffled};
     const Layout to{pictures, height, width, outputs, gradient_shuffled};
     const size_t position = (size_t)GRADIENT_BLOCK * PANEL + GAP, panel_size = POSITIONS * position;
@@ -310,14 +295,15 @@ static inline void kernel_out(const vec* u, int step, vec* to, int to_step) {
     to[2 * to_step] = (1 / 6.0f) * (far - near) + u[5 * step];
 }
 
-// U = G g G^T of layers of kernels, (outputs / 16, 36, inputs, 16) each, of (outputs, inputs, 3, 3); as for the gradient
-// of the inputs if ``backwards``: maps exchanged, kernels turned by half a turn.
+// U = G g G^T of layers of kernels, (outputs / 16, 36, inputs, 16) each, of (outputs, inputs, 3, 3); as for the
+// gradient of the inputs if ``backwards``: maps exchanged, kernels turned by half a turn.
 void winograd_pack(const float* kernels, int layers, int outputs, int inputs, int backwards, float* packed) {
     const int rows = backwards ? inputs : outputs, columns = backwards ? outputs : inputs;
     const size_t row_step = (size_t)9 * (backwards ? 1 : inputs), column_step = (size_t)9 * (backwards ? inputs : 1);
     for (int layer = 0; layer < layers; layer++, kernels += (size_t)outputs * inputs * 9)
         for (int row = 0; row < rows; row += LANES) {
-            float* u = packed + ((size_t)layer * (rows / STRIP) + row / STRIP) * POSITIONS * columns * STRIP + row % STRIP;
+            float* u =
+                packed + ((size_t)layer * (rows / STRIP) + row / STRIP) * POSITIONS * columns * STRIP + row % STRIP;
             for (int column = 0; column < columns; column++) {
                 vec g[9], half[WINDOW * 3];
                 const float* kernel = kernels + row * row_step + column * column_step;

@@ -10,10 +10,10 @@
 
 constexpr int KERNEL = 9, HALF = KERNEL / 2, COLOURS = 3, GROUPS = 3, TILE = 3, WINDOW = 5;
 constexpr int POSITIONS = WINDOW * WINDOW;
-constexpr int SUMS = 32;                           // lanes of (i, j, colour)
-constexpr int USED = GROUPS * GROUPS * COLOURS;    // of which 27 are used
-constexpr int BY_GROUP = GROUPS * COLOURS;         // (j, colour)
-constexpr int GAP = 16;                            // between positions, so that they do not fall into one set of the cache
+constexpr int SUMS = 32;                         // lanes of (i, j, colour)
+constexpr int USED = GROUPS * GROUPS * COLOURS;  // of which 27 are used
+constexpr int BY_GROUP = GROUPS * COLOURS;       // (j, colour)
+constexpr int GAP = 16;  // between positions, so that they do not fall into one set of the cache
 
 typedef float pixel __attribute__((vector_size(16)));  // three colours and what lies behind them
 typedef float unaligned_pixel __attribute__((vector_size(16), aligned(4), may_alias));
@@ -61,7 +61,8 @@ struct Size {
 
 // V of one window of x, (H, W, 64), after its PReLU; it begins at (top, left), and lies inside the picture if WHOLE.
 template <bool WHOLE>
-static inline void transform_window(const float* x, Size size, int top, int left, vec slope, size_t position, float* target) {
+static inline void transform_window(const float* x, Size size, int top, int left, vec slope, size_t position,
+                                    float* target) {
     for (int map = 0; map < PANEL; map += LANES, target += LANES) {
         vec d[POSITIONS], half[POSITIONS];
 #pragma GCC unroll 5
@@ -80,13 +81,15 @@ static inline void transform_window(const float* x, Size size, int top, int left
             vec out[WINDOW];
             window_in(half + row * WINDOW, 1, out, 1);
 #pragma GCC unroll 5
-            for (int column = 0; column < WINDOW; column++) store(target + (row * WINDOW + column) * position, out[column]);
+            for (int column = 0; column < WINDOW; column++)
+                store(target + (row * WINDOW + column) * position, out[column]);
         }
     }
 }
 
 // V of a row of windows, (25, windows, 64).
-static void transform_windows(const float* x, Size size, int window_row, vec slope, size_t position, float* transformed) {
+static void transform_windows(const float* x, Size size, int window_row, vec slope, size_t position,
+                              float* transformed) {
     const int top = TILE * window_row - HALF;
     for (int window = 0; window < size.windows_across(); window++) {
         const int left = TILE * window - HALF;
@@ -136,7 +139,8 @@ static void transform_gradient_tiles(const float* gradient, Size size, int tile_
             pixel out[WINDOW];
             tile_in(half + row * TILE, 1, out, 1);
             for (int column = 0; column < WINDOW; column++)
-                *(unaligned_pixel*)(to + ((size_t)(row * WINDOW + column) * size.tiles_across() + tile) * 4) = out[column];
+                *(unaligned_pixel*)(to + ((size_t)(row * WINDOW + column) * size.tiles_across() + tile) * 4) =
+                    out[column];
         }
     }
 }
@@ -170,7 +174,7 @@ extern "C" {
 
 // y, (N, H, W, 3) without a bias, of x, (N, H, W, 64) before the PReLU; U is (2, 25, 64, 16), lanes of 16.
 void tail_forward(const float* x, int pictures, int height, int width, float slope, const float* packed, float* y) {
-    static Buffer windows_buffer, products_buffer, sums_buffer;
+    static Buffer<float> windows_buffer, products_buffer, sums_buffer;
     const Size size{height, width};
     const int windows = size.windows_across(), tiles = size.tiles_across();
     const size_t v_position = (size_t)windows * PANEL + GAP, p_position = (size_t)windows * SUMS + GAP;
@@ -210,7 +214,8 @@ void tail_forward(const float* x, int pictures, int height, int width, float slo
                 for (int row = 0; row < TILE; row++) tile_out(half + row * WINDOW, 1, out + row * TILE, 1);
                 for (int row = 0; row < std::min(TILE, height - TILE * finished); row++)
                     for (int column = 0; column < std::min(TILE, width - TILE * tile); column++) {
-                        const size_t at = ((size_t)picture * height + TILE * finished + row) * width + TILE * tile + column;
+                        const size_t at =
+                            ((size_t)picture * height + TILE * finished + row) * width + TILE * tile + column;
                         for (int colour = 0; colour < COLOURS; colour++)
                             y[at * COLOURS + colour] = out[row * TILE + column][colour];
                     }
@@ -218,11 +223,11 @@ void tail_forward(const float* x, int pictures, int height, int width, float slo
         }
 }
 
-// Gradients of x, (N, H, W, 64), and, added, of U, (25, 64, 32), and of the slope. ``packed`` is of the kernels turned by
-// half a turn, (4, 25, 27, 16), maps of 16.
+// Gradients of x, (N, H, W, 64), and, added, of U, (25, 64, 32), and of the slope. ``packed`` is of the kernels turned
+// by half a turn, (4, 25, 27, 16), maps of 16.
 void tail_backward(const float* x, const float* gradient, int pictures, int height, int width, float slope,
                    const float* packed, float* x_gradient, float* packed_gradient, double* slope_gradient) {
-    static Buffer windows_buffer, gradient_windows_buffer, tiles_buffer, gathered_buffer, products_buffer;
+    static Buffer<float> windows_buffer, gradient_windows_buffer, tiles_buffer, gathered_buffer, products_buffer;
     const Size size{height, width};
     const int windows = size.windows_across(), tiles = size.tiles_across();
     const size_t v_position = (size_t)windows * PANEL + GAP, g_position = (size_t)windows * COLOURS + 1;
@@ -240,7 +245,8 @@ void tail_backward(const float* x, const float* gradient, int pictures, int heig
         for (int row = 0; row < size.windows_down(); row++) {
             // of U: windows of x with the tiles of the gradient that each group saw them for
             transform_windows(x + start * PANEL, size, row, slopes, v_position, v);
-            if (row < size.tiles_down()) transform_gradient_tiles(of_y, size, row, gradient_tiles + row % GROUPS * w_row);
+            if (row < size.tiles_down())
+                transform_gradient_tiles(of_y, size, row, gradient_tiles + row % GROUPS * w_row);
             for (int p = 0; p < POSITIONS; p++) {
                 std::fill(gathered, gathered + (size_t)windows * SUMS, 0.0f);
                 for (int i = 0; i < GROUPS; i++) {
@@ -254,7 +260,8 @@ void tail_backward(const float* x, const float* gradient, int pictures, int heig
                 }
                 float* c = packed_gradient + (size_t)p * PANEL * SUMS;
                 for (int strip = 0; strip < SUMS; strip += STRIP)
-                    multiply<true>(PANEL, v + p * v_position, 1, PANEL, gathered + strip, SUMS, windows, c + strip, SUMS);
+                    multiply<true>(PANEL, v + p * v_position, 1, PANEL, gathered + strip, SUMS, windows, c + strip,
+                                   SUMS);
             }
 
             // of x: three rows of the gradient's windows make a row of tiles
@@ -270,11 +277,13 @@ void tail_backward(const float* x, const float* gradient, int pictures, int heig
                     float* c = products + p * m_position;
                     int tile = 0;
                     for (; tile + 6 <= tiles; tile += 6)
-                        multiply_groups<6>({groups[0] + tile * COLOURS, groups[1] + tile * COLOURS, groups[2] + tile * COLOURS},
-                                           u, c + (size_t)tile * STRIP);
+                        multiply_groups<6>(
+                            {groups[0] + tile * COLOURS, groups[1] + tile * COLOURS, groups[2] + tile * COLOURS}, u,
+                            c + (size_t)tile * STRIP);
                     for (; tile < tiles; tile++)
-                        multiply_groups<1>({groups[0] + tile * COLOURS, groups[1] + tile * COLOURS, groups[2] + tile * COLOURS},
-                                           u, c + (size_t)tile * STRIP);
+                        multiply_groups<1>(
+                            {groups[0] + tile * COLOURS, groups[1] + tile * COLOURS, groups[2] + tile * COLOURS}, u,
+                            c + (size_t)tile * STRIP);
                 }
                 vec of_slope{};
                 const int rows = std::min(TILE, height - TILE * tile_row);
@@ -301,7 +310,8 @@ void tail_backward(const float* x, const float* gradient, int pictures, int heig
                                 const size_t at = start + (size_t)(TILE * tile_row + k) * width + TILE * tile + column;
                                 const vec before = load(x + at * PANEL + strip * STRIP + map);
                                 of_slope += out[column] * negative_part(before);
-                                store(x_gradient + at * PANEL + strip * STRIP + map, prelu_gradient(out[column], before, slopes));
+                                store(x_gradient + at * PANEL + strip * STRIP + map,
+                                      prelu_gradient(out[column], before, slopes));
                             }
                         }
                     }

@@ -5,12 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+
+#include "pictures.h"
 
 using bfloat16 = uint16_t;
 
 constexpr int LANES = 16;  // float32 values in a register
-constexpr int PANEL = 64;  // maps that are computed together
 constexpr int VECTORS = PANEL / LANES;
 
 static inline __m512 load(const bfloat16* from) {
@@ -37,24 +37,6 @@ static inline __m512 prelu_gradient(__m512 gradient, __m512 x, __m512 slope) {
     const __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
     return _mm512_mul_ps(gradient, _mm512_mask_blend_ps(positive, slope, _mm512_set1_ps(1.0f)));
 }
-
-// Memory that is asked for once and grows.
-template <typename T>
-class Buffer {
-  public:
-    T* of(size_t count) {
-        if (count > count_) {
-            std::free(memory_);
-            memory_ = (T*)std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64);
-            count_ = count;
-        }
-        return memory_;
-    }
-
-  private:
-    T* memory_ = nullptr;
-    size_t count_ = 0;
-};
 
 // Lays rows of maps out in pairs, (rows / 2, maps, 2), as products of bfloat16 sum over two rows at once. Of an odd
 // number of rows, the last one is paired with zeros.

@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
-#include <cstdlib>
+
+#include "pictures.h"
 
 constexpr int LANES = 8;   // float32 values in a vector
-constexpr int PANEL = 64;  // maps that lie together
 constexpr int STRIP = 16;  // maps that are computed together
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
@@ -32,23 +31,6 @@ static inline float sum(vec x) {
     for (int k = 0; k < LANES; k++) total += x[k];
     return total;
 }
-
-// Memory that is asked for once and grows.
-class Buffer {
-  public:
-    float* of(size_t count) {
-        if (count > count_) {
-            std::free(memory_);
-            memory_ = (float*)std::aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
-            count_ = count;
-        }
-        return memory_;
-    }
-
-  private:
-    float* memory_ = nullptr;
-    size_t count_ = 0;
-};
 
 // (ROWS, 16) of C from A, whose values are ``row_step`` and ``step`` apart, and B, (depth, 16) with rows ``b_step``
 // apart; added to what is in C if ADD.
