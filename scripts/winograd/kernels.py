@@ -56,7 +56,11 @@ KINDS = {
         ("pictures.h", "vectors.h", "convolution.cpp", "tail.cpp"), frozenset({"avx512_bf16"}), "AVX-512 BF16", 16, 2
     ),
     torch.float32: Kind(
-        ("pictures.h", "vectors_fp32.h", "convolution_fp32.cpp", "tail_fp32.cpp"), frozenset({"avx2", "fma"}), "AVX2 and FMA", 36, 1
+        ("pictures.h", "vectors_fp32.h", "convolution_fp32.cpp", "tail_fp32.cpp"),
+        frozenset({"avx2", "fma"}),
+        "AVX2 and FMA",
+        36,
+        1,
     ),
 }
 
