@@ -10,6 +10,7 @@ import pytest
 from fourfold.imaging import Picture, read_picture
 from fourfold.upscaling import auto_precision, load
 from fourfold.upscaling import upscaler as upscaler_module
+from fourfold.upscaling.engines.openvino import has_fast_bf16
 from fourfold.upscaling.files import FileOptions, Job, upscale_files
 from fourfold.weights import shipped_names
 from tests.conftest import make_photo
@@ -46,6 +47,8 @@ def as_kind(photo, dtype):
 @pytest.mark.parametrize(("precision", "least", "most"), [("auto", 1500, 5000), ("bf16", 2, 100)])
 def test_a_smooth_ramp_of_16_bits_keeps_its_steps(fast_bf16, precision, least, most):
     """Clouds, skin, a clear sky: above 0.93 of white, 4,600 steps of 16 bits, where bfloat16 has 20 or 40."""
+    if precision == "bf16" and not has_fast_bf16():
+        pytest.skip("OpenVINO computes in fp32 on a processor without bfloat16")
     ramp = np.linspace(0.93 * 65535, 65535, 48 * 48).round().astype(np.uint16)
     upscaler = load(SHIPPED, engine="openvino", precision=precision)
     found = upscaler(ramp.reshape(48, 48, 1).transpose(1, 0, 2).repeat(3, axis=2))
