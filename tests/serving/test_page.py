@@ -1,8 +1,10 @@
 """The page in a real Chromium: with the mouse, with the keyboard alone, on a phone, in the dark."""
 
+import asyncio
 import base64
 import io
 import re
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from fourfold.imaging import Picture, encode_picture, read_picture
+from fourfold.serving.service import Service
 from tests.conftest import make_photo
 from tests.serving.conftest import RunningServer, png, wait_until
 
@@ -149,11 +152,34 @@ def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str])
     choose(page, "good")
     page.click(".row-again >> nth=1")
     page.click(".row-again >> nth=0")
-    # nearly always at once; twice it was seen to take some 20 s, as long as a picture crawls, and why is not known
-    page.wait_for_selector(f"{DONE} >> nth=1", timeout=60_000)
+    page.wait_for_selector(f"{DONE} >> nth=1")
     page.click("#clear-button")
     page.wait_for_selector("#hero")
     assert page.locator(".row").count() == 0
+
+
+def test_what_is_cancelled_before_the_answer_comes_does_not_run_on(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, made, answered = Service.accept, [], threading.Event()
+
+    async def accept_late(*arguments: Any, **values: Any) -> Any:
+        job = await accept(*arguments, **values)
+        made.append(job.id)
+        while not answered.is_set():
+            await asyncio.sleep(0.02)
+        return job
+
+    monkeypatch.setattr(Service, "accept", accept_late)
+    page = open_page()
+    choose(page, "crawl")
+    page.set_input_files("#file", files[:1])
+    wait_until(lambda: bool(made))
+    page.click(".row-remove")
+    page.wait_for_selector('.row[data-state="cancelled"]')
+    assert server.job(made[0])["state"] in ("queued", "running")
+    answered.set()
+    assert server.wait_for(made[0])["state"] == "cancelled"
 
 
 def in_batch(page: Any, server: RunningServer) -> list[str]:

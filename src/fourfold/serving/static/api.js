@@ -42,7 +42,8 @@ async function problemOf(answer) {
 }
 
 /**
- * Sends a picture and returns its job.
+ * Sends a picture and returns its job. To abort ends what is under way; of a picture that has been sent whole, the
+ * server may have made a job already, so its answer is waited for, and whoever aborted deletes that job.
  * @param {Blob} file the picture
  * @param {Object<string, string>} options model, fidelity, ensemble, format, name, batch
  * @param {(fraction: number) => void} onProgress called while it is sent
@@ -50,6 +51,8 @@ async function problemOf(answer) {
  */
 export function send(file, options, onProgress) {
   const request = new XMLHttpRequest();
+  let whole = false;
+  request.upload.onload = () => (whole = true);
   const job = new Promise((resolve, reject) => {
     request.open("POST", `v1/jobs?${new URLSearchParams(options)}`);
     request.responseType = "json";
@@ -64,7 +67,7 @@ export function send(file, options, onProgress) {
     request.onabort = () => reject(new Problem({ type: "cancelled", title: "Cancelled" }));
     request.send(file);
   });
-  return { job, abort: () => request.abort() };
+  return { job, abort: () => whole || request.abort() };
 }
 
 /** Returns a number of bytes for people. */
