@@ -2,7 +2,7 @@
 
     python scripts/mean.py srresnet-plus srresnet-mse runs/plus/best.safetensors -o mean.safetensors
 
-Everything but the tensors comes from the first one. Such networks lie in one valley, and their mean is nearer to its
+Such networks lie in one valley, and their mean is nearer to its
 bottom than what noise in training leaves each of them at (Izmailov et al., "Averaging Weights Leads to Wider Optima
 and Better Generalization", UAI 2018; Wortsman et al., "Model soups", ICML 2022). Networks that did not begin together
 have no such mean; validate it before use.
@@ -10,30 +10,25 @@ have no such mean; validate it before use.
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from fourfold.errors import FourfoldError, WeightsError
+from fourfold.errors import FourfoldError
+from fourfold.upscaling.interpolation import interpolate
 from fourfold.weights import WeightsFile, load_weights, write_weights
 
 
 def mean(files: list[WeightsFile], target: Path) -> None:
-    """Writes the mean of the files' networks.
+    """Writes the mean of the files' networks; its header says what all were trained on, and has no scores.
 
     Raises:
-        WeightsError: if they are not of one architecture and shape.
+        UsageError: if they are not of one architecture and shape.
     """
-    first = files[0]
-    for other in files[1:]:
-        ours, theirs = ((f.config.architecture, f.config.parameters) for f in (first, other))
-        if ours != theirs:
-            raise WeightsError(f"{other.path} is {theirs}, and {first.path} is {ours}; only networks alike have a mean")
-    tensors = {
-        name: np.mean([np.asarray(file.tensors[name], np.float64) for file in files], axis=0).astype(np.float32)
-        for name in first.tensors
-    }
-    write_weights(target, first.config, tensors)
+    whole = files[0]
+    for count, file in enumerate(files[1:], 2):
+        whole = interpolate(whole, file, 1 / count)
+    names = ", ".join(file.config.name for file in files)
+    write_weights(target, replace(whole.config, name=f"mean of {names}"), whole.tensors)
 
 
 def main() -> None:
