@@ -93,6 +93,8 @@ def job_routes(service: Service) -> APIRouter:
     async def submit_job(request: Request, response: Response) -> Any:
         """Puts a picture in the queue. Follow it at the address in `Location`."""
         job = await submit(service, request)
+        if await request.is_disconnected():  # nobody learns the job's address: it would run for nothing
+            await service.cancel(job)
         response.headers["Location"] = f"{request.scope.get('root_path', '')}/v1/jobs/{job.id}"
         return service.view(job.id)
 
