@@ -32,6 +32,8 @@ def test_pixel_loss_counts_on_minus_one_to_one() -> None:
     assert pixel_loss(sr, hr, LossSettings(pixel_kind="l1")) == pytest.approx(0.5)
     assert pixel_loss(sr, hr, LossSettings(pixel_kind="charbonnier")) == pytest.approx(math.sqrt(0.25 + 1e-6))
     assert pixel_loss(sr, hr, LossSettings(pixel_kind="psnr")) == pytest.approx(math.log(0.25 + 1e-3))
+    lower = LossSettings(pixel_kind="psnr", pixel_floor=2e-5)
+    assert pixel_loss(sr, hr, lower) == pytest.approx(math.log(0.25 + 2e-5))
     assert pixel_loss(sr, hr, LossSettings(pixel_channel="y")) == pytest.approx(0.25)
 
 

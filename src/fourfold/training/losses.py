@@ -17,9 +17,6 @@ from fourfold.training.recipe import LATTICE_CELLS, LossSettings
 #: Luma that varies by less than this (1.5 of 255, on -1..1) in a window is flat ground, to the loss "flat".
 _FLAT_DEVIATION = 2 * 1.5 / 255
 
-#: Below this MSE on -1..1 (36 dB), the loss "psnr" flattens out: of a nearly even crop nothing is left to learn.
-_EVEN_MSE = 1e-3
-
 #: loss of (sr, hr), both (N, 3, H, W) in 0..1; a scalar with a gradient to sr
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -88,7 +85,8 @@ def pixel_loss(sr: Tensor, hr: Tensor, settings: LossSettings) -> Tensor:
 
     "psnr" is the mean of the crops' log MSE instead (the negative PSNR, but for factor and offset). The benchmark's
     mean of PSNRs weighs every picture alike; the mean of MSEs is decided by the few crops of foliage and gravel in
-    which there is the least to learn.
+    which there is the least to learn. Below an MSE of ``pixel_floor`` it flattens out: of a nearly even crop nothing
+    is left to learn.
 
     Args:
         sr: pictures in 0..1.
@@ -109,7 +107,7 @@ def _size_of(difference: Tensor, settings: LossSettings) -> Tensor:
     if settings.pixel_kind == "mse":
         return difference.square().mean()
     if settings.pixel_kind == "psnr":
-        return (difference.square().mean(dim=(1, 2, 3)) + _EVEN_MSE).log().mean()
+        return (difference.square().mean(dim=(1, 2, 3)) + settings.pixel_floor).log().mean()
     if settings.pixel_kind == "l1":
         return difference.abs().mean()
     return (difference.square() + 1e-6).sqrt().mean()

@@ -99,6 +99,7 @@ class LossSettings(_Settings):
         pixel_kind: "mse" is the paper's; "l1", "charbonnier" and "psnr" (the log of each crop's MSE) are not.
         pixel_channel: "rgb", or "y" for networks that restore the luma alone (SRCNN, ESPCN, DRCN).
         pixel_luma: the share of the pixel loss that is of the luma alone; 0 is the paper's.
+        pixel_floor: MSE on -1..1 below which "psnr" flattens out; 1e-3 is 36 dB.
         vgg: weight of the VGG content loss, applied to the calibrated loss (see docs/training.md).
         vgg_layer: "22" or "54" in the paper.
         vgg_normalisation: which weights they are: "torchvision" (downloaded) or "oxford" (the authors' own).
@@ -122,6 +123,7 @@ class LossSettings(_Settings):
     pixel_kind: Literal["mse", "l1", "charbonnier", "psnr"] = "mse"
     pixel_channel: Literal["rgb", "y"] = "rgb"
     pixel_luma: float = Field(0.0, ge=0, le=1)
+    pixel_floor: float = Field(1e-3, gt=0, le=1)
     vgg: float = Field(0.0, ge=0)
     vgg_layer: str = Field("54", coerce_numbers_to_str=True)  # --set loss.vgg_layer=22 comes as a number
     vgg_normalisation: Literal["torchvision", "oxford"] = "torchvision"

@@ -1,0 +1,87 @@
+"""Targets to train on, of a model's self-ensemble."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fourfold
+from fourfold.imaging import Picture, encode_picture, imresize, read_rgb
+from scripts.targets import make_targets
+from tests.conftest import make_photo
+
+Run = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for number, name in enumerate(("one.png", "one.webp", "below/two.png")):
+        data = encode_picture(Picture(make_photo(49, 66, number)), "webp" if name.endswith("webp") else "png")
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def run(*arguments: object) -> Run:
+    command = [sys.executable, "-m", "scripts.targets", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+
+
+def test_targets_lie_between_the_original_and_the_ensembles(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
+    assert make_targets(photos, upscaler, 0.75, tmp_path / "out") == 0
+    names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png")}
+    assert names == {f"{side}/{name}.png" for side in ("hr", "lr") for name in ("one.png", "one.webp", "below/two.png")}
+    hr = read_rgb(photos / "one.png")[:48, :64]
+    lr = read_rgb(tmp_path / "out/lr/one.png.png")
+    np.testing.assert_array_equal(lr, imresize(hr, 0.25))
+    mixed = read_rgb(tmp_path / "out/hr/one.png.png").astype(float)
+    np.testing.assert_allclose(mixed, 0.25 * hr + 0.75 * 255 * upscaler(lr.astype(np.float32) / 255), atol=0.51)
+
+
+def test_what_is_there_is_left(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
+    make_targets(photos, upscaler, 0.5, tmp_path / "out")
+    kept, missing = tmp_path / "out/hr/one.png.png", tmp_path / "out/hr/one.webp.png"
+    kept.write_bytes(b"of a run before")
+    missing.unlink()
+    make_targets(photos, upscaler, 0.5, tmp_path / "out")
+    assert kept.read_bytes() == b"of a run before"
+    assert missing.exists()
+
+
+def test_a_damaged_picture_does_not_stop_the_others(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    (photos / "below/damaged.png").write_bytes(b"\x89PNG\r\n")
+    done = run(photos, tiny_weights, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert "damaged.png" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out/hr").rglob("*.png")) == [
+        "one.png.png",
+        "one.webp.png",
+        "two.png.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "said"),
+    [
+        ("no-such-model", [], "no-such-model"),
+        ("srresnet-mse", ["--share", "1.5"], "--share 1.5"),
+        ("srresnet-mse", ["--share", "nan"], "--share nan"),
+    ],
+)
+def test_what_is_refused(model: str, more: list[str], said: str, photos: Path, tmp_path: Path) -> None:
+    done = run(photos, model, "-o", tmp_path / "out", *more)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    done = run(tmp_path / "missing", "srresnet-mse", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert "no such folder" in done.stderr
