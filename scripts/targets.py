@@ -73,7 +73,7 @@ def main() -> None:
         upscaler = fourfold.load(options.model, precision="fp32", ensemble=True)
         if make_targets(options.data, upscaler, options.share, options.out):
             sys.exit(1)
-    except FourfoldError as error:
+    except (FourfoldError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

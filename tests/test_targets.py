@@ -81,6 +81,14 @@ def test_what_is_refused(model: str, more: list[str], said: str, photos: Path, t
     assert not (tmp_path / "out").exists()
 
 
+def test_a_target_that_cannot_be_written(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"a file")
+    done = run(photos, tiny_weights, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert (tmp_path / "out").read_bytes() == b"a file"
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     done = run(tmp_path / "missing", "srresnet-mse", "-o", tmp_path / "out")
     assert done.returncode == 1
