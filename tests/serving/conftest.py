@@ -1,5 +1,6 @@
 """A real server on loopback, in a thread of the test, with a worker process that runs the fake upscaler."""
 
+import asyncio
 import dataclasses
 import shutil
 import socket
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -15,6 +17,7 @@ import uvicorn
 
 from fourfold.imaging import Picture, encode_picture
 from fourfold.serving import Limits, Settings, create_app
+from fourfold.serving.service import Service
 from tests.conftest import make_photo
 
 MODELS = ("good", "slow", "steady", "crawl", "crash", "crash-once", "hang", "error", "bug", "chatty", "greedy")
@@ -55,6 +58,10 @@ class RunningServer:
         assert answer.status_code == 202, answer.text
         return answer.json()
 
+    def connections(self) -> set[object]:
+        """The connections that are open at the server's end."""
+        return set(self._server.server_state.connections)
+
     def job(self, job_id: object) -> dict[str, object]:
         return self.client.get(f"/v1/jobs/{job_id}").json()
 
@@ -78,6 +85,31 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.02)
+
+
+class HeldAnswers:
+    """Jobs that are made while their answers are held back, until they are let go."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.let_go = threading.Event()
+
+
+@pytest.fixture
+def held_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldAnswers]:
+    """Holds back the answers to all pictures that are submitted."""
+    accept, held = Service.accept, HeldAnswers()
+
+    async def accept_late(*arguments: Any, **values: Any) -> Any:
+        job = await accept(*arguments, **values)
+        held.made.append(job.id)
+        while not held.let_go.is_set():
+            await asyncio.sleep(0.01)
+        return job
+
+    monkeypatch.setattr(Service, "accept", accept_late)
+    yield held
+    held.let_go.set()
 
 
 @pytest.fixture(scope="session")

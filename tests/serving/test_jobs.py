@@ -1,14 +1,10 @@
 """Pictures through a running server: the ways that end well."""
 
-import asyncio
 import io
 import socket
 import tempfile
-import threading
-import time
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -18,9 +14,8 @@ from starlette.formparsers import MultiPartParser
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
 from fourfold.serving.downloads import attachment
 from fourfold.serving.previews import write_preview
-from fourfold.serving.service import Service
 from tests.conftest import make_photo
-from tests.serving.conftest import RunningServer, png, wait_until
+from tests.serving.conftest import HeldAnswers, RunningServer, png, wait_until
 
 BATCH = "batch-of-the-tests-1"
 
@@ -42,27 +37,18 @@ def test_a_job_from_submission_to_result(server: RunningServer) -> None:
 
 
 def test_a_client_that_goes_before_the_answer_leaves_no_job_behind(
-    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, held_answers: HeldAnswers
 ) -> None:
-    accept, made, gone = Service.accept, [], threading.Event()
-
-    async def accept_late(*arguments: Any, **values: Any) -> Any:
-        job = await accept(*arguments, **values)
-        made.append(job.id)
-        while not gone.is_set():
-            await asyncio.sleep(0.01)
-        return job
-
-    monkeypatch.setattr(Service, "accept", accept_late)
     head = (
         f"POST /v1/jobs?model=crawl HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(png())}\r\n\r\n"
     )
+    others = server.connections()
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(head.encode() + png())
-        wait_until(lambda: bool(made))
-    time.sleep(0.2)  # until the server's end of the connection has heard of it
-    gone.set()
-    assert server.wait_for(made[0])["state"] == "cancelled"
+        wait_until(lambda: bool(held_answers.made))
+    wait_until(lambda: server.connections() <= others)
+    held_answers.let_go.set()
+    assert server.wait_for(held_answers.made[0])["state"] == "cancelled"
 
 
 def test_the_synchronous_call_answers_with_the_picture_and_keeps_nothing(server: RunningServer) -> None:

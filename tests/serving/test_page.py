@@ -1,10 +1,8 @@
 """The page in a real Chromium: with the mouse, with the keyboard alone, on a phone, in the dark."""
 
-import asyncio
 import base64
 import io
 import re
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +12,8 @@ import numpy as np
 import pytest
 
 from fourfold.imaging import Picture, encode_picture, read_picture
-from fourfold.serving.service import Service
 from tests.conftest import make_photo
-from tests.serving.conftest import RunningServer, png, wait_until
+from tests.serving.conftest import HeldAnswers, RunningServer, png, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -159,27 +156,17 @@ def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str])
 
 
 def test_what_is_cancelled_before_the_answer_comes_does_not_run_on(
-    open_page: Callable[..., Any], server: RunningServer, files: list[str], monkeypatch: pytest.MonkeyPatch
+    open_page: Callable[..., Any], server: RunningServer, files: list[str], held_answers: HeldAnswers
 ) -> None:
-    accept, made, answered = Service.accept, [], threading.Event()
-
-    async def accept_late(*arguments: Any, **values: Any) -> Any:
-        job = await accept(*arguments, **values)
-        made.append(job.id)
-        while not answered.is_set():
-            await asyncio.sleep(0.02)
-        return job
-
-    monkeypatch.setattr(Service, "accept", accept_late)
     page = open_page()
     choose(page, "crawl")
     page.set_input_files("#file", files[:1])
-    wait_until(lambda: bool(made))
+    wait_until(lambda: bool(held_answers.made))
     page.click(".row-remove")
     page.wait_for_selector('.row[data-state="cancelled"]')
-    assert server.job(made[0])["state"] in ("queued", "running")
-    answered.set()
-    assert server.wait_for(made[0])["state"] == "cancelled"
+    assert server.job(held_answers.made[0])["state"] in ("queued", "running")
+    held_answers.let_go.set()
+    assert server.wait_for(held_answers.made[0])["state"] == "cancelled"
 
 
 def in_batch(page: Any, server: RunningServer) -> list[str]:
