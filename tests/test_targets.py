@@ -9,7 +9,7 @@ import pytest
 
 import fourfold
 from fourfold.imaging import Picture, encode_picture, imresize, read_rgb
-from scripts.targets import make_targets
+from scripts.targets import Shrinking, make_targets
 from tests.conftest import make_photo
 
 Run = subprocess.CompletedProcess[str]
@@ -42,6 +42,24 @@ def test_targets_lie_between_the_original_and_the_ensembles(photos: Path, tiny_w
     np.testing.assert_allclose(mixed, 0.25 * hr + 0.75 * 255 * upscaler(lr.astype(np.float32) / 255), atol=0.51)
 
 
+def test_shrunk_pictures_make_more_targets(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
+    (photos / "large.png").write_bytes(encode_picture(Picture(make_photo(300, 250)), "png"))
+    out = tmp_path / "out"
+    make_targets(photos, upscaler, 0.5, out)
+    for seed in (1, 2, 2):
+        assert make_targets(photos, upscaler, 0.5, out, Shrinking(0.6, 0.9, seed)) == 0
+    names = [f"large.png{ending}" for ending in (".png", ".shrunk-1.png", ".shrunk-2.png")]
+    assert sorted(path.name for path in (out / "hr").glob("large*")) == names
+    whole, *shrunk = (read_rgb(out / "hr" / name) for name in names)
+    assert whole.shape == (300, 248, 3)
+    for name, pixels in zip(names[1:], shrunk, strict=True):
+        assert 176 <= pixels.shape[0] <= 270 and 144 <= pixels.shape[1] <= 225
+        assert read_rgb(out / "lr" / name).shape == (pixels.shape[0] // 4, pixels.shape[1] // 4, 3)
+    assert shrunk[0].shape != shrunk[1].shape or not np.array_equal(*shrunk)
+    assert read_rgb(out / "hr/one.png.shrunk-1.png").shape[0] in (44, 48)  # 49 px, smaller than a crop: not shrunk
+
+
 def test_what_is_there_is_left(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
     upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
     make_targets(photos, upscaler, 0.5, tmp_path / "out")
@@ -71,6 +89,10 @@ def test_a_damaged_picture_does_not_stop_the_others(photos: Path, tiny_weights: 
         ("no-such-model", [], "no-such-model"),
         ("srresnet-mse", ["--share", "1.5"], "--share 1.5"),
         ("srresnet-mse", ["--share", "nan"], "--share nan"),
+        ("srresnet-mse", ["--shrink", "0", "1"], "--shrink 0 1"),
+        ("srresnet-mse", ["--shrink", "0.9", "0.5"], "the least one first"),
+        ("srresnet-mse", ["--shrink", "0.5", "1.5"], "two factors in 0..1"),
+        ("srresnet-mse", ["--shrink", "nan", "1"], "--shrink nan 1"),
     ],
 )
 def test_what_is_refused(model: str, more: list[str], said: str, photos: Path, tmp_path: Path) -> None:
