@@ -9,6 +9,7 @@ import pytest
 
 from fourfold.errors import EvaluationError, UsageError, WeightsError
 from fourfold.evaluation.perceptual import lpips_distance, vgg_distance
+from fourfold.evaluation.tables import MEASURES
 from fourfold.imaging import imresize
 from tests.conftest import make_photo
 
@@ -72,6 +73,17 @@ def test_what_the_weights_were_trained_with_is_never_guessed(vgg_file: Path, tmp
 def test_a_file_that_is_not_vgg19(vgg_file: Path) -> None:
     with pytest.raises(WeightsError, match="missing"):
         vgg_distance(vgg_file, "54", normalisation="oxford")
+
+
+def test_both_layers_of_the_papers_content_losses_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fourfold.cli import evaluate
+
+    monkeypatch.setattr(
+        "fourfold.evaluation.perceptual.vgg_distance", lambda _, layer, *, normalisation: f"{layer} {normalisation}"
+    )
+    assert evaluate._extra(Path("vgg19.pth"), "oxford", lpips=False) == {"vgg22": "22 oxford", "vgg54": "54 oxford"}
+    assert evaluate._extra(None, None, lpips=False) == {}
+    assert list(MEASURES).index("vgg22") + 1 == list(MEASURES).index("vgg54")
 
 
 def test_lpips_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

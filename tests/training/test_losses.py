@@ -17,6 +17,7 @@ from fourfold.training.losses import (
     consistency_loss,
     content_terms,
     discriminator_loss,
+    fine_loss,
     flat_loss,
     lattice_loss,
     pixel_loss,
@@ -148,6 +149,25 @@ def test_flat_sees_errors_on_flat_ground_and_leaves_texture_and_edges_alone() ->
     assert flat_loss(even, even).item() == 0
 
 
+@pytest.mark.parametrize(
+    ("along", "across", "share"),
+    [(1 / 8, 0, 0.0214), (1 / 4, 0, 0.25), (1 / 3, 0, 0.5625), (0.44, 0.1, 0.937), (0.5, 0.5, 1.0)],
+)
+def test_fine_counts_waves_by_how_short_they_are(along: float, across: float, share: float) -> None:
+    row, column = torch.arange(96.0)[:, None], torch.arange(96.0)[None]
+    wave = 0.1 * torch.cos(2 * math.pi * (along * column + across * row)).expand(1, 3, 96, 96)
+    hr = torch.full_like(wave, 0.5)
+    power = (2 * wave).square().mean().item()
+    assert fine_loss(hr + wave, hr).item() == pytest.approx(share * power, rel=0.1)
+
+
+def test_fine_leaves_brightness_and_slopes_alone() -> None:
+    hr = torch.rand(2, 3, 48, 48)
+    slope = torch.linspace(0, 0.5, 48).expand_as(hr)
+    assert fine_loss(hr + 0.1, hr).item() == pytest.approx(0, abs=1e-10)
+    assert fine_loss(hr + slope, hr).item() == pytest.approx(0, abs=1e-10)
+
+
 def test_flat_counts_half_where_hr_varies_as_faint_noise_does() -> None:
     hr = torch.full((1, 3, 32, 32), 0.9)
     hr[..., ::2] += 3 / 255  # 1.5 of 255 to either side
@@ -200,9 +220,9 @@ def test_zooming_enlarges_by_the_factors_and_stays_inside() -> None:
 
 def test_a_weight_of_zero_leaves_a_term_out() -> None:
     assert [t.name for t in content_terms(LossSettings(), None, None)] == ["pixel"]
-    guards = {"consistency": 10, "colour": 5, "lattice": 30, "flat": 9, "total_variation": 2e-8}
+    guards = {"consistency": 10, "colour": 5, "lattice": 30, "flat": 9, "fine": 40, "total_variation": 2e-8}
     terms = content_terms(LossSettings(pixel=0, vgg=1, vgg_layer="12", **guards), VGG19Features("12"), 1.0, lambda x: x)
-    assert [t.name for t in terms] == ["vgg", "consistency", "colour", "lattice", "flat", "total_variation"]
+    assert [t.name for t in terms] == ["vgg", "consistency", "colour", "lattice", "flat", "fine", "total_variation"]
 
 
 def _network() -> tuple[nn.Module, torch.Tensor]:

@@ -70,7 +70,7 @@ def evaluate(
         Path | None, typer.Option("--niqe", help="NIQE's parameters (.npz); looked for in niqe/ of the data folder.")
     ] = None,
     vgg: Annotated[
-        Path | None, typer.Option("--vgg", help="VGG19's weights: measures the distance of VGG54 features too.")
+        Path | None, typer.Option("--vgg", help="VGG19's weights: measures the distances of VGG22 and VGG54 too.")
     ] = None,
     vgg_normalisation: Annotated[
         str | None,
@@ -134,7 +134,8 @@ def evaluate(
             keep=keep if save is not None or gallery is not None else None,
         )
     if vgg is not None:
-        found.notes.append(f"vgg54 is counted with the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}")
+        counted = f"the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}"
+        found.notes.append(f"vgg22 and vgg54 are counted with {counted}")
     found.notes[:0] = notes
     found.notes += [note for method in chosen if isinstance(method, ResultFolder) for note in method.notes()]
     failed = _tell(found, json_file, html_file, gallery)
@@ -306,7 +307,8 @@ def _extra(vgg: Path | None, normalisation: "Normalisation | None", lpips: bool)
 
     extra: dict[str, Measure] = {}
     if vgg is not None and normalisation is not None:
-        extra["vgg54"] = vgg_distance(vgg, "54", normalisation=normalisation)
+        for layer in ("22", "54"):  # the two of the paper's content losses
+            extra[f"vgg{layer}"] = vgg_distance(vgg, layer, normalisation=normalisation)
     if lpips:
         extra["lpips"] = lpips_distance()
     return extra

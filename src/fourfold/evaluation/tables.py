@@ -20,6 +20,7 @@ MEASURES: dict[str, tuple[str, int, bool]] = {
     "niqe": ("NIQE", 2, False),
     "lr_psnr": ("LR PSNR", 2, True),
     "colour_drift": ("drift", 2, False),
+    "vgg22": ("VGG22", 3, False),
     "vgg54": ("VGG54", 3, False),
     "lpips": ("LPIPS", 3, False),
 }

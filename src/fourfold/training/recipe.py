@@ -116,6 +116,7 @@ class LossSettings(_Settings):
         colour: weight of the MSE on -1..1 of the crops' mean colours; not the paper's.
         lattice: weight of the MSE of local means at each place in an LR pixel's cell, against grids; not the paper's.
         flat: weight of the MSE on -1..1 where HR is flat, against dots and echoes there; not the paper's.
+        fine: weight of the MSE on -1..1 of fine waves, the more the shorter, against weaves; not the paper's.
         total_variation: weight of the total variation of SR.
     """
 
@@ -138,6 +139,7 @@ class LossSettings(_Settings):
     colour: float = Field(0.0, ge=0)
     lattice: float = Field(0.0, ge=0)
     flat: float = Field(0.0, ge=0)
+    fine: float = Field(0.0, ge=0)
     total_variation: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ for (const figure of document.querySelectorAll(".figure")) {
 }
 // Every single number, one measure at a time.
 const details = JSON.parse(document.getElementById("details").textContent);
-const digits = { psnr_y: 2, ssim_daala: 4, ssim_wang: 4, niqe: 2, lr_psnr: 2, colour_drift: 2, vgg54: 3, lpips: 3 };
+const digits = { psnr_y: 2, ssim_daala: 4, ssim_wang: 4, niqe: 2, lr_psnr: 2, colour_drift: 2, vgg22: 3, vgg54: 3, lpips: 3 };
 const format = (value, measure) => value == null ? "-" : typeof value === "string" ? value : value.toFixed(digits[measure] ?? 4);
 for (const block of document.querySelectorAll("details[data-set]")) {
   const select = block.querySelector("select"), body = block.querySelector("tbody");
