@@ -16,7 +16,7 @@ WORDS = {
     "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
     "srgan-vgg22": ("SRGAN-VGG22", "The paper's, by an early layer of VGG19: sharp edges, little texture."),
     "srgan-mse": ("SRGAN-MSE", "The paper's, on pixels alone: crisp, with little texture."),
-    "srresnet-vgg22": ("SRResNet-VGG22", "The paper's, without an adversary: hardly to be told from faithful."),
+    "srresnet-vgg22": ("SRResNet-VGG22", "The paper's, without an adversary: crisper than faithful, no texture."),
     "espcn": ("ESPCN", "A small, quick network of 2016, for comparison. Soft."),
     "srcnn": ("SRCNN", "The first such network, of 2014, for comparison. Soft."),
 }
