@@ -31,7 +31,7 @@ def test_the_mean_of_three(tmp_path: Path) -> None:
 
 def test_a_network_is_its_own_mean(tmp_path: Path) -> None:
     model = load_weights("srresnet-mse")
-    mean([model, model], tmp_path / "same.safetensors")
+    mean([model] * 3, tmp_path / "same.safetensors")
     same = read_weights(tmp_path / "same.safetensors")
     assert all(np.array_equal(same.tensors[name], tensor) for name, tensor in model.tensors.items())
 

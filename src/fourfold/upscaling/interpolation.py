@@ -28,9 +28,10 @@ def interpolate(realistic: WeightsFile, faithful: WeightsFile, fidelity: float) 
     if not 0.0 <= fidelity <= 1.0:
         raise UsageError(f"the fidelity is {fidelity:g}; it goes from 0 (photo-realistic) to 1 (faithful)")
     _check_compatible(realistic, faithful)
-    share = np.float32(fidelity)
     tensors = {
-        name: (1 - share) * tensor + share * faithful.tensors[name] for name, tensor in realistic.tensors.items()
+        # in float64: what both share, such as batch norm's statistics, is to come out as it is
+        name: ((1 - fidelity) * tensor.astype(np.float64) + fidelity * faithful.tensors[name]).astype(tensor.dtype)
+        for name, tensor in realistic.tensors.items()
     }
     name = f"{_name(realistic)} to {_name(faithful)}, fidelity {fidelity:g}"
     ends = [end for end, part in ((realistic, 1.0 - fidelity), (faithful, fidelity)) if part > 0.0]
