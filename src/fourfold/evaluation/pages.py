@@ -41,6 +41,7 @@ def render(found: Benchmark, context: dict[str, Any], gallery: Gallery) -> str:
         figures=gallery.figures(found),
         costs=_costs(context),
         details=_script_json(_details(found)),
+        digits={name: digits for name, (_, digits, _) in MEASURES.items()},
         measures={name: heading for name, (heading, _, _) in MEASURES.items() if _measured(found, name)},
         level=LEVEL,
     )

@@ -35,8 +35,7 @@ for (const figure of document.querySelectorAll(".figure")) {
 }
 // Every single number, one measure at a time.
 const details = JSON.parse(document.getElementById("details").textContent);
-const digits = { psnr_y: 2, ssim_daala: 4, ssim_wang: 4, niqe: 2, lr_psnr: 2, colour_drift: 2, vgg22: 3, vgg54: 3, lpips: 3 };
-const format = (value, measure) => value == null ? "-" : typeof value === "string" ? value : value.toFixed(digits[measure] ?? 4);
+const format = (value, digits) => value == null ? "-" : typeof value === "string" ? value : value.toFixed(digits);
 for (const block of document.querySelectorAll("details[data-set]")) {
   const select = block.querySelector("select"), body = block.querySelector("tbody");
   const fill = () => {
@@ -45,7 +44,7 @@ for (const block of document.querySelectorAll("details[data-set]")) {
       head.textContent = image;
       row.append(head, ...values.map((v) => {
         const cell = document.createElement("td");
-        cell.textContent = v ? format(v[select.value], select.value) : "failed";
+        cell.textContent = v ? format(v[select.value], select.selectedOptions[0].dataset.digits) : "failed";
         return cell;
       }));
       return row;
