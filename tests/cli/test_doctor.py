@@ -41,6 +41,13 @@ def test_it_says_what_auto_is(fast: bool, text: str, cli: Cli, monkeypatch: pyte
     assert auto == {"uint8": "bf16" if fast else "fp32", "uint16": "fp32", "float32": "fp32"}
 
 
+def test_it_says_that_bf16_is_not_to_be_had(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fourfold.upscaling.available", lambda: ["openvino"])
+    monkeypatch.setattr("fourfold.upscaling.engines._fast_bf16", lambda engine: False)
+    done = cli("doctor")
+    assert done.code == 0 and "; bf16 not on this processor; auto is fp32\n" in done.out
+
+
 def test_it_fails_where_nothing_can_upscale(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fourfold.upscaling.available", list)
     done = cli("doctor")

@@ -100,6 +100,18 @@ def test_a_processor_without_bf16_needs_one_engine(monkeypatch, tiny_weights, ma
     assert [auto_precision("openvino", dtype) for dtype in ("uint8", "uint16")] == ["fp32", "fp32"]
 
 
+def test_bf16_that_openvino_cannot_have_is_not_said_to_be(monkeypatch, tiny_weights, made, tmp_path):
+    monkeypatch.setattr("fourfold.upscaling.engines._fast_bf16", lambda engine: False)
+    photo = make_photo(20, 24)
+    upscaler = load(tiny_weights, engine="openvino", precision="bf16")
+    assert upscaler.precision == "fp32" and made == ["fp32"]
+    assert np.array_equal(upscaler(photo), load(tiny_weights, engine="openvino", precision="fp32")(photo))
+    source = Picture(photo).save(tmp_path / "photo.png")
+    (outcome,) = upscale_files(upscaler, [Job(source, tmp_path / "large.png")])
+    assert outcome.precision == "fp32"
+    assert load(tiny_weights, engine="torch", precision="bf16").precision == "bf16"
+
+
 def test_threads_share_the_second_engine(fast_bf16, tiny_weights, made):
     photo = as_kind(make_photo(20, 24), "uint16")
     upscaler = load(tiny_weights, engine="openvino")

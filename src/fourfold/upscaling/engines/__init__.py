@@ -66,7 +66,8 @@ def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
 
     The torch engine is chosen where torch is installed and has a GPU; elsewhere OpenVINO, which is the faster one
     on a CPU. The precision is that of 8-bit pictures, see :func:`auto_precision`; the small networks on luma are there
-    to be measured, and stay in fp32.
+    to be measured, and stay in fp32. On a processor without bfloat16, OpenVINO's precision is fp32 even where bf16 is
+    asked for; torch does as it is told, slowly.
 
     Raises:
         UsageError: for a name that does not exist.
@@ -76,6 +77,8 @@ def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
         engine = "torch" if _torch_has_gpu() else "openvino"
     if precision == "auto":
         precision = auto_precision(engine) if graph.reads == "rgb" else "fp32"
+    if precision == "bf16" and engine == "openvino" and not _fast_bf16(engine):
+        precision = "fp32"  # what OpenVINO computes in there, whatever it is asked for
     return engine, precision
 
 
