@@ -1,6 +1,7 @@
 """Building a study: what is in the folder, that it tells nothing, and that a changed one is refused."""
 
 import json
+import shutil
 import struct
 from collections import Counter
 from dataclasses import replace
@@ -313,6 +314,20 @@ def test_results_of_another_size_are_refused(bench_folder: Path, tmp_path: Path)
     request = replace(small_request(bench_folder), sets=("Set5",), methods=("hr", f"other={results}"))
     with pytest.raises(DataError, match="60x48, the original is 64x48"):
         create_study(tmp_path / "new", request)
+
+
+@pytest.mark.parametrize("folder", ["B100", "BSDS100"])
+def test_bsd100_by_another_name_is_the_same_study(folder: str, bench_folder: Path, tmp_path: Path) -> None:
+    """A study can never be changed, so a folder's name must not decide how much each rater is shown."""
+    home = tmp_path / "bench"
+    shutil.copytree(bench_folder / "Set5", home / "Set5")
+    shutil.copytree(bench_folder / "BSD100", home / folder)
+    shutil.copytree(bench_folder / "Set5", tmp_path / "results" / "Set5")
+    methods = ("nearest", "bicubic", "hr", f"srgan-vgg22={tmp_path / 'results'}")
+    request = replace(small_request(bench_folder), data=home, methods=methods, repeats=2, calibration=0)
+    manifest = create_study(tmp_path / "study", replace(request, repeats_from="BSD100"))
+    assert manifest.sets == {"Set5": ("nearest", "bicubic", "hr", "srgan-vgg22"), folder: ("nearest", "bicubic", "hr")}
+    assert [manifest.stimuli[identifier].set_name for identifier in manifest.repeats] == [folder] * 2
 
 
 def test_paper_stands_for_the_twelve_and_bsd100_gets_nine(bench_folder: Path, tmp_path: Path) -> None:

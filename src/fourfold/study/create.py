@@ -187,7 +187,9 @@ class _Builder:
         self.progress(len(self.stimuli), self.total, f"{set_name}/{scene}")
 
     def _repeats(self) -> list[str]:
-        wanted = self.request.repeats_from or self.sets[-1].name
+        # a set is asked for by one of its names and called by its folder's: B100 for BSD100
+        called = dict(zip(self.request.sets, (one.name for one in self.sets), strict=True))
+        wanted = called[self.request.repeats_from or self.request.sets[-1]]
         candidates = {s.id: (s.scene, s.method) for s in self.stimuli if s.set_name == wanted}
         return design.choose_repeats(self.seed, candidates, self.request.repeats)
 

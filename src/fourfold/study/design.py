@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fourfold.evaluation.paper import paper_set
+
 #: Score -> what it means, ITU-R BT.500's five-grade quality scale.
 SCALE = {1: "Bad", 2: "Poor", 3: "Fair", 4: "Good", 5: "Excellent"}
 
@@ -53,8 +55,8 @@ _ATTEMPTS, _SWAPS = 20, 10_000
 
 
 def methods_for(set_name: str, methods: Sequence[str]) -> tuple[str, ...]:
-    """Returns the versions to rate on one set: all of ``methods``, but the paper's nine on BSD100."""
-    if set_name != "BSD100":
+    """Returns the versions to rate on one set: all of ``methods``, but the paper's nine on BSD100, also as "B100"."""
+    if paper_set(set_name) != "BSD100":
         return tuple(methods)
     return tuple(method for method in methods if method not in NOT_ON_BSD100)
 
