@@ -66,8 +66,9 @@ def interval_over_raters(values: Array) -> tuple[float, float]:
     """Returns the 95 % interval of the mean of all ratings when other raters of the same kind had rated.
 
     Ratings of one rater go together, so raters are the units: with everything rated this is the t interval of the
-    raters' means; with gaps it is the cluster-robust interval, which it equals where there are none. Counting all
-    ratings as independent, as is often done, gives intervals that are too narrow.
+    raters' means; with gaps it is the cluster-robust interval, which it equals where there are none, of as many raters
+    as weigh alike (:func:`_effective`). Counting all ratings as independent, as is often done, gives intervals that are
+    too narrow; so does counting one who left after a picture like one who rated them all.
 
     Args:
         values: (raters, scenes), NaN where nothing was rated.
@@ -76,10 +77,9 @@ def interval_over_raters(values: Array) -> tuple[float, float]:
         The bounds, within 1..5; NaN with fewer than two raters.
     """
     values = _rated(values)
-    raters = len(values)
-    if raters < 2:
+    if len(values) < 2:
         return float("nan"), float("nan")
-    return _t_interval(float(np.nanmean(values)), _clustered_variance(values), raters - 1)
+    return _t_interval(float(np.nanmean(values)), _clustered_variance(values), _effective(values) - 1)
 
 
 def interval_over_both(values: Array) -> tuple[float, float]:
@@ -97,10 +97,10 @@ def interval_over_both(values: Array) -> tuple[float, float]:
         The bounds, within 1..5; NaN with fewer than two raters or two pictures.
     """
     values = _rated(values)
-    fewer = min(values.shape)
-    if fewer < 2:
+    if min(values.shape) < 2:
         return float("nan"), float("nan")
     variance = _clustered_variance(values) + _clustered_variance(values.T)
+    fewer = min(_effective(values), _effective(values.T))
     return _t_interval(float(np.nanmean(values)), variance, fewer - 1)
 
 
@@ -113,11 +113,22 @@ def _rated(values: Array) -> Array:
 def _clustered_variance(values: Array) -> float:
     """Returns the variance of the mean of all values when rows are drawn, each with all that is in it."""
     deviations = np.nansum(values - np.nanmean(values), axis=1)
-    rows = len(values)
+    rows = _effective(values)
     return float(rows / (rows - 1) * np.sum(deviations**2) / np.count_nonzero(~np.isnan(values)) ** 2)
 
 
-def _t_interval(mean: float, variance: float, degrees: int) -> tuple[float, float]:
+def _effective(values: Array) -> float:
+    """Returns how many rows of one size weigh as much as these: Kish's effective sample size of their counts.
+
+    The number of rows where all are full; less where some hold little, because the mean is that of the full ones then.
+    """
+    counts = np.count_nonzero(~np.isnan(values), axis=1)
+    return float(counts.sum() ** 2 / np.sum(counts**2))
+
+
+def _t_interval(mean: float, variance: float, degrees: float) -> tuple[float, float]:
+    if variance == 0:
+        return mean, mean
     reach = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * math.sqrt(variance)
     return max(1.0, mean - reach), min(5.0, mean + reach)
 
