@@ -561,6 +561,7 @@ def test_exports(client: Client, study: Study, tmp_path: Any) -> None:
     records = read_records(tmp_path / "ratings.csv")
     assert [record.score for record in records if record.kind == "rating"] == [4] * 5
     contents = json.loads(client.get("/admin/export/ratings.json").text)
+    assert [vars(record) for record in records] == contents["ratings"]
     assert len(contents["ratings"]) == 9
     assert contents["digest"] == study.manifest.digest
     assert client.get("/admin/export/secret.key").status_code == 403

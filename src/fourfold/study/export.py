@@ -144,6 +144,8 @@ def _record(row: Mapping[str, str | None], where: str) -> Record:
             scene=_text(row, "scene"),
             method=_text(row, "method"),
             score=int(_text(row, "score")),
+            response_ms=_whole(row, "response_ms"),
+            magnification=_whole(row, "magnification"),
             rated_at=row.get("rated_at") or "",
         )
     except (ValueError, KeyError) as error:
@@ -151,6 +153,12 @@ def _record(row: Mapping[str, str | None], where: str) -> Record:
     if record.score not in SCALE or record.kind not in KINDS:
         raise StudyError(f"{where}: score {record.score} of kind {record.kind!r} cannot be a rating")
     return record
+
+
+def _whole(row: Mapping[str, str | None], column: str) -> int | None:
+    """Returns a number that not every rating has, nor every export."""
+    value = row.get(column)
+    return int(value) if value else None
 
 
 def _text(row: Mapping[str, str | None], column: str) -> str:
