@@ -1,16 +1,17 @@
 # Serves the upscaling page and the HTTP API at port 8080.
 #
 #   docker build -t fourfold .
-#   docker run --rm -p 127.0.0.1:8080:8080 -e FOURFOLD_TOKEN="$(openssl rand -hex 24)" \
+#   export FOURFOLD_TOKEN=$(openssl rand -hex 24); echo "$FOURFOLD_TOKEN"    # what the page asks for
+#   docker run --rm -p 127.0.0.1:8080:8080 -e FOURFOLD_TOKEN \
 #     --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
 #     --memory 4g --pids-limit 256 --stop-timeout 60 -v fourfold-state:/state fourfold
 
 FROM python:3.12-slim AS build
 WORKDIR /build
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
 RUN python -m venv /opt/fourfold \
-    && /opt/fourfold/bin/pip install --no-cache-dir ".[web]"
+    && /opt/fourfold/bin/pip install --no-cache-dir -c constraints.txt ".[web]"
 
 FROM python:3.12-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fourfold \
