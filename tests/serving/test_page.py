@@ -460,6 +460,68 @@ def test_a_lost_connection_is_shown_and_mended(open_page: Callable[..., Any], fi
     page.wait_for_selector(f"{DONE} >> nth=1")
 
 
+def test_a_file_that_was_moved_stops_no_other(open_page: Callable[..., Any], files: list[str]) -> None:
+    """A browser reports a file that it can read no more as it does a lost connection."""
+    page = open_page()
+    page.context.set_offline(True)
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="waiting"] >> text=does not answer')
+    Path(files[0]).unlink()
+    page.context.set_offline(False)
+    page.wait_for_selector(DONE)
+    assert page.inner_text('.row[data-state="failed"] .row-name') == "one.png"
+    page.click('.row[data-state="failed"] .row-name')
+    assert "cannot be read any more" in page.inner_text("#failure")
+
+
+def test_cancelled_and_once_more_is_the_later_one(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str], held_answers: HeldAnswers
+) -> None:
+    page = open_page()
+    choose(page, "crawl")
+    page.set_input_files("#file", files[:1])
+    wait_until(lambda: len(held_answers.made) == 1)
+    page.click(".row-remove")
+    page.wait_for_selector('.row[data-state="cancelled"]')
+    page.click("#settings summary")
+    choose(page, "good")
+    page.click(".row-again")
+    wait_until(lambda: len(held_answers.made) == 2)
+    held_answers.let_go.set()
+    page.wait_for_selector(DONE)
+    assert [server.job(made)["state"] for made in held_answers.made] == ["cancelled", "done"]
+    assert page.locator(".row").count() == 1
+
+
+STREAM = re.compile(r"/v1/batches/[^/]+/events$")
+
+
+def end_streams(page: Any) -> None:
+    """Lets the page's streams of events end as soon as they begin; it asks for another every fifth of a second."""
+    page.route(STREAM, lambda route: route.fulfill(content_type="text/event-stream", body="retry: 200\n\n"))
+    page.reload()
+
+
+def test_a_result_that_went_with_the_server_is_not_offered(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector(DONE)
+    end_streams(page)
+    page.wait_for_selector(DONE)
+    page.route(re.compile(r"/v1/batches/[^/]+$"), lambda route: route.fulfill(json=[]))
+    page.wait_for_selector('.row[data-state="expired"]')
+    assert not page.is_visible("#download-all")
+
+
+def test_without_a_stream_the_page_asks_instead(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    refused = {"title": "Too many streams", "type": "/problems/too-many-streams", "status": 429}
+    page.route(STREAM, lambda route: route.fulfill(status=429, json=refused))
+    page.reload()
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+
+
 def test_too_many_pictures_wait_their_turn(open_page: Callable[..., Any], start: Callable[..., RunningServer]) -> None:
     server = start(limits={"queue_length": 1, "jobs_per_client": 2})
     page = open_page(server)
@@ -489,6 +551,17 @@ def test_a_token_is_asked_for_once(
     page.reload()
     page.wait_for_selector(DONE)
     assert not page.is_visible("#sign-in")
+    # as after a restart: the cookie is good no more, which only the stream could tell
+    end_streams(page)
+    page.wait_for_selector(DONE)
+    context.clear_cookies()
+    page.unroute(STREAM)
+    page.wait_for_selector("#sign-in[open]")
+    page.fill("#token", token)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sign-in", state="hidden")
+    drop(page, {"two.png": png()})
+    page.wait_for_selector(f"{DONE} >> nth=1")
     context.close()
     server.stop()
 

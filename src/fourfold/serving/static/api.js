@@ -37,8 +37,14 @@ async function problemOf(answer) {
   try {
     return new Problem(await answer.json(), retryAfter);
   } catch {
-    return new Problem({ title: `The server answered ${answer.status}`, remedy: "Try again later." }, retryAfter);
+    return new Problem(unexplained(answer.status), retryAfter);
   }
+}
+
+/** Returns the problem of an answer that says nothing but its status; a proxy's own when the server is not there. */
+function unexplained(status) {
+  if ([502, 503, 504].includes(status)) return NO_CONNECTION;
+  return { title: `The server answered ${status}`, remedy: "Try again later." };
 }
 
 /**
@@ -60,7 +66,7 @@ export function send(file, options, onProgress) {
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onload = () => {
       if (request.status === 202) return resolve(request.response);
-      const body = request.response || { title: `The server answered ${request.status}`, remedy: "Try again later." };
+      const body = request.response || unexplained(request.status);
       reject(new Problem(body, Number(request.getResponseHeader("Retry-After")) || 0));
     };
     request.onerror = () => reject(new Problem(NO_CONNECTION));

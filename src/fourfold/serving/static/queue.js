@@ -24,7 +24,7 @@ export class Item {
     this.job = null;
     this.problem = null;
     this.notice = "";
-    this.abort = null;
+    this.attempt = null; // the sending under way; what an earlier one still answers is not for this item any more
   }
 
   get final() {
@@ -54,6 +54,7 @@ export class Queue extends EventTarget {
     this.pausedUntil = 0;
     this.timer = 0;
     this.events = null;
+    this.retry = 0;
     this.misses = 0;
     this.early = new Map(); // what was told of a job before the answer to its submission came
     this.unwanted = []; // ids of jobs that the server is still to delete
@@ -73,14 +74,10 @@ export class Queue extends EventTarget {
   }
 
   follow() {
+    clearTimeout(this.retry);
     this.events?.close();
     this.events = new EventSource(`v1/batches/${this.batch}/events`);
-    this.events.addEventListener("job", (event) => {
-      const job = JSON.parse(event.data);
-      const item = this.items.find((one) => one.job?.id === job.id);
-      if (item) this.#take(item, job);
-      else if (job.state !== "expired" && this.early.size < 200) this.early.set(job.id, job);
-    });
+    this.events.addEventListener("job", (event) => this.#told(JSON.parse(event.data)));
     this.events.onopen = () => {
       if (this.misses) this.#missing();
       this.misses = 0;
@@ -89,9 +86,33 @@ export class Queue extends EventTarget {
     this.events.onerror = () => {
       this.misses += 1;
       if (this.misses > 1) this.#connection(false);
-      // a browser gives up for good after an answer that is no stream (429, a proxy's error page)
-      if (this.events.readyState === EventSource.CLOSED) setTimeout(() => this.follow(), 3000);
+      // a browser gives up for good after an answer that is no stream, and does not say which
+      if (this.events.readyState === EventSource.CLOSED) this.#withoutStream();
     };
+  }
+
+  /** Asks once what a stream would have told (429: there are too many), or why there is none, and tries again. */
+  async #withoutStream() {
+    try {
+      for (const job of await ask(`v1/batches/${this.batch}`)) this.#told(job);
+      this.#connection(true);
+    } catch (problem) {
+      if (problem.kind === "token-needed") return this.#askForToken(); // goes on by resume()
+    }
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => this.follow(), 3000);
+  }
+
+  /** Takes what is told of a job, which may be one whose submission has not been answered yet. */
+  #told(job) {
+    const item = this.items.find((one) => one.job?.id === job.id);
+    if (item) this.#take(item, job);
+    else if (job.state !== "expired" && this.early.size < 200) this.early.set(job.id, job);
+  }
+
+  #askForToken() {
+    this.pausedUntil = Infinity;
+    this.dispatchEvent(new CustomEvent("token"));
   }
 
   /** After a break: a server that was restarted without a state folder knows nothing of its jobs any more. */
@@ -101,8 +122,9 @@ export class Queue extends EventTarget {
     if (!jobs) return;
     const known = new Set(jobs.map((job) => job.id));
     for (const item of this.items) {
-      if (!item.job || item.final || known.has(item.job.id)) continue;
-      this.#fail(item, { title: "The server was restarted", remedy: "Send the picture again." });
+      if (!item.job || known.has(item.job.id)) continue;
+      if (item.state === "done") this.#take(item, { ...item.job, state: "expired" });
+      else if (!item.final) this.#fail(item, { title: "The server was restarted", remedy: "Send the picture again." });
     }
   }
 
@@ -152,7 +174,8 @@ export class Queue extends EventTarget {
     clearTimeout(this.timer);
     const wait = this.pausedUntil - Date.now();
     if (wait > 0) {
-      this.timer = setTimeout(() => this.#sendNext(), wait);
+      // resume() ends a pause without end, which setTimeout would take for none
+      if (Number.isFinite(wait)) this.timer = setTimeout(() => this.#sendNext(), wait);
       return;
     }
     this.#deleteUnwanted();
@@ -172,28 +195,30 @@ export class Queue extends EventTarget {
       item.sent = fraction;
       this.#changed(item);
     });
-    item.abort = sending.abort;
+    const attempt = (item.attempt = { abort: sending.abort });
     this.#changed(item);
     try {
       const job = await sending.job;
-      if (item.state === "sending") this.#take(item, this.early.get(job.id) || job);
-      else await ask(`v1/jobs/${job.id}`, { method: "DELETE" }); // cancelled at the last moment
+      const latest = this.early.get(job.id) || job;
+      this.early.delete(job.id);
+      if (item.attempt === attempt) this.#take(item, latest);
+      else this.#discard(job); // cancelled at the last moment
     } catch (problem) {
-      this.#notSent(item, problem);
+      if (!(problem instanceof Problem)) throw problem;
+      const failed = problem.kind === "no-connection" ? await whyUnreadable(item.file) : null;
+      if (item.attempt === attempt) this.#notSent(item, problem, failed);
     } finally {
-      if (item.job) this.early.delete(item.job.id);
-      item.abort = null;
+      if (item.attempt === attempt) item.attempt = null;
       this.#sendNext();
     }
   }
 
-  #notSent(item, problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    if (item.state !== "sending") return;
-    if (problem.kind === "token-needed") {
+  #notSent(item, problem, unreadable) {
+    if (unreadable) {
+      this.#fail(item, unreadable);
+    } else if (problem.kind === "token-needed") {
       item.state = "waiting";
-      this.pausedUntil = Infinity;
-      this.dispatchEvent(new CustomEvent("token"));
+      this.#askForToken();
     } else if (TRY_LATER.includes(problem.kind)) {
       item.state = "waiting";
       item.notice = problem.body.title;
@@ -217,7 +242,8 @@ export class Queue extends EventTarget {
     if (item.final) return;
     if (state === "waiting" || state === "sending") {
       item.state = "cancelled";
-      item.abort?.();
+      item.attempt?.abort();
+      item.attempt = null;
       this.#changed(item);
     } else if (job) {
       try {
@@ -263,6 +289,16 @@ export class Queue extends EventTarget {
         if (problem.kind !== "unknown-job") this.unwanted.push(id);
       });
     }
+  }
+}
+
+/** Returns what is wrong with a file that was moved or changed while it waited; null where it can be read. */
+async function whyUnreadable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return null;
+  } catch {
+    return { title: "The file cannot be read any more", remedy: "Choose it again." };
   }
 }
 
