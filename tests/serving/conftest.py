@@ -17,6 +17,7 @@ import uvicorn
 
 from fourfold.imaging import Picture, encode_picture
 from fourfold.serving import Limits, Settings, create_app
+from fourfold.serving.connections import configure
 from fourfold.serving.service import Service
 from tests.conftest import make_photo
 
@@ -37,7 +38,7 @@ class RunningServer:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        config = uvicorn.Config(
+        config = configure(
             self.app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)

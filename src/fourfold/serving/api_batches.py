@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
+from fourfold.serving.access import client_of
 from fourfold.serving.api_jobs import event_response, problems
 from fourfold.serving.archive import distinct_names, zip_stream
 from fourfold.serving.downloads import attachment
@@ -33,9 +34,11 @@ def batch_routes(service: Service) -> APIRouter:
         response_class=StreamingResponse,
         summary="Follow a batch",
     )
-    async def follow_batch(batch: Batch) -> Response:
+    async def follow_batch(batch: Batch, request: Request) -> Response:
         """Server-sent events of all jobs of a batch, of those to come as well; it does not end by itself."""
-        return event_response(service, batch, lambda: [job.id for job in service.batch(batch)], until_final=False)
+        return event_response(
+            service, client_of(request), batch, lambda: [job.id for job in service.batch(batch)], until_final=False
+        )
 
     @router.get(
         "/{batch}/archive",

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.background import BackgroundTask
 
+from fourfold.serving.access import client_of
 from fourfold.serving.downloads import attachment
 from fourfold.serving.events import stream
 from fourfold.serving.headers import HEAD
@@ -116,10 +117,10 @@ def job_routes(service: Service) -> APIRouter:
         response_class=StreamingResponse,
         summary="Follow a job",
     )
-    async def follow_job(job_id: str) -> Response:
+    async def follow_job(job_id: str, request: Request) -> Response:
         """Server-sent events: `job` with the whole job at every change, `end` once it is through."""
         job = service.find(job_id)
-        return event_response(service, job.id, lambda: [job.id], until_final=True)
+        return event_response(service, client_of(request), job.id, lambda: [job.id], until_final=True)
 
     @router.get(
         "/jobs/{job_id}/result",
@@ -166,16 +167,17 @@ def job_routes(service: Service) -> APIRouter:
 
 
 def event_response(
-    service: Service, key: str, first: Callable[[], list[str]], *, until_final: bool
+    service: Service, client: str, key: str, first: Callable[[], list[str]], *, until_final: bool
 ) -> StreamingResponse:
-    """Returns an event stream over a job or a batch.
+    """Returns an event stream over a job or a batch, for one client.
 
     Raises:
         ProblemError: ``too-many-streams``.
     """
-    if len(service.listeners) >= service.limits.streams:
+    listeners, limits = service.listeners, service.limits
+    if len(listeners) >= limits.streams or listeners.of(client) >= limits.streams_per_client:
         raise ProblemError("too-many-streams", retry_after_s=10)
-    listener = service.listeners.add(key)
+    listener = listeners.add(key, client)
     # discarded when the answer ends in any way, also when its first byte was never asked for
     return _EventResponse(
         stream(listener, first(), service.view, until_final=until_final),

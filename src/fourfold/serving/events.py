@@ -15,9 +15,10 @@ PAUSE_S = 0.1
 
 
 class Listener:
-    """One open event stream."""
+    """One open event stream of one client."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: str) -> None:
+        self.client = client
         self._changed: dict[str, None] = {}
         self._wake = asyncio.Event()
         self.closed = False
@@ -53,9 +54,13 @@ class Listeners:
         """Returns how many streams are open."""
         return sum(len(listeners) for listeners in self._by_key.values())
 
-    def add(self, key: str) -> Listener:
+    def of(self, client: str) -> int:
+        """Returns how many streams one client has open."""
+        return sum(one.client == client for listeners in self._by_key.values() for one in listeners)
+
+    def add(self, key: str, client: str) -> Listener:
         """Returns a new listener to a job or a batch."""
-        listener = Listener()
+        listener = Listener(client)
         self._by_key.setdefault(key, set()).add(listener)
         return listener
 

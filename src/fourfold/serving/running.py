@@ -12,6 +12,7 @@ import uvicorn
 
 from fourfold.errors import UsageError
 from fourfold.serving.app import create_app
+from fourfold.serving.connections import configure
 from fourfold.serving.service import Service
 from fourfold.serving.settings import Settings
 from fourfold.signals import unless_ignored
@@ -98,7 +99,7 @@ def run_server(
     """
     app = create_app(settings)
     announce()
-    config = uvicorn.Config(
+    config = configure(
         app,
         root_path=root_path,
         proxy_headers=bool(proxies),
@@ -108,7 +109,6 @@ def run_server(
         log_level="warning",
         timeout_graceful_shutdown=CLOSE_S,
         timeout_keep_alive=15,
-        limit_concurrency=512,
         h11_max_incomplete_event_size=64 * 1024,
     )
     DrainingServer(config, app.state.service).run([listening])

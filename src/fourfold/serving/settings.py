@@ -36,6 +36,7 @@ class Limits:
         sync_px: most pixels of a picture for the synchronous call.
         sync_s: longest time the synchronous call waits.
         streams: event streams open at once, all clients together.
+        streams_per_client: event streams of one client.
         worker_bytes: memory at which the worker is stopped, or 0 for no limit.
         worker_jobs: the worker is replaced by a fresh one after so many jobs.
     """
@@ -55,6 +56,7 @@ class Limits:
     sync_px: int = 300_000
     sync_s: float = 60.0
     streams: int = 128
+    streams_per_client: int = 32
     worker_bytes: int = 0
     worker_jobs: int = 200
 

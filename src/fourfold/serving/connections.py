@@ -1,0 +1,53 @@
+"""HTTP connections that are given up when their client does not say what it wants."""
+
+import asyncio
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+#: How long the header of a request may take. Far above what the slowest line needs for one, and short enough that a
+#: client which opens connections and says nothing cannot hold them all.
+HEADER_S = 20.0
+
+#: Connections at once; more are answered with 503.
+MOST = 512
+
+
+def configure(app: Any, **settings: Any) -> uvicorn.Config:
+    """Returns uvicorn's settings for an app of ours, which bound what clients can take of it."""
+    return uvicorn.Config(app, http=PromptProtocol, limit_concurrency=MOST, **settings)
+
+
+class PromptProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, which by itself waits for the rest of a header for ever."""
+
+    _giving_up: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins to wait for the first header."""
+        super().connection_made(transport)
+        self._expect_header()
+
+    def data_received(self, data: bytes) -> None:
+        """Waits for the rest of a header, from when it began, or no more once it is there."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._expect_header()
+        else:
+            self._expect_nothing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits no more."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def _expect_header(self) -> None:
+        if self._giving_up is None:
+            self._giving_up = self.loop.call_later(HEADER_S, self.transport.close)
+
+    def _expect_nothing(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
