@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,29 @@ def test_a_profile_of_another_colour_space_is_left_out_and_said() -> None:
     assert found.metadata.icc is None
     # here it was the PNG decoder that would not have it
     assert "the colour profile cannot be used and was left out (profile " in found.metadata.notes[0]
+
+
+def test_a_profile_whose_name_is_latin_1_is_left_out_and_said(capfd: pytest.CaptureFixture[str]) -> None:
+    """As PNG's standard has it; libvips quotes the name."""
+    grey = encoded(Image.fromarray(make_photo(8, 8)).convert("L"), "PNG")
+    content = "Écran".encode("latin-1") + b"\0\0" + zlib.compress(matrix_profile())
+    chunk = struct.pack(">I", len(content)) + b"iCCP" + content + struct.pack(">I", zlib.crc32(b"iCCP" + content))
+    found = read_picture(grey[:33] + chunk + grey[33:]).metadata
+    assert found.icc is None
+    assert "the colour profile cannot be used and was left out" in found.notes[0]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_damaged_file_whose_message_is_no_text_spoils_no_other() -> None:
+    """libvips names the box that it does not know; it is no UTF-8 here."""
+    file = encoded(Image.fromarray(make_photo(24, 20)), "AVIF", exif=exif_with(6))
+    assert b"irot" in file
+    for _ in range(2):
+        with pytest.raises(PictureError, match="cannot be decoded"):
+            read_picture(file.replace(b"irot", b"iro\xff"))
+    for format in ("JPEG", "PNG", "WEBP"):
+        good = read_picture(encoded(Image.fromarray(make_photo(8, 9)), format, exif=exif_with(6)))
+        assert read_picture(encode_picture(good, "png")).pixels.shape == (9, 8, 3)
 
 
 def test_an_unusual_profile_is_kept_and_said() -> None:

@@ -24,10 +24,13 @@ from fourfold.imaging.beside import Beside, read_beside
 from fourfold.imaging.exif_corrections import QUARTER_TURNS, upright
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
+from fourfold.imaging.vips_text import read_leniently
 from fourfold.imaging.xmp import upright_xmp
 
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
+
+read_leniently()
 
 #: libvips' warnings come here; what matters of them is passed on as notes, so nobody need print them.
 _LOGGER = logging.getLogger("pyvips")
