@@ -46,16 +46,25 @@ def test_less_memory_makes_smaller_tiles(upscaler, tiny_weights):
 
 @pytest.mark.parametrize(("ending", "codec_bytes_per_px"), [("png", 0), ("webp", 6), ("avif", 38)])
 def test_the_tiles_leave_the_codecs_their_memory(upscaler, source, ending, codec_bytes_per_px):
-    """38 bytes for each of 313,600 pixels are 11 of the 16 MiB."""
+    """38 bytes for each of 313,600 pixels are 11 of the 20 MiB."""
+    upscaler.max_memory = 20 << 20
     whole_px = upscaler.max_window_px
     left = upscaler.max_memory - codec_bytes_per_px * (4 * 140) ** 2
     upscaler._engine = Watched(upscaler._engine)
     upscale_file(upscaler, source, source.with_name(f"b.{ending}"))
     assert max(upscaler._engine.windows_px) <= whole_px * left / upscaler.max_memory
-    assert (upscaler.max_memory, upscaler.max_window_px) == (16 << 20, whole_px)
+    assert (upscaler.max_memory, upscaler.max_window_px) == (20 << 20, whole_px)
+
+
+def test_what_the_codecs_leave_must_do_for_the_network(upscaler, source):
+    assert upscaler.least_memory > 4 << 20
+    with pytest.raises(PictureError, match="--max-memory 100M allows it"):
+        upscale_file(upscaler, source, source.with_name("b.avif"))
+    assert list(source.parent.iterdir()) == [source]
 
 
 def test_the_memory_comes_back_after_a_failure(upscaler, source):
+    upscaler.max_memory = 20 << 20
     before = upscaler.max_memory, upscaler.max_window_px
     with pytest.raises(CancelledError):
         upscale_file(upscaler, source, source.with_name("b.avif"), cancelled=lambda: True)

@@ -267,7 +267,7 @@ class _Line:
             opened.metadata.xmp = embed_receipt(opened.metadata.xmp, receipt)
         notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
         codecs = codec_bytes(opened, format, layout, self._save)
-        _refuse_too_much(job, codecs, self._max_memory, format)
+        _refuse_too_much(job, codecs, self._upscaler.least_memory, self._max_memory, format)
         try:
             job.destination.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -379,10 +379,10 @@ class _Line:
         return json.dumps({**prepared.receipt, "output": made}, indent=2) + "\n"
 
 
-def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> None:
-    """Refuses a file whose decoder and encoder alone would break the promise of --max-memory."""
-    if codecs > max_memory * CODEC_SHARE:
-        needed = memory_that_allows(codecs) >> 20
+def _refuse_too_much(job: Job, codecs: int, network: int, max_memory: int, format: Format) -> None:
+    """Refuses a file whose decoder and encoder break the promise of --max-memory, or leave the network too little."""
+    if codecs > max_memory * CODEC_SHARE or codecs + network > max_memory:
+        needed = memory_that_allows(codecs, network) >> 20
         other = "" if format.streamed else "; PNG, JPEG and TIFF are written row by row (--ext png)"
         raise PictureError(
             f"{job.source}: its decoder and encoder hold the whole picture in memory, which takes about {needed}M; "
