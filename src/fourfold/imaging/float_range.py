@@ -21,6 +21,8 @@ _UP_TO_ONE = 0.75
 _ORDINARY_SHARE = 0.25
 #: Alpha that goes beyond 1 by no more than this has overshot in some resampling; it means 1.
 _OVERSHOOT = 1.1
+#: Values below 0 by no more than this are 0, after some computation.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,20 @@ class FloatRange:
         peak: the largest colour, or 1 where none goes beyond.
         alpha_peak: the same of alpha.
         highlights: 1 is white, and what lies above it up to the peak are highlights; else the peak is white.
+        below: how many values lie below 0, which a picture cannot show.
+        no_numbers: how many are NaN.
     """
 
     peak: float = 1.0
     alpha_peak: float = 1.0
     highlights: bool = False
+    below: int = 0
+    no_numbers: int = 0
+
+    def notes(self) -> list[str]:
+        """Returns in words what is lost on the way into 0..1."""
+        kinds = {"below 0": self.below, "that are no numbers (NaN)": self.no_numbers}
+        return [f"values {kind} became 0: {count:,} of them" for kind, count in kinds.items() if count]
 
 
 class Census:
@@ -49,7 +60,7 @@ class Census:
     def __init__(self, channels: int, *, negative: bool = False) -> None:
         self._channels, self._negative = channels, negative
         self._colour = self._alpha = 0.0
-        self._between = self._beyond = 0
+        self._between = self._beyond = self._below = self._no_numbers = 0
 
     def add(self, rows: NDArray[np.float32]) -> None:
         """Takes rows into account, (rows, width, channels and alpha); NaN and infinity count as nothing."""
@@ -58,6 +69,8 @@ class Census:
         self._alpha = max(self._alpha, _largest(rows[:, :, self._channels :]))
         self._between += int(np.count_nonzero((colour > 0.0) & (colour < 1.0)))
         self._beyond += int(np.count_nonzero((colour > 1.0) & np.isfinite(colour)))
+        self._below += int(np.count_nonzero(colour < -_ROUNDING))
+        self._no_numbers += int(np.count_nonzero(np.isnan(colour)))
 
     def range(self) -> FloatRange:
         """Returns what the rows so far say.
@@ -69,7 +82,8 @@ class Census:
         ordinary = self._between >= _ORDINARY_SHARE * (self._between + self._beyond)
         highlights = peak > 1.0 and ordinary and not self._negative
         white = 1.0 if highlights else peak
-        return FloatRange(peak, max(white, self._alpha) if self._alpha > _OVERSHOOT else 1.0, highlights)
+        alpha_peak = max(white, self._alpha) if self._alpha > _OVERSHOOT else 1.0
+        return FloatRange(peak, alpha_peak, highlights, self._below, self._no_numbers)
 
 
 def _largest(x: NDArray[np.float32]) -> float:

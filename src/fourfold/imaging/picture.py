@@ -46,8 +46,9 @@ class Metadata:
     notes: list[str] = field(default_factory=list)
 
     def set_range(self, found: FloatRange) -> None:
-        """Notes what 1.0 stands for."""
+        """Notes what 1.0 stands for, and what cannot be in 0..1."""
         self.peak, self.alpha_peak, self.highlights = found.peak, found.alpha_peak, found.highlights
+        self.notes += found.notes()
 
     @property
     def white(self) -> float:
