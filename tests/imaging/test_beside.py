@@ -410,6 +410,35 @@ def test_xmp_says_upright(before: bytes, after: bytes) -> None:
             assert upright_xmp(wide) == (mark + packet.replace(before, after).decode()).encode(encoding)
 
 
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_an_orientation_that_only_xmp_states_is_kept(format: str) -> None:
+    packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><a tiff:Orientation='6'/></x:xmpmeta>"
+    found = read_picture(encoded(PICTURE, format, xmp=packet))
+    assert found.pixels.shape == np.asarray(PICTURE).shape
+    assert b"tiff:Orientation='6'" in (found.metadata.xmp or b"")
+
+
+@pytest.mark.parametrize("format", ["jpg", "png", "webp", "tiff", "avif"])
+def test_xmp_states_the_size_of_the_file_it_is_in(format: str) -> None:
+    packet = (
+        b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><a exif:PixelXDimension='2' tiff:ImageWidth='2' other:Width='2'/>"
+        b"<exif:PixelYDimension> 3 </exif:PixelYDimension><tiff:ImageLength>3</tiff:ImageLength></x:xmpmeta>"
+    )
+    picture = Picture(make_photo(24, 32), metadata=Metadata(xmp=packet))
+    found = read_picture(encode_picture(picture, format)).metadata.xmp or b""
+    assert b"<a exif:PixelXDimension='32' tiff:ImageWidth='32' other:Width='2'/>" in found
+    assert b"<exif:PixelYDimension> 24 </exif:PixelYDimension><tiff:ImageLength>24</tiff:ImageLength>" in found
+    assert picture.metadata.xmp == packet
+
+
+@pytest.mark.parametrize("said", ['GCamera:MotionPhoto="1"', "GCamera:MicroVideo='1'", 'Camera:MotionPhoto="1"'])
+def test_a_motion_photo_becomes_a_still_one_and_that_is_said(said: str) -> None:
+    packet = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><a {said}/></x:xmpmeta>".encode()
+    found = read_picture(encoded(PICTURE, "JPEG", xmp=packet) + b"a video").metadata
+    assert found.notes == ["only the still picture of a motion photo: its video was left out"]
+    assert said.replace("1", "0").encode() in (found.xmp or b"")
+
+
 def test_damaged_wide_xmp_stays_as_it_is() -> None:
     damaged = "<a tiff:Orientation='8'/>".encode("utf-16-le") + b"\0"
     assert upright_xmp(damaged) == damaged

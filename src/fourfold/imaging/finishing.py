@@ -12,6 +12,7 @@ from fourfold.imaging.formats import Format
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.png_text import text_chunks
 from fourfold.imaging.tiff_tags import append_tags, insert_tags
+from fourfold.imaging.xmp import sized_xmp
 
 #: A PNG file's signature and its first chunk, which is always IHDR.
 _PNG_HEAD_BYTES = 33
@@ -40,7 +41,8 @@ class Finish:
                 self._tiff = exif, None if metadata.iptc is None else iptc.bare(metadata.iptc)
         elif exif is not None and "exif" in format.holds and len(exif) <= MAX_EXIF_BYTES:
             self._place = ExifPlace(exif, behind_pixels=not format.streamed)
-        self.metadata = replace(metadata, exif=None if self._place is None else self._place.stand_in)
+        xmp = None if metadata.xmp is None else sized_xmp(metadata.xmp, width, height)
+        self.metadata = replace(metadata, exif=None if self._place is None else self._place.stand_in, xmp=xmp)
 
     def begin(self, descriptor: int) -> None:
         """Leaves room at the file's start, so that nothing large has to be moved later.

@@ -25,7 +25,7 @@ from fourfold.imaging.exif_corrections import QUARTER_TURNS, upright
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.vips_text import read_leniently
-from fourfold.imaging.xmp import upright_xmp
+from fourfold.imaging.xmp import still_xmp, upright_xmp
 
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
@@ -301,7 +301,13 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
         notes=beside.notes,
     )
     if metadata.xmp is not None:
-        metadata.xmp = upright_xmp(metadata.xmp)
+        # where nothing else states an orientation, the pixels lie as before, and XMP still says rightly how
+        if image.get_typeof("orientation") != 0 or format.name == "avif":
+            metadata.xmp = upright_xmp(metadata.xmp)
+        still = still_xmp(metadata.xmp)
+        if still != metadata.xmp:
+            metadata.notes.append("only the still picture of a motion photo: its video was left out")
+        metadata.xmp = still
     stated = beside.states_dpi and (image.xres, image.yres) != (1.0, 1.0)  # 1 is "not stated"
     if stated and image.xres > 0 and image.yres > 0:
         across, down = round(image.xres * 25.4, 1), round(image.yres * 25.4, 1)

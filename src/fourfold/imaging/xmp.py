@@ -1,9 +1,18 @@
-"""XMP packets, as little of them as upright pixels need."""
+"""XMP packets, as little of them as upright, enlarged and still pixels need."""
 
 import re
 
-#: The orientation as an attribute or as an element, after whatever prefix stands for the TIFF namespace usually.
-_ORIENTATION = re.compile(rb"""(\btiff:Orientation\s*(?:=\s*["']|>)\s*)[2-8](?=\s*["'<])""")
+
+def _number(names: str, values: str) -> re.Pattern[bytes]:
+    """Returns what finds numbers as attributes or as elements, after the prefix that their namespace has usually."""
+    return re.compile(rf"""(\b(?:{names})\s*(?:=\s*["']|>)\s*){values}(?=\s*["'<])""".encode())
+
+
+_ORIENTATION = _number("tiff:Orientation", "[2-8]")
+_WIDTH = _number("tiff:ImageWidth|exif:PixelXDimension", "[0-9]+")
+_HEIGHT = _number("tiff:ImageLength|exif:PixelYDimension", "[0-9]+")
+#: Android's motion photos: a video lies behind the picture (Google, Motion Photo format 1.0, and MicroVideo before it).
+_MOTION = _number("G?Camera:(?:MotionPhoto|MicroVideo)", "1")
 
 #: How a packet begins that is not UTF-8 without a mark, and the encoding that keeps the mark as a character (Adobe, XMP
 #: Specification, part 1); the longer beginnings first.
@@ -26,11 +35,25 @@ def xmp_encoding(packet: bytes) -> str:
 
 def upright_xmp(packet: bytes) -> bytes:
     """Returns the packet with orientation 1 where it states another one, for the pixels have been turned."""
-    encoding = xmp_encoding(packet)
+    return _with(packet, _ORIENTATION, 1)
+
+
+def sized_xmp(packet: bytes, width: int, height: int) -> bytes:
+    """Returns the packet with a picture's size where it states one."""
+    return _with(_with(packet, _WIDTH, width), _HEIGHT, height)
+
+
+def still_xmp(packet: bytes) -> bytes:
+    """Returns the packet with 0 where it says that a video lies behind the picture."""
+    return _with(packet, _MOTION, 0)
+
+
+def _with(packet: bytes, what: re.Pattern[bytes], value: int) -> bytes:
+    encoding, put = xmp_encoding(packet), rb"\g<1>%d" % value
     if encoding == "utf-8":
-        return _ORIENTATION.sub(rb"\g<1>1", packet)
+        return what.sub(put, packet)
     try:
         text = packet.decode(encoding).encode()
     except UnicodeDecodeError:
         return packet  # damaged; nothing here can be trusted
-    return _ORIENTATION.sub(rb"\g<1>1", text).decode().encode(encoding)
+    return what.sub(put, text).decode().encode(encoding)
