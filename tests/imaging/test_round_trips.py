@@ -1,6 +1,7 @@
 """The table of docs/pictures.md, cell by cell: what each format keeps, and what is said where it cannot."""
 
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from fourfold.imaging import Layout, LossWarning, SaveOptions, encode_picture, l
 from fourfold.imaging.exif import EXIF_IFD, Tag, build_exif, parse_exif
 from fourfold.imaging.float_range import to_range
 from fourfold.imaging.formats import FORMATS
+from fourfold.imaging.georeference import Georeference
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.reading import to_array
 from tests.imaging.samples import TOP, XMP, alpha_for, encoded, exif_with, make_photo, matrix_profile, pixels
@@ -109,6 +111,12 @@ IPTC = b"\x1c\x02\x05\x00\x05Title\x1c\x02\x50\x00\x02Me"
 
 
 RARE = {0xA436: Tag(2, 6, b"Title\0")}  # libexif knows no such tag
+PLACE = Georeference(
+    {
+        33550: Tag(12, 3, struct.pack("<3d", 2.5, 2.5, 0.0)),
+        33922: Tag(12, 6, struct.pack("<6d", 0.0, 0.0, 0.0, 500_000.0, 4_600_000.0, 0.0)),
+    }
+)
 NOTES = {0x927C: Tag(7, 5, b"maker")}  # nobody knows inside
 
 
@@ -160,6 +168,7 @@ def cases() -> dict[str, Case]:
         "DPI": Case(rgb(dpi=(300.0, 200.0)), metadata_is("dpi", (300.0, 200.0))),
         "uncommon EXIF tags": Case(rgb(exif=with_tags(EXIF, RARE)), tags_kept(RARE)),
         "the camera's own notes": Case(rgb(exif=with_tags(EXIF, NOTES)), tags_kept(NOTES)),
+        "map coordinates (GeoTIFF)": Case(rgb(georeference=PLACE), metadata_is("georeference", PLACE)),
         "text fields": Case(rgb(comments={"Title": "Grüße"}), metadata_is("comments", {"Title": "Grüße"})),
     }
 
@@ -286,7 +295,7 @@ def test_exif_of_tiff_files_in_every_byte_order(order: str, big: bool) -> None:
     both = insert_tags(file.getvalue(), EXIF, IPTC)
     assert np.array_equal(read_picture(both).pixels, make_photo(41, 53))
     exif = Image.Exif()
-    block, iptc, notes = read_tags(both)
+    block, iptc, _, notes = read_tags(both)
     assert notes == []
     exif.load(block or b"")
     assert iptc == IPTC

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from fourfold.imaging.avif_colour import unheard_colour
 from fourfold.imaging.formats import Format
+from fourfold.imaging.georeference import Georeference
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
@@ -27,6 +28,7 @@ class Beside:
     Attributes:
         exif: EXIF of a TIFF file.
         iptc: IPTC of a TIFF file.
+        georeference: where a TIFF file's pixels lie on the earth.
         xmp: XMP of a PNG file, wherever in it; libvips stops looking after 50 text fields.
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
@@ -38,6 +40,7 @@ class Beside:
 
     exif: bytes | None = None
     iptc: bytes | None = None
+    georeference: Georeference | None = None
     xmp: bytes | None = None
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
@@ -99,7 +102,7 @@ def _of_tiff(data: Any) -> Beside:
         beside.states_dpi = states_dpi(data)
         beside.white_is_zero = white_is_zero(data)
         beside.palette = has_palette(data)
-        beside.exif, beside.iptc, beside.notes = read_tags(data)
+        beside.exif, beside.iptc, beside.georeference, beside.notes = read_tags(data)
     except (ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
         beside.notes.append("the list of tags is damaged: EXIF and IPTC were left out")
     return beside

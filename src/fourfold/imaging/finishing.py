@@ -9,6 +9,7 @@ from fourfold.imaging.atomic import write_at
 from fourfold.imaging.exif_corrections import corrected
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES, ExifPlace
 from fourfold.imaging.formats import Format
+from fourfold.imaging.georeference import Georeference
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.png_text import text_chunks
 from fourfold.imaging.tiff_tags import append_tags, insert_tags
@@ -34,11 +35,12 @@ class Finish:
     def __init__(self, format: Format, metadata: Metadata, width: int, height: int) -> None:
         exif = None if metadata.exif is None else corrected(metadata.exif, width, height, metadata.dpi)
         self._place: ExifPlace | None = None
-        self._tiff: tuple[bytes | None, bytes | None] | None = None
+        self._tiff: tuple[bytes | None, bytes | None, Georeference | None] | None = None
         self._text = text_chunks(metadata.comments) if format.name == "png" else b""
         if format.name == "tiff":
-            if exif is not None or metadata.iptc is not None:
-                self._tiff = exif, None if metadata.iptc is None else iptc.bare(metadata.iptc)
+            bare = None if metadata.iptc is None else iptc.bare(metadata.iptc)
+            added = exif, bare, metadata.georeference
+            self._tiff = added if any(part is not None for part in added) else None
         elif exif is not None and "exif" in format.holds and len(exif) <= MAX_EXIF_BYTES:
             self._place = ExifPlace(exif, behind_pixels=not format.streamed)
         xmp = None if metadata.xmp is None else sized_xmp(metadata.xmp, width, height)

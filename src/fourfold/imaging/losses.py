@@ -74,6 +74,8 @@ def _lost_metadata(name: str, format: Format, layout: Layout, metadata: Metadata
         for kind in ("exif", "xmp", "iptc")
         if getattr(metadata, kind) is not None and kind not in format.holds
     ]
+    if metadata.georeference is not None and format.name != "tiff":
+        lost.append(f"{name} holds no map coordinates (GeoTIFF): left out")
     unheld = [key for key in metadata.comments if "comments" not in format.holds]
     if unheld:
         lost.append(f"{name} holds no text fields: {', '.join(sorted(unheld))} left out")

@@ -298,8 +298,12 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
         xmp=_get(image, "xmp-data", beside.xmp),
         iptc=beside.iptc if format.name == "tiff" else _get(image, "iptc-data", None),
         comments=beside.comments,
+        georeference=beside.georeference,
         notes=beside.notes,
     )
+    if metadata.georeference is not None and orientation != 1:
+        metadata.georeference = None
+        metadata.notes.append("the map coordinates were left out: they are those of the picture before it was turned")
     if metadata.xmp is not None:
         # where nothing else states an orientation, the pixels lie as before, and XMP still says rightly how
         if image.get_typeof("orientation") != 0 or format.name == "avif":

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.imaging.float_range import FloatRange, from_range, white_in_range
+from fourfold.imaging.georeference import Georeference
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Metadata:
         xmp: XMP packet.
         iptc: IPTC block (JPEG and TIFF only).
         dpi: horizontal and vertical dots per inch, or None where the file says nothing.
+        georeference: where a TIFF's pixels lie on the earth, or None.
         comments: text fields by name: PNG's text chunks; JPEG's and GIF's comments, as "Comment".
         peak: the value that 1.0 stands for; differs from 1 only where a floating-point file goes beyond it.
         alpha_peak: the same of alpha.
@@ -39,6 +41,7 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    georeference: Georeference | None = None
     comments: dict[str, str] = field(default_factory=dict)
     peak: float = 1.0
     alpha_peak: float = 1.0
@@ -56,8 +59,13 @@ class Metadata:
         return white_in_range(self.peak, highlights=self.highlights)
 
     def stripped(self) -> "Metadata":
-        """Returns a copy without EXIF (GPS included), XMP, IPTC and comments; the colour profile and DPI stay."""
-        return replace(self, exif=None, xmp=None, iptc=None, comments={}, notes=list(self.notes))
+        """Returns a copy without EXIF (GPS included), XMP, IPTC, map coordinates and comments; profile and DPI stay."""
+        return replace(self, exif=None, xmp=None, iptc=None, georeference=None, comments={}, notes=list(self.notes))
+
+    def enlarged(self, scale: int) -> "Metadata":
+        """Returns a copy for the picture made ``scale`` times as large."""
+        place = None if self.georeference is None else self.georeference.enlarged(scale)
+        return replace(self, georeference=place, comments=dict(self.comments), notes=list(self.notes))
 
 
 @dataclass

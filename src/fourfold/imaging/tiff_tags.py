@@ -1,4 +1,4 @@
-"""EXIF and IPTC in TIFF files: libvips leaves out the one and garbles the other.
+"""EXIF, IPTC and GeoTIFF's tags in TIFF files: libvips leaves them out or garbles them.
 
 A TIFF file *is* a list of tags, so EXIF's main list is part of the picture's own, and its sub-lists hang from it.
 Writing appends a new list behind the finished file, the old entries with the new ones, and lets the file's head
@@ -9,6 +9,7 @@ import os
 import struct
 from typing import Any, NamedTuple
 
+from fourfold.imaging import georeference
 from fourfold.imaging.atomic import write_at
 from fourfold.imaging.exif import (
     MAKER_NOTE_MOVED,
@@ -23,6 +24,7 @@ from fourfold.imaging.exif import (
     read_ifd,
     write_ifd,
 )
+from fourfold.imaging.georeference import LEFT_OUT, Georeference, read_georeference
 
 #: Tags of the main list that speak of the photograph, not of how its pixels are stored: description, camera,
 #: software, date, artist, host, rating, copyright, and Windows' title to subject.
@@ -44,11 +46,13 @@ class Photograph(NamedTuple):
     Attributes:
         exif: an EXIF block, or None.
         iptc: an IPTC block, or None.
+        georeference: where it lies on the earth, or None.
         notes: what could not be taken over.
     """
 
     exif: bytes | None
     iptc: bytes | None
+    georeference: Georeference | None
     notes: list[str]
 
 
@@ -66,7 +70,9 @@ def read_tags(data: Any) -> Photograph:
     tags = {number: tag for number, tag in found.tags.items() if number in _PHOTOGRAPH and tag.kind < 16}
     exif = build_exif(Exif(order, Ifd(tags, found.children))) if tags or found.children else None
     notes = found.notes() + [f"EXIF: {MAKER_NOTE_MOVED}"] * has_maker_note(exif)
-    return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, notes)
+    of_the_map = {number: tag for number, tag in found.tags.items() if number in {*georeference.TAGS, *LEFT_OUT}}
+    place, lost = read_georeference(_in_order(Ifd(of_the_map), order, "<").tags)
+    return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, place, notes + lost)
 
 
 def extra_samples(data: Any) -> tuple[int, ...]:
@@ -133,16 +139,16 @@ def _shorts(data: Any, number: int) -> tuple[int, ...]:
     return struct.unpack(f"{order}{tag.count}H", tag.data) if tag is not None and tag.kind == _SHORT else ()
 
 
-def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None) -> bytes:
-    """Returns the TIFF file with an EXIF block's tags and an IPTC block in it."""
+def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None, place: Georeference | None = None) -> bytes:
+    """Returns the TIFF file with an EXIF block's tags, an IPTC block and a georeference in it."""
     order, big, offset = _head(encoded[:16])
     aligned = encoded + b"\0" * (len(encoded) % 2)
-    addition, head = _addition(encoded, len(aligned), order, big, offset, exif, iptc)
+    addition, head = _addition(encoded, len(aligned), order, big, offset, exif, iptc, place)
     return head + aligned[len(head) :] + addition
 
 
-def append_tags(descriptor: int, exif: bytes | None, iptc: bytes | None) -> None:
-    """Adds an EXIF block's tags and an IPTC block to the TIFF file that is open at the descriptor.
+def append_tags(descriptor: int, exif: bytes | None, iptc: bytes | None, place: Georeference | None = None) -> None:
+    """Adds an EXIF block's tags, an IPTC block and a georeference to the TIFF file that is open at the descriptor.
 
     Raises:
         OSError: if the disk refuses.
@@ -152,7 +158,7 @@ def append_tags(descriptor: int, exif: bytes | None, iptc: bytes | None) -> None
     size = end + end % 2
     # libvips writes a page's list behind its pixels: what is read here is short
     window = _Window(descriptor, end)
-    addition, head = _addition(window, size, order, big, offset, exif, iptc)
+    addition, head = _addition(window, size, order, big, offset, exif, iptc, place)
     write_at(descriptor, addition, size)
     write_at(descriptor, head, 0)
 
@@ -181,7 +187,14 @@ def _head(start: bytes) -> tuple[str, bool, int]:
 
 
 def _addition(
-    data: Any, at: int, order: str, big: bool, offset: int, exif: bytes | None, iptc: bytes | None
+    data: Any,
+    at: int,
+    order: str,
+    big: bool,
+    offset: int,
+    exif: bytes | None,
+    iptc: bytes | None,
+    place: Georeference | None,
 ) -> tuple[bytes, bytes]:
     """Returns the new list, to stand at ``at``, and the file's new head."""
     entries, following = _raw_entries(data, order, big, offset)
@@ -192,6 +205,8 @@ def _addition(
     tags = {number: tag for number, tag in main.tags.items() if number in _PHOTOGRAPH and number not in entries}
     if iptc is not None:
         tags[_IPTC] = Tag(_UNDEFINED, len(iptc), iptc)
+    if place is not None:
+        tags |= _in_order(Ifd(dict(place.tags)), "<", order).tags
     addition = write_ifd(Ifd({**entries, **tags}, main.children), order, at, big=big, following=following)
     start = data[0:16] if big else data[0:8]
     pointer = struct.pack(order + ("Q" if big else "I"), at)

@@ -259,6 +259,7 @@ class _Line:
         opened = _open(job.source, format, self._options.max_pixels)
         if self._options.save.strip:
             opened.metadata = opened.metadata.stripped()
+        opened.metadata = opened.metadata.enlarged(self._upscaler.scale)
         layout = enlarged_layout(opened, self._upscaler.scale)
         receipt = self._receipt(job, opened)
         if receipt is not None and self._options.embed_receipt:

@@ -1,7 +1,6 @@
 """Whole pictures in memory: a :class:`Picture` in, a larger one out, with everything that belongs to it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
-from fourfold.imaging import MAX_PIXELS, Metadata, Picture, enlarge_alpha, fill_hidden, read_picture
+from fourfold.imaging import MAX_PIXELS, Picture, enlarge_alpha, fill_hidden, read_picture
 from fourfold.upscaling.upscaler import Upscaler, load
 
 
@@ -81,11 +80,7 @@ def upscale_picture(
     if alpha is not None:
         rows = picture.height * upscaler.scale
         alpha = enlarge_alpha(alpha, 0, picture.height, 0, rows, upscaler.scale)
-    return Picture(enlarged, alpha, _copy(picture.metadata))
-
-
-def _copy(metadata: Metadata) -> Metadata:
-    return replace(metadata, comments=dict(metadata.comments), notes=list(metadata.notes))
+    return Picture(enlarged, alpha, picture.metadata.enlarged(upscaler.scale))
 
 
 def _as_picture(source: "str | Path | bytes | Picture | NDArray[Any]", max_pixels: int) -> Picture:
