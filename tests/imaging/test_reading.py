@@ -23,6 +23,7 @@ from fourfold.imaging import (
     write_picture,
 )
 from fourfold.imaging.apng import frames_of
+from fourfold.imaging.formats import recognise
 from fourfold.imaging.picture import Metadata, Picture
 from tests.conftest import make_photo
 from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header
@@ -446,6 +447,27 @@ def test_a_link_in_a_circle_is_found_and_refused_by_name(tmp_path: Path) -> None
     (found,) = find_pictures(tmp_path)
     with pytest.raises(PictureError, match=r"loop\.png"):
         read_picture(found)
+
+
+@pytest.mark.parametrize(
+    ("brands", "kind"),
+    [
+        (b"heic\0\0\0\0mif1heic", "HEIC"),
+        (b"mif1\0\0\0\0mif1heic", "HEIC"),
+        (b"msf1\0\0\0\0hevcmsf1", "HEIC"),
+        (b"isom\0\0\0\0mp41", "a video"),
+        (b"avif\0\0\0\0mif1heic", None),
+        (b"mif1\0\0\0\0mif1avif", None),
+        (b"mif1\0\0\0\0miaf", None),
+    ],
+)
+def test_avif_is_told_from_its_relatives(brands: bytes, kind: str | None) -> None:
+    start = struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands + b"heicavif"
+    if kind is None:
+        assert recognise(start).name == "avif"
+    else:
+        with pytest.raises(PictureError, match=f"it is {kind}, which is not read here"):
+            recognise(start)
 
 
 def test_find_pictures(tmp_path: Path) -> None:

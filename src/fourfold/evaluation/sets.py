@@ -29,11 +29,10 @@ from fourfold.errors import DataError, PictureError, UsageError
 from fourfold.evaluation.paper import PICTURES, paper_set
 from fourfold.imaging import SUFFIXES, find_pictures, imresize, read_picture
 from fourfold.imaging.finding import natural_order
+from fourfold.imaging.formats import UNREAD_SUFFIXES
 from fourfold.places import is_folder, why_closed, why_unseen
 
 SCALE = 4
-#: Endings of pictures that are in use and not read here; a set is not measured without those that have them.
-UNREAD = {".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".jxl", ".heic", ".heif"}
 
 Pixels = NDArray[Any]
 
@@ -238,7 +237,8 @@ def pictures_in(folder: Path) -> list[Path]:
 def _unread(folder: Path) -> str | None:
     """Returns, in words, which picture of a folder is of a kind that is not read; None where all are."""
     try:
-        names = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.suffix.lower() in UNREAD)
+        shown = [p for p in folder.iterdir() if not p.name.startswith(".")]
+        names = sorted(p.name for p in shown if p.suffix.lower() in UNREAD_SUFFIXES)
     except OSError:
         return None
     if not names:

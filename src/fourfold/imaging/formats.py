@@ -96,6 +96,13 @@ FORMATS: dict[str, Format] = {
 #: Every suffix that is taken for a picture when a folder is searched.
 SUFFIXES = {suffix: f.name for f in FORMATS.values() for suffix in f.suffixes}
 
+#: Endings of pictures that are in use and not read here: whoever hands in a folder is told of those that have them.
+UNREAD_SUFFIXES = frozenset(
+    f".{ending}"
+    for endings in ("bmp dib pgm ppm pnm jp2 j2k jxl heic heif psd exr", "cr2 cr3 nef arw dng raf orf rw2")
+    for ending in endings.split()
+)
+
 #: First bytes of files that people do hand in and that are not read, with their names.
 _STRANGERS = (
     (b"%PDF", "a PDF"),
@@ -111,6 +118,7 @@ _STRANGERS = (
     (b"%!PS", "a PostScript"),
     (b"\x1aE\xdf\xa3", "a video"),
 )
+_AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs")
 
 
@@ -129,7 +137,7 @@ def recognise(start: bytes) -> Format:
     if not start:
         raise PictureError("the file is empty")
     if start[4:8] == b"ftyp":
-        kind = "HEIC" if start[8:12] in _HEIC_BRANDS else "a video"
+        kind = "HEIC" if start[8:12] in (*_HEIC_BRANDS, b"mif1", b"msf1") else "a video"
         raise PictureError(f"it is {kind}, which is not read here; convert it to PNG, JPEG or AVIF first")
     for signature, kind in _STRANGERS:
         if start.startswith(signature):
@@ -148,8 +156,14 @@ def _signature(start: bytes) -> str | None:
         return "webp"
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "tiff"
-    if start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis", b"mif1", b"msf1"):
-        return "avif"
+    if start[4:8] == b"ftyp":
+        brand = start[8:12]
+        # what is only said to be "an image" is of the first kind among those that it is compatible with
+        if brand in (b"mif1", b"msf1"):
+            end = min(len(start), int.from_bytes(start[:4], "big"))
+            also = [start[at : at + 4] for at in range(16, end - 3, 4)]
+            brand = next((one for one in also if one in _AVIF_BRANDS + _HEIC_BRANDS), b"avif")
+        return "avif" if brand in _AVIF_BRANDS else None
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fourfold.errors import FourfoldError, PictureError, UsageError
 from fourfold.imaging import FORMATS, SUFFIXES, find_pictures, format_named, open_picture
-from fourfold.imaging.finding import natural_order
+from fourfold.imaging.finding import natural_order, unread
 from fourfold.upscaling.files import Job
 
 
@@ -74,6 +74,8 @@ def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False,
     plan = Plan()
     found = _distinct(_Search(naming, recursive, plan).expand(inputs))
     as_file = _names_a_file(naming, found)
+    if as_file and naming.suffix != Naming.suffix:
+        plan.notes.append(f"--suffix {naming.suffix} is not used: -o {naming.output} is the whole name")
     for item in found:
         destination = Path(naming.output or "") if as_file else _destination(item, naming, plan)
         plan.jobs.append(Job(item.path, destination))
@@ -122,6 +124,8 @@ class _Search:
 
     def _in_folder(self, folder: Path) -> list[_Input]:
         pictures = self._in_tree(folder) if self._recursive else find_pictures(folder)
+        if not self._recursive:
+            self._say_unread(str(folder), folder.iterdir())
         return [_Input(p, folder) for p in self._without_outputs(pictures)]
 
     def _in_tree(self, folder: Path) -> list[Path]:
@@ -135,13 +139,23 @@ class _Search:
             self._plan.problems.append((str(place), problem))
 
         found: list[Path] = []
-        for parent, below, _ in os.walk(folder, onerror=cannot_read):
+        files: list[Path] = []
+        for parent, below, names in os.walk(folder, onerror=cannot_read):
+            files += map(Path, names)
             below[:] = [n for n in below if not n.startswith(".") and not self._is_output(Path(parent, n), folder)]
             with suppress(PictureError):  # this one of many may hold no picture
                 found += find_pictures(parent)
         if not found:
-            raise PictureError(f"{folder}: no picture in it or below; endings searched: {' '.join(sorted(SUFFIXES))}")
+            others = f"; there are {unread(files)}, which are not read here" if unread(files) else ""
+            endings = " ".join(sorted(SUFFIXES))
+            raise PictureError(f"{folder}: no picture in it or below; endings searched: {endings}{others}")
+        self._say_unread(str(folder), files)
         return sorted(found, key=natural_order)
+
+    def _say_unread(self, where: str, files: Iterable[Path]) -> None:
+        others = unread(files)
+        if others:
+            self._plan.notes.append(f"{where}: left out {others}, which are not read here; convert them first")
 
     def _matching(self, pattern: str) -> list[_Input]:
         """Returns what a glob means: pictures, and with ``recursive`` the folders that match, too."""
@@ -152,8 +166,13 @@ class _Search:
         found = [_Input(p, None) for p in self._without_outputs(pictures)]
         for folder in (p for p in matches if self._recursive and p.is_dir()):
             found += self._expand_one(str(folder))
+        files = [match for match in matches if match.is_file()]
         if not found:
-            raise PictureError(f"{pattern}: no picture matches")
+            others = unread(files)
+            raise PictureError(
+                f"{pattern}: no picture matches" + (f"; {others} do, which are not read here" if others else "")
+            )
+        self._say_unread(pattern, files)
         return found
 
     def _is_output(self, path: Path, root: Path) -> bool:
