@@ -281,6 +281,46 @@ def test_a_folder_without_pictures(cli: Cli, tiny_weights: Path, tmp_path: Path)
     assert done.code == 1 and "no picture in it" in done.err
 
 
+def test_pictures_of_other_kinds_are_pointed_out(cli: Cli, cat: Path, tiny_weights: Path) -> None:
+    """A folder from a phone: nobody should find out later that half of it is missing."""
+    folder = cat.parent
+    below = folder / "below"
+    below.mkdir()
+    for name in ("IMG_1.HEIC", "IMG_2.heic", "scan.bmp", "notes.txt", ".hidden.heic", "below/IMG_3.heic"):
+        (folder / name).write_bytes(b"x")
+    said = {
+        (folder,): "left out 1 .bmp, 2 .heic, which are not read here; convert them first",
+        (folder, "--recursive"): "left out 1 .bmp, 3 .heic, which are not read here",
+        (folder / "*",): "left out 1 .bmp, 2 .heic, which are not read here",
+    }
+    for inputs, note in said.items():
+        done = cli("upscale", *inputs, "-n", tiny_weights, "--overwrite")
+        assert done.code == 0 and note in done.err
+        assert (folder / "cat_x4.png").exists()
+    for inputs, problem in {
+        (below,): "it holds 1 .heic, which are not read here",
+        (below, "-r"): "there are 1 .heic, which are not read here",
+        (folder / "*.HEIC",): "no picture matches; 1 .heic do, which are not read here",
+        (folder / "IMG_1.HEIC",): "not a picture",
+    }.items():
+        done = cli("upscale", *inputs, "-n", tiny_weights)
+        assert done.code == 1 and problem in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        (("--ext", "jpg", "--lossless"), "JPEG is never without loss"),
+        (("-o", "{folder}/big.png", "--suffix", "_big"), "--suffix _big is not used"),
+    ],
+)
+def test_options_that_cannot_act_are_said(
+    options: tuple[str, ...], note: str, cli: Cli, cat: Path, tiny_weights: Path
+) -> None:
+    done = cli("upscale", cat, "-n", tiny_weights, *(text.format(folder=cat.parent) for text in options))
+    assert done.code == 0 and note in done.err
+
+
 def test_collisions_are_refused_before_anything_is_done(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     Picture(make_photo(8, 8)).save(cat.with_suffix(".jpg"))
     done = cli("upscale", cat.parent, "-n", tiny_weights, "--ext", "png")

@@ -116,6 +116,15 @@ def test_a_receipt_that_cannot_be_is_told_before_the_work(upscaler, source, make
     upscale_file(upscaler, source, destination)  # the picture itself may have that name
 
 
+def test_the_receipt_of_a_picture_that_is_replaced_is_pointed_out(upscaler, source):
+    destination = source.with_name("b.png")
+    with_receipt, without = FileOptions(receipt=True, overwrite=True), FileOptions(overwrite=True)
+    assert upscale_file(upscaler, source, destination, options=with_receipt).notes == []
+    said = upscale_file(upscaler, source, destination, options=without).notes
+    assert said == ["b.png.receipt.json stays and is not of this picture, but of the one that it replaces"]
+    assert upscale_file(upscaler, source, destination, options=with_receipt).notes == []
+
+
 def test_a_receipt_that_fails_takes_its_picture_with_it(upscaler, source, monkeypatch):
     def no_space(descriptor, data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -267,6 +267,9 @@ class _Line:
                 opened.metadata.notes.append("the XMP is damaged and was replaced by the receipt")
             opened.metadata.xmp = embed_receipt(opened.metadata.xmp, receipt)
         notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
+        stale = receipt_path(job.destination)
+        if not self._options.receipt and os.path.lexists(stale) and os.path.lexists(job.destination):
+            notes.append(f"{stale.name} stays and is not of this picture, but of the one that it replaces")
         codecs = codec_bytes(opened, format, layout, self._save)
         _refuse_too_much(job, codecs, self._upscaler.least_memory, self._max_memory, format)
         try:
