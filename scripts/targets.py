@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 import fourfold
 from fourfold.durable import write_atomically
-from fourfold.errors import FourfoldError, UsageError
-from fourfold.imaging import Picture, encode_picture, find_pictures, imresize, read_rgb
+from fourfold.errors import FourfoldError, PictureError, UsageError
+from fourfold.imaging import Picture, encode_picture, find_pictures, imresize
+from fourfold.training.pictures import read_planes
 from fourfold.upscaling.upscaler import Upscaler
 
 #: Of the ensemble's SR in the targets; the rest is HR's, which keeps them honest where the ensemble is wrong.
@@ -66,6 +67,8 @@ class Shrinking:
 def make_pair(original: Pixels, upscaler: Upscaler, share: float, hr: Path, lr: Path) -> None:
     """Writes one picture's target, (h, w, 3) uint8 of whole LR pixels, and its LR."""
     height, width = (side // upscaler.scale * upscaler.scale for side in original.shape[:2])
+    if not (height and width):
+        raise PictureError(f"{original.shape[1]}x{original.shape[0]} pixels are too few to be shrunk")
     original = original[:height, :width]
     small = imresize(original, 1 / upscaler.scale)
     restored = upscaler(small.astype(np.float32) / 255.0) * 255.0
@@ -86,7 +89,7 @@ def make_targets(folder: Path, upscaler: Upscaler, share: float, out: Path, shri
         if (out / "hr" / target).exists():
             continue
         try:
-            original = read_rgb(source)
+            original = read_planes(source).transpose(1, 2, 0)
             if shrinking is not None:
                 original = shrinking(original, name)
             make_pair(original, upscaler, share, out / "hr" / target, out / "lr" / target)

@@ -220,3 +220,13 @@ def test_frozen_weights_that_change_are_transformed_anew(dtype: torch.dtype) -> 
     convolution.weight.mul_(2)
     expected = functional.conv2d(x.float(), convolution.weight.float(), convolution.bias.float(), padding=1)
     assert off(convolution(x), expected) < ROUNDING[dtype] < off(before, expected)
+
+
+def test_frozen_weights_that_are_cast_are_transformed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As VGG19's are, which is calibrated in float32 before it is cast to what the processor is fast at."""
+    made: list[torch.dtype] = []
+    monkeypatch.setattr("scripts.winograd.layers.pack", lambda weight, dtype, **how: (made.append(dtype) or weight, 0))
+    convolution = FrozenConv2d(64, 64, 3, padding=1).requires_grad_(False)
+    for dtype in (torch.float32, torch.float32, torch.bfloat16, torch.bfloat16):
+        assert convolution.to(dtype).packed(backwards=False).dtype == dtype
+    assert made == [torch.float32, torch.bfloat16]

@@ -142,8 +142,8 @@ class FrozenConv2d(nn.Conv2d):
 
     def packed(self, *, backwards: bool) -> Tensor:
         """Returns the transformed kernels, made once for as long as the weights stay as they are."""
-        known: dict[bool, tuple[int, Tensor]] = self.__dict__.setdefault("_packed", {})
-        version = self.weight._version
+        known: dict[bool, tuple[tuple[int, torch.dtype], Tensor]] = self.__dict__.setdefault("_packed", {})
+        version = self.weight._version, self.weight.dtype  # a module that is cast keeps the version of its weights
         if backwards not in known or known[backwards][0] != version:
             known[backwards] = version, pack(self.weight, self.weight.dtype, backwards=backwards)[0]
         return known[backwards][1]

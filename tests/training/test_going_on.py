@@ -98,7 +98,8 @@ def test_the_best_is_compared_with_its_like(
     recipe = tiny_recipe("srresnet-mse", "run.updates=3", f"run.best_by={best_by}")
     events = train(recipe, pictures, tmp_path, valid=valid, resume=True)
     assert [values["best"] for values in of(events, "validation")] == [not kept]
-    assert len(of(events, "remark")) == (0 if kept else 1)
+    remarks = [values["text"] for values in of(events, "remark")]
+    assert sum(text.startswith("the best so far") for text in remarks) == (0 if kept else 1)
     assert read_weights(tmp_path / "best.safetensors").config.updates == (2 if kept else 3)
     for line in (tmp_path / "log.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
@@ -185,3 +186,28 @@ def test_going_on_needs_no_initial_weights(tmp_path: Path, pictures: Path) -> No
     first.unlink()
     going_on("run.updates=3", resume=True)
     assert read_weights(tmp_path / "run/latest.safetensors").config.updates == 3
+
+
+def test_what_a_run_began_from_stays_what_it_was(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "first")
+    began, recipe = str(tmp_path / "first/latest.safetensors"), tiny_recipe("srresnet-mse", "run.updates=2")
+    train(recipe.model_copy(update={"init": began}), pictures, tmp_path / "run")
+    longer = tiny_recipe("srresnet-mse", "run.updates=3").model_copy(update={"init": "srresnet-mse"})
+    train(longer, pictures, tmp_path / "run", resume=True)
+    assert read_weights(tmp_path / "run/latest.safetensors").config.recipe["init"] == "latest.safetensors"
+    assert json.loads((tmp_path / "run/recipe.json").read_text())["init"] == began
+
+
+def test_settings_that_were_forgotten_are_pointed_out(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe("srresnet-mse", "run.updates=1", "data.batch=2", "loss.pixel=0.5"), pictures, tmp_path / "run")
+    events = train(tiny_recipe("srresnet-mse", "run.updates=2"), pictures, tmp_path / "run", resume=True)
+    said = "settings that differ from before: data.batch 2 -> 4, loss.pixel 0.5 -> 1.0"
+    assert of(events, "remark") == [{"update": 1, "text": said}]
+    events = train(tiny_recipe("srresnet-mse", "run.updates=3"), pictures, tmp_path / "run", resume=True)
+    assert of(events, "remark") == []
+
+
+def test_validation_pictures_that_are_trained_on_are_pointed_out(tmp_path: Path, pictures: Path) -> None:
+    events = train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "run", valid=pictures)
+    said = "7 of the validation pictures are trained on, too; their scores say little"
+    assert of(events, "remark") == [{"update": 0, "text": said}]

@@ -244,6 +244,23 @@ def test_shares_are_norms_over_the_parameters() -> None:
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
+def test_shares_are_those_of_the_whole_batch() -> None:
+    """Two processes with half of it each: the norms are of the mean of their gradients, whatever each has alone."""
+    network, y = _network()
+    terms = {"a": y[:, :1].mean(), "b": 0.5 * y[:, 1:].square().mean()}
+    alone = [float(share) for share in gradient_shares(terms, network).values()]
+    other = {"a": -0.8, "b": 0.3}  # what the other process has, in this one's
+    seen: list[torch.Tensor] = []
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return (x + list(other.values())[len(seen) - 1] * x) / 2
+
+    first, second = (float(share) for share in gradient_shares(terms, network, mean).values())
+    expected = alone[0] * 0.1 / (alone[0] * 0.1 + alone[1] * 0.65)
+    assert (first, second) == (pytest.approx(expected), pytest.approx(1 - expected))
+
+
 @pytest.mark.parametrize("how", ["detached", "multiplied by zero", "clamped away"])
 def test_a_term_without_gradient_is_named(how: str) -> None:
     network, y = _network()

@@ -68,6 +68,16 @@ def test_lr_pictures_that_do_not_fit(tmp_path: Path, lr_size: tuple[int, int] | 
         list(decode(pictures, report))
 
 
+def test_two_originals_cannot_share_an_lr_picture(tmp_path: Path) -> None:
+    for k, folder in enumerate(("first", "second", "lr")):
+        (tmp_path / folder).mkdir()
+        Picture(make_photo(40, 40, seed=k) if folder != "lr" else make_photo(10, 10)).save(tmp_path / folder / "a.png")
+    pictures, report = survey([tmp_path / "first", tmp_path / "second"], 32, lr_folder=tmp_path / "lr")
+    assert [picture.path for picture in pictures] == [tmp_path / "first/a.png"]
+    shared = f"its LR picture {tmp_path / 'lr/a.png'} is that of {tmp_path / 'first/a.png'}, too"
+    assert report.broken == [(tmp_path / "second/a.png", shared)]
+
+
 def test_lr_folders_that_cannot_be_looked_into(tmp_path: Path, closed: Path) -> None:
     (tmp_path / "hr").mkdir()
     Picture(make_photo(40, 40)).save(tmp_path / "hr" / "a.png")

@@ -36,11 +36,17 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": 
         ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, Launch()),
         ({"SLURM_NTASKS": "8"}, Launch()),
         ({"SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_NNODES": "2"}, Launch(8, 2, 0, 3)),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0"}, Launch(8, 1, 0, 0)),
         ({"SLURM_RESTART_COUNT": "1", "SLURM_JOB_ID": "7"}, Launch(1, 1, 1, 0, "slurm 7")),
     ],
 )
 def test_what_the_launcher_says(environment: dict[str, str], launch: Launch) -> None:
     assert read_launch(environment) == launch
+
+
+def test_a_batch_script_without_srun_does_not_wait_for_others() -> None:
+    with pytest.raises(UsageError, match="write srun before the command"):
+        read_launch({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"})
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "fp32")])

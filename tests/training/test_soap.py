@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fourfold.errors import TrainingError
 from fourfold.training.processes import make_fabric
 from fourfold.training.soap import Soap
 from fourfold.training.stage import make_stage
@@ -124,3 +125,9 @@ def test_a_discriminator_may_have_an_optimiser_of_its_own(tmp_path: Path, pictur
     recipe = tiny_recipe("srgan-mse", *settings[:2], "run.updates=10")
     remarks = [v["text"] for kind, v in train(recipe, pictures, tmp_path, resume=True) if kind == "remark"]
     assert remarks[0] == "discriminator: until now the optimiser was adam, now it is soap; its running means begin anew"
+
+
+def test_a_first_gradient_that_is_not_finite_is_named(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe("srresnet-mse", "optimiser.kind=soap", "loss.pixel=1e30")
+    with pytest.raises(TrainingError, match="not finite at update"):
+        train(recipe, pictures, tmp_path / "run")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.errors import DataError
-from fourfold.imaging import Picture
+from fourfold.imaging import Picture, imresize
 from fourfold.training.processes import make_fabric
 from fourfold.training.validation import LARGEST_PSNR, Validator
 from tests.conftest import make_photo
@@ -62,3 +62,10 @@ def test_closed_folders(closed: Path) -> None:
         Validator(closed / "x", 4)
     with pytest.raises(DataError, match=r"--valid .*closed: cannot be read \(Permission denied\)"):
         Validator(closed, 4)
+
+
+def test_pictures_are_shrunk_as_in_training(tmp_path: Path) -> None:
+    Picture(make_photo(40, 40)).save(tmp_path / "a.png")
+    usual, blurred = Validator(tmp_path, 4), Validator(tmp_path, 4, degradation="gaussian")
+    assert np.array_equal(blurred.pairs[0][0], imresize(make_photo(40, 40), 0.25, kernel="gaussian"))
+    assert blurred.identity == f"{usual.identity}, gaussian"  # whose scores do not compare

@@ -1,6 +1,8 @@
 """Whether a run begins or goes on: what is in its folder, who left it there, and what the launcher says."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from fourfold.errors import TrainingError
 from fourfold.training.checkpoint import checkpoints, load_checkpoint
@@ -51,6 +53,25 @@ def folder_of(launch: Launch, name: str) -> Path | None:
     if launch.restarts == 0:
         return None
     return next((path for path in sorted(RUNS.glob(f"{name}-*")) if is_of(RunFolder(path), launch)), None)
+
+
+def changes(before: Recipe, now: Recipe) -> str:
+    """Returns in words what a run goes on with that was otherwise before, but for its length; "" where nothing is.
+
+    A setting given with ``--set`` and left out the next time goes back to the recipe's own, and nobody would notice.
+    """
+    old, new = dict(_settings(before.model_dump())), dict(_settings(now.model_dump()))
+    changed = [key for key in new if key != "run.updates" and old.get(key) != new[key]]
+    return ", ".join(f"{key} {old.get(key)} -> {new[key]}" for key in changed)
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every setting with its name, such as "data.crop_px"."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _same_recipe(run_folder: RunFolder, recipe: Recipe) -> Recipe:

@@ -4,7 +4,7 @@ A loss that is logged is not yet a loss that trains: a detached tensor, a clamp,
 drown the others all show nothing in the loss curve. The gradient shows them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from fourfold.errors import TrainingError
 PREFIX = "gradient_share_"
 
 
-def gradient_shares(terms: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+def gradient_shares(
+    terms: Mapping[str, Tensor], network: nn.Module, mean: Callable[[Tensor], Tensor] = lambda x: x
+) -> dict[str, Tensor]:
     """Returns each term's share of the sum of gradient norms over the network's parameters, in 0..1.
 
     The graph is kept, so that the caller's own backward still works.
@@ -22,12 +24,13 @@ def gradient_shares(terms: Mapping[str, Tensor], network: nn.Module) -> dict[str
     Args:
         terms: weighted losses by name.
         network: whose parameters count.
+        mean: of a tensor over all processes, which share the batch out: the norm of a part of it is another one.
 
     Raises:
         TrainingError: naming a term that gives no gradient at all.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
-    norms = {name: _gradient_norm(loss, parameters) for name, loss in terms.items()}
+    norms = {name: _gradient_norm(loss, parameters, mean) for name, loss in terms.items()}
     for name, norm in norms.items():
         if float(norm) == 0.0:
             raise TrainingError(
@@ -38,9 +41,9 @@ def gradient_shares(terms: Mapping[str, Tensor], network: nn.Module) -> dict[str
     return {f"{PREFIX}{name}": norm / total for name, norm in norms.items()}
 
 
-def _gradient_norm(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+def _gradient_norm(loss: Tensor, parameters: list[nn.Parameter], mean: Callable[[Tensor], Tensor]) -> Tensor:
     if not loss.requires_grad:
         return torch.zeros((), device=loss.device)
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
-    return torch.stack(norms).norm() if norms else torch.zeros((), device=loss.device)
+    found = [gradient.float().flatten() for gradient in gradients if gradient is not None]
+    return mean(torch.cat(found)).norm() if found else torch.zeros((), device=loss.device)

@@ -265,7 +265,7 @@ def fine_loss(sr: Tensor, hr: Tensor) -> Tensor:
     know little more than where the edges are. phi_2,2 takes such waves for texture and rewards them (see
     ``vgg_loss``); this term says what the pixel loss says, but the more, the shorter the wave, and leaves those that
     make a picture look sharp to VGG19. The binomial blur passes cos^2(pi f) along each axis; so 2 % of the energy of
-    waves of 8 px along one axis counts, 25 % at 4 px, 56 % at 3, 76 % at 2.4, and all of the chequerboard.
+    waves of 8 px along one axis counts, 25 % at 4 px, 56 % at 3, 87 % at 2.4, and all of the chequerboard.
 
     Args:
         sr: pictures in 0..1.

@@ -82,6 +82,7 @@ def survey(
         _check_lr_folder(lr_folder)
     report.found = len(paths)
     pictures = []
+    partners: dict[Path, Path] = {}
     with ThreadPoolExecutor(_threads(workers)) as pool:
         headers = pool.map(_size, [path for path, _ in paths])
         for (path, folder), header in zip(paths, headers, strict=True):
@@ -93,6 +94,8 @@ def survey(
                 pictures.append(TrainingPicture(path, *header))
             elif (lr_path := _partner(path.relative_to(folder), lr_folder, scale)) is None:
                 report.broken.append((path, f"no LR picture of that name in {lr_folder}"))
+            elif partners.setdefault(lr_path, path) != path:
+                report.broken.append((path, f"its LR picture {lr_path} is that of {partners[lr_path]}, too"))
             else:
                 height, width = (side // scale * scale for side in header)
                 pictures.append(TrainingPicture(path, height, width, lr_path))

@@ -49,7 +49,11 @@ class Launch:
 
 
 def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
-    """Returns what torchrun or SLURM's srun says in the environment; one process where neither does."""
+    """Returns what torchrun or SLURM's srun says in the environment; one process where neither does.
+
+    Raises:
+        UsageError: in a job of several tasks, for a process that srun has not started.
+    """
     requeued = int(environment.get("SLURM_RESTART_COUNT", 0))
     job = f"slurm {environment['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in environment else ""
     if under_torchrun(environment):
@@ -59,6 +63,11 @@ def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
         since = 0.0 if requeued else _began(os.getppid())
         return Launch(world, world // local, restarts, int(environment["RANK"]), name, since)
     if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment:
+        if environment["SLURM_PROCID"] == "0" and "SLURM_STEP_ID" not in environment:
+            raise UsageError(  # a batch script's own process, which would wait for the others for ever
+                f"this job has {environment['SLURM_NTASKS']} tasks, and srun did not start this one: write srun before "
+                "the command, or ask for one task (--ntasks=1)"
+            )
         nodes = int(environment.get("SLURM_NNODES", 1))
         return Launch(int(environment["SLURM_NTASKS"]), nodes, requeued, int(environment["SLURM_PROCID"]), job)
     return Launch(restarts=requeued, name=job)

@@ -7,7 +7,7 @@ or without quotes, as a dotted key or as a table: what is named is set, and the 
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -345,13 +345,16 @@ def load_recipe(recipe: str | Path, *, profile: str = "paper", settings: Sequenc
         raise RecipeError(f"recipe {recipe} has no profile {profile!r}; it has {', '.join(['paper', *profiles])}")
     for key, value in profiles.get(profile, {}).items():
         _assign(values, key, value)
+    given = set()
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise RecipeError(f"--set {setting!r}: write it as key=value, such as run.updates=2000")
         _assign(values, key.strip(), _parse_value(text.strip()))
+        given.add(key.strip())
     loaded = parse_recipe({**values, "profile": profile}, str(recipe))
     _refuse_constant_by_mistake(loaded.schedule, str(recipe))
+    _refuse_idle(loaded, given)
     return loaded
 
 
@@ -373,6 +376,24 @@ def _refuse_constant_by_mistake(schedule: ScheduleSettings, source: str) -> None
         if schedule.kind == kind and not getattr(schedule, needed):
             missing = f"schedule.kind is {kind!r}, which needs schedule.{needed}"
             raise RecipeError(f"{source}: {missing}; the learning rate would never fall")
+
+
+#: Settings that act only where another one says so: what they need, in words, and whether a recipe has it.
+_IDLE: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
+    "schedule.milestones": ("schedule.kind=step", lambda recipe: recipe.schedule.kind == "step"),
+    "schedule.decay_updates": ("schedule.kind=decay", lambda recipe: recipe.schedule.kind == "decay"),
+    "loss.adversarial_share": ("loss.adversarial", lambda recipe: recipe.loss.adversarial > 0),
+    "loss.vgg_layer": ("loss.vgg", lambda recipe: recipe.loss.vgg > 0),
+    "loss.vgg_zoom": ("loss.vgg", lambda recipe: recipe.loss.vgg > 0),
+    "discriminator.kind": ("loss.adversarial", lambda recipe: recipe.loss.adversarial > 0),
+}
+
+
+def _refuse_idle(recipe: Recipe, given: Set[str]) -> None:
+    """Refuses settings given by hand that do nothing; what a recipe has left over from another profile may stay."""
+    for key, (needed, acts) in _IDLE.items():
+        if key in given and not acts(recipe):
+            raise RecipeError(f"--set {key} does nothing in this recipe without {needed}")
 
 
 def _locate(recipe: str | Path) -> Path:

@@ -17,11 +17,11 @@ from fourfold.training.checkpoint import load_checkpoint, remove_partial_files
 from fourfold.training.data import DataSource, open_bank
 from fourfold.training.degradation import Degradation
 from fourfold.training.estimate import check_vgg_wanted, compute_dtype, device_name
-from fourfold.training.going_on import recipe_before
+from fourfold.training.going_on import changes, recipe_before
 from fourfold.training.graph import GraphedStage
 from fourfold.training.initial import initial_generator
 from fourfold.training.loop import Listener, Progress, Trainer
-from fourfold.training.pictures import BankReport
+from fourfold.training.pictures import BankReport, pictures_under
 from fourfold.training.processes import Launch, any_process, make_fabric, one_first, read_launch, settled
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
@@ -63,6 +63,8 @@ def run_training(
     """
     launch, run_folder, recipe = read_launch(), RunFolder(folder), settled(recipe, device)
     before = recipe_before(run_folder, recipe, resume, launch)
+    if before is not None:  # what it began from stays what it was, whatever is named now
+        recipe = recipe.model_copy(update={"init": before.init})
     anew = before is None and run_folder.taken
     with run_folder.held() if launch.rank == 0 else nullcontext():
         torch.manual_seed(recipe.run.seed)
@@ -98,7 +100,14 @@ def _train(
     validator = None
     if valid is not None:
         zoom = recipe.loss.mean_vgg_zoom
-        validator = Validator(valid, recipe.scale, features=compared, content_scale=scale, content_zoom=zoom)
+        validator = Validator(
+            valid,
+            recipe.scale,
+            features=compared,
+            content_scale=scale,
+            content_zoom=zoom,
+            degradation=recipe.data.degradation,
+        )
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
     if before is not None:
@@ -107,13 +116,24 @@ def _train(
         again = f"fourfold train {recipe.name} --run {run_folder.path} --resume ..."
         run_folder.start(recipe, report, __version__, again, launch.name)
         remove_partial_files(run_folder.checkpoints)
-        if anew:
-            text = "the run that was here ended before its first checkpoint; it begins anew"
-            run_folder.log("remark", update=0, text=text)
-            listener("remark", {"update": 0, "text": text})
+        remarks = ["the run that was here ended before its first checkpoint; it begins anew"] if anew else []
+        if before is not None and (changed := changes(before, recipe)):
+            remarks.append(f"settings that differ from before: {changed}")
+        if valid is not None and (shared := _shared(report, valid)):
+            remarks.append(f"{shared} of the validation pictures are trained on, too; their scores say little")
+        update = trainer.progress.update
+        for text in remarks:
+            run_folder.log("remark", update=update, text=text)
+            listener("remark", {"update": update, "text": text})
     progress = trainer.run()
     fabric.barrier()
     return progress
+
+
+def _shared(report: BankReport, valid: Path) -> int:
+    """Returns how many validation pictures are among those that are trained on."""
+    used = {path.resolve() for path in report.used}
+    return sum(path.resolve() in used for path in pictures_under(valid, "--valid"))
 
 
 def _open_data(

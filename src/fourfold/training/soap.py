@@ -105,7 +105,9 @@ def _both(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 
 def _eigenvectors(covariance: Tensor) -> Tensor:
-    """Returns a first basis, the steepest direction first."""
+    """Returns a first basis, the steepest direction first; any for what is not finite, which the run will name."""
+    if not torch.isfinite(covariance).all():
+        return torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device).expand_as(covariance)
     return _shared(torch.linalg.eigh(_decomposable(covariance)).eigenvectors.flip(-1), covariance)
 
 

@@ -13,7 +13,7 @@ from fourfold.training.degradation import Degradation
 from fourfold.training.discriminator_watch import DiscriminatorWatch
 from fourfold.training.gradients import gradient_shares
 from fourfold.training.losses import Term, adversarial_loss, content_terms, discriminator_loss
-from fourfold.training.processes import distribute, synchronise_batch_norm
+from fourfold.training.processes import distribute, mean_over_processes, synchronise_batch_norm
 from fourfold.training.recipe import OptimiserSettings, Recipe
 from fourfold.training.soap import Soap
 
@@ -111,6 +111,9 @@ class ContentStage:
         self.networks[name], self.optimisers[name] = network, optimiser
         self._distributed[name] = distribute(network, self._fabric)
 
+    def _mean(self, x: Tensor) -> Tensor:
+        return mean_over_processes(self._fabric, x)
+
     def _call(self, name: str, pictures: Tensor) -> Tensor:
         with self._fabric.autocast():
             return self._distributed[name](pictures)
@@ -127,7 +130,7 @@ class ContentStage:
         self, losses: Mapping[str, Tensor], measure: bool, objective: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Makes the step down the sum of the losses, or down another objective in its place."""
-        shares = gradient_shares(losses, self.networks["generator"]) if measure else {}
+        shares = gradient_shares(losses, self.networks["generator"], self._mean) if measure else {}
         loss = torch.stack(list(losses.values())).sum()
         self.optimisers["generator"].zero_grad(set_to_none=True)
         self._fabric.backward(loss if objective is None else objective)

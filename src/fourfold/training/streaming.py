@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -148,6 +149,9 @@ def _decode_into(folder: Path, decoder: Decoder, report: BankReport) -> Path:
             if lr is not None:
                 has_lr = True
                 lr_file.write(np.ascontiguousarray(lr).data)
+        for file in (hr_file, lr_file):  # before the index, which says that they are whole
+            file.flush()
+            os.fsync(file.fileno())
     if not heights:
         raise DataError("none of the pictures is usable")
     index = {"heights": heights, "widths": widths, "has_lr": has_lr, "report": _stored(report)}

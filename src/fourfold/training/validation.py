@@ -1,4 +1,4 @@
-"""Validation while training: whole pictures, shrunk by the exact bicubic, restored and scored on Y."""
+"""Validation while training: whole pictures, shrunk as in training, restored and scored on Y."""
 
 import zlib
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from torch.nn import functional
 from fourfold.errors import DataError, PictureError
 from fourfold.evaluation.metrics import psnr, ssim_wang
 from fourfold.imaging import imresize, read_rgb, to_integers
+from fourfold.imaging.resampling import Kernel
 from fourfold.networks import VGG19Features
 from fourfold.training.pictures import pictures_under
 from fourfold.training.processes import mean_over_processes
@@ -57,6 +58,7 @@ class Validator:
         content_scale: its factor.
         content_zoom: VGG19 sees the middle of each picture enlarged by this, as it does in training with
             ``loss.vgg_zoom``; at 1, it would prefer the fine waves that the enlargement is there to show.
+        degradation: how LR is made, as in training.
 
     Attributes:
         identity: of the pictures: scores on others do not compare.
@@ -72,6 +74,7 @@ class Validator:
         features: VGG19Features | None = None,
         content_scale: float | None = None,
         content_zoom: float = 1.0,
+        degradation: Kernel = "bicubic",
     ) -> None:
         self._scale, self._features, self._content_scale = scale, features, content_scale
         self._content_zoom = content_zoom
@@ -84,10 +87,11 @@ class Validator:
                 if min(hr.shape[:2]) < SMALLEST_PX:
                     raise DataError(f"--valid {path} is too small to be scored; it needs {SMALLEST_PX} px each way")
                 self.names.append(_unused(path.stem, self.names))
-                self.pairs.append((imresize(hr, 1 / scale), hr))
+                self.pairs.append((imresize(hr, 1 / scale, kernel=degradation), hr))
         except PictureError as error:
             raise DataError(f"--valid {error}") from error
         self.identity = f"{len(self.pairs)} pictures, {reduce(_checksum, (hr for _, hr in self.pairs), 0):08x}"
+        self.identity += "" if degradation == "bicubic" else f", {degradation}"
 
     @torch.inference_mode()
     def score(self, network: nn.Module, fabric: Fabric) -> Validation:
