@@ -1,16 +1,14 @@
 """The upscaler: every kind of picture, bad input, memory, cancelling, progress, falling back."""
 
 import itertools
-import re
 
 import numpy as np
 import pytest
 
-from fourfold.errors import CancelledError, EngineError, PictureError, UsageError
+from fourfold.errors import CancelledError, EngineError, PictureError
 from fourfold.upscaling import DEFAULT_MAX_MEMORY, Upscaler, load, parse_size
 from fourfold.upscaling.engines import OutOfMemoryError
-from fourfold.upscaling.upscaler import ArraySource
-from fourfold.weights import load_weights, shipped_names
+from fourfold.weights import load_weights
 from tests.conftest import make_photo
 
 
@@ -142,16 +140,6 @@ def test_out_of_memory_halves_the_tile_and_goes_on(tiny_weights):
     assert np.array_equal(upscaler(photo, progress=lambda *count: seen.append(count)), expected)
     assert upscaler._engine.runs > 6
     assert seen[-1][0] == seen[-1][1]
-
-
-@pytest.mark.skipif("srgan-plus" not in shipped_names(), reason="nothing is shipped")
-def test_a_limit_that_would_multiply_the_work_is_refused():
-    with pytest.raises(UsageError, match=r"16M is too small for srgan-plus: .* give at least \d+M") as refused:
-        load("srgan-plus", engine="openvino", precision="fp32", max_memory="16M")
-    named = re.search(r"at least (\d+M)", str(refused.value))[1]
-    upscaler = load("srgan-plus", engine="openvino", precision="fp32", max_memory=named)
-    grid = upscaler._plan(ArraySource(np.zeros((600, 800, 3), np.uint8), 1.0), upscaler.max_window_px)
-    assert grid.computed_px < 4 * 600 * 800
 
 
 def test_out_of_memory_for_the_smallest_tile_is_an_error(tiny_weights):

@@ -49,6 +49,9 @@ from fourfold.upscaling.upscaler import Upscaler
 #: Decoded ahead of the network, at most, while the file before is still being upscaled.
 _PREFETCH_BYTES = 32 << 20
 
+#: A file is refused whose pixels the network would compute more often than this, because tiles are mostly halo.
+MOST_REPEATS = 8
+
 
 @dataclass(frozen=True)
 class Job:
@@ -271,7 +274,8 @@ class _Line:
         if not self._options.receipt and os.path.lexists(stale) and os.path.lexists(job.destination):
             notes.append(f"{stale.name} stays and is not of this picture, but of the one that it replaces")
         codecs = codec_bytes(opened, format, layout, self._save)
-        _refuse_too_much(job, codecs, self._upscaler.least_memory, self._max_memory, format)
+        _refuse_too_much(job, codecs, self._max_memory, format)
+        _refuse_repetition(job, opened, codecs, self._max_memory, self._upscaler)
         try:
             job.destination.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -383,14 +387,28 @@ class _Line:
         return json.dumps({**prepared.receipt, "output": made}, indent=2) + "\n"
 
 
-def _refuse_too_much(job: Job, codecs: int, network: int, max_memory: int, format: Format) -> None:
-    """Refuses a file whose decoder and encoder break the promise of --max-memory, or leave the network too little."""
-    if codecs > max_memory * CODEC_SHARE or codecs + network > max_memory:
-        needed = memory_that_allows(codecs, network) >> 20
+def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> None:
+    """Refuses a file whose decoder and encoder alone would break the promise of --max-memory."""
+    if codecs > max_memory * CODEC_SHARE:
+        needed = memory_that_allows(codecs) >> 20
         other = "" if format.streamed else "; PNG, JPEG and TIFF are written row by row (--ext png)"
         raise PictureError(
             f"{job.source}: its decoder and encoder hold the whole picture in memory, which takes about {needed}M; "
             f"--max-memory {needed}M allows it{other}"
+        )
+
+
+def _refuse_repetition(job: Job, opened: OpenPicture, codecs: int, max_memory: int, upscaler: Upscaler) -> None:
+    """Refuses a file whose tiles would be so small that nearly all of the work is done many times, for hours."""
+    shape = opened.height, opened.width, opened.dtype
+    times = upscaler.repeats(*shape, max_memory - codecs)
+    if times > MOST_REPEATS:
+        enough = max_memory
+        while upscaler.repeats(*shape, enough - codecs) > MOST_REPEATS / 2:
+            enough += enough // 4
+        raise PictureError(
+            f"{job.source}: within {max_memory >> 20}M {upscaler.name} would do its work {times:,.0f} times over, in "
+            f"tiny tiles; --max-memory {-(-enough // (10 << 20)) * 10}M allows it"
         )
 
 

@@ -25,6 +25,6 @@ def codec_bytes(opened: OpenPicture, format: Format, layout: Layout, options: Sa
     return decoder_bytes(opened) + encoder_bytes(format, layout, options)
 
 
-def memory_that_allows(codecs: int, network: int = 0) -> int:
-    """Returns the ``max_memory`` that is enough for codecs and a network that take so many bytes at least."""
-    return -(-max(int(codecs / CODEC_SHARE), codecs + network) // (100 << 20)) * (100 << 20)
+def memory_that_allows(codecs: int) -> int:
+    """Returns the ``max_memory`` that is enough for codecs that take so many bytes."""
+    return -(-int(codecs / CODEC_SHARE) // (100 << 20)) * (100 << 20)

@@ -33,9 +33,6 @@ _END_COPIES = 4
 #: What a network makes of less is mostly of the zeros around it: of one white pixel, it makes grey ones.
 _LEAST_SIDE_PX = 16
 
-#: The part of the memory that a window's tensors may take; the rest is for rows, bands and what is estimated too low.
-_FOR_WINDOWS = 0.6
-
 #: Larger windows bring nothing and delay progress and cancelling.
 _MAX_WINDOW_PX = 512 * 512
 
@@ -76,7 +73,7 @@ class Upscaler:
         max_window_px: largest tile, halo included; follows from ``max_memory`` whenever that is set.
 
     Raises:
-        UsageError: for an unknown engine or precision, or a limit that is no size or too small.
+        UsageError: for an unknown engine or precision, or a limit that is no size.
         EngineError: if the engine cannot run here.
     """
 
@@ -104,9 +101,8 @@ class Upscaler:
         self._fits_depth = precision == "auto"
         self.scale = self._graph.scale
         self.halo_px = sufficient_halo_px(self._graph, *made_of)
-        self.engine, self.precision, self.device = self._engine.name, self._engine.precision, self._engine.device
-        self._refuse_too_little(max_memory)
         self.max_memory = max_memory
+        self.engine, self.precision, self.device = self._engine.name, self._engine.precision, self._engine.device
 
     def precision_for(self, dtype: Any) -> str:
         """Returns the precision that pictures of a dtype are computed in.
@@ -124,19 +120,6 @@ class Upscaler:
     def max_memory(self, size: int) -> None:
         self._max_memory = size
         self.max_window_px = self._fitting_window_px(size, self._engine.precision)
-
-    @property
-    def least_memory(self) -> int:
-        """Bytes at which three quarters of the work is for the windows' halos; with less there is no end of it."""
-        exact = "fp32" if self._fits_depth else self.precision
-        return int((4 * self.halo_px) ** 2 * self._bytes_per_px(exact) / _FOR_WINDOWS)
-
-    def _refuse_too_little(self, max_memory: int) -> None:
-        if max_memory < self.least_memory:
-            raise UsageError(
-                f"a limit of {max_memory / (1 << 20):.4g}M is too small for {self.name}: it would do nearly all of its "
-                f"work over and over, in tiny tiles; give at least {-(-self.least_memory // (1 << 20))}M"
-            )
 
     def __call__(
         self,
@@ -211,6 +194,11 @@ class Upscaler:
         rows_px = self.max_memory // 4 // bytes_per_px
         return plan(source.height, source.width, self.halo_px, window_px, rows_px, first_row)
 
+    def repeats(self, height: int, width: int, dtype: Any, memory: int) -> float:
+        """Returns how often the network does the work of a picture's pixel within so many bytes, halos counted."""
+        window_px = self._fitting_window_px(memory, self.precision_for(dtype))
+        return plan(height, width, self.halo_px, window_px).computed_px / (height * width)
+
     def _engine_for(self, dtype: Any) -> tuple[Engine, int]:
         """Returns the engine for pictures of a dtype, and the largest window that it may be given."""
         if self.precision_for(dtype) == self.precision:
@@ -221,14 +209,10 @@ class Upscaler:
         return self._exact.get(), min(self.max_window_px, self._fitting_window_px(left, "fp32"))
 
     def _fitting_window_px(self, memory: int, precision: str) -> int:
-        return max(64, min(_MAX_WINDOW_PX, int(memory * _FOR_WINDOWS / self._bytes_per_px(precision))))
-
-    def _bytes_per_px(self, precision: str) -> int:
-        """Returns the bytes that a pixel of a window takes, all the way through the network."""
         bytes_per_value = 2 if precision == "bf16" else 4
         inside = self._graph.peak_values(in_place=self._engine.name == "openvino") * bytes_per_value
         ends = (_END_COPIES + int(self.ensemble)) * 3 * self.scale**2 * 4  # a mean needs a sum
-        return int(inside + ends)
+        return max(64, min(_MAX_WINDOW_PX, int(memory * 0.6 / (inside + ends))))
 
     def _tile(self, engine: Engine, window: NDArray[Any], row: Span, column: Span, source: RowSource) -> NDArray[Any]:
         """Returns the core of one tile, upscaled, in the source's dtype."""
