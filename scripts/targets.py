@@ -68,7 +68,7 @@ def make_pair(original: Pixels, upscaler: Upscaler, share: float, hr: Path, lr: 
     """Writes one picture's target, (h, w, 3) uint8 of whole LR pixels, and its LR."""
     height, width = (side // upscaler.scale * upscaler.scale for side in original.shape[:2])
     if not (height and width):
-        raise PictureError(f"{original.shape[1]}x{original.shape[0]} pixels are too few to be shrunk")
+        raise PictureError(f"{original.shape[1]}x{original.shape[0]} is smaller than one LR pixel")
     original = original[:height, :width]
     small = imresize(original, 1 / upscaler.scale)
     restored = upscaler(small.astype(np.float32) / 255.0) * 255.0

@@ -289,18 +289,18 @@ def test_pictures_of_other_kinds_are_pointed_out(cli: Cli, cat: Path, tiny_weigh
     for name in ("IMG_1.HEIC", "IMG_2.heic", "scan.bmp", "notes.txt", ".hidden.heic", "below/IMG_3.heic"):
         (folder / name).write_bytes(b"x")
     said = {
-        (folder,): "left out 1 .bmp, 2 .heic, which are not read here; convert them first",
-        (folder, "--recursive"): "left out 1 .bmp, 3 .heic, which are not read here",
-        (folder / "*",): "left out 1 .bmp, 2 .heic, which are not read here",
+        (folder,): "left out 1 .bmp, 2 .heic, not read here; convert them first",
+        (folder, "--recursive"): "left out 1 .bmp, 3 .heic, not read here",
+        (folder / "*",): "left out 1 .bmp, 2 .heic, not read here",
     }
     for inputs, note in said.items():
         done = cli("upscale", *inputs, "-n", tiny_weights, "--overwrite")
         assert done.code == 0 and note in done.err
         assert (folder / "cat_x4.png").exists()
     for inputs, problem in {
-        (below,): "it holds 1 .heic, which are not read here",
-        (below, "-r"): "there are 1 .heic, which are not read here",
-        (folder / "*.HEIC",): "no picture matches; 1 .heic do, which are not read here",
+        (below,): "it holds 1 .heic, not read here",
+        (below, "-r"): "it holds 1 .heic, not read here",
+        (folder / "*.HEIC",): "no picture matches; what does is 1 .heic, not read here",
         (folder / "IMG_1.HEIC",): "not a picture",
     }.items():
         done = cli("upscale", *inputs, "-n", tiny_weights)
@@ -310,7 +310,7 @@ def test_pictures_of_other_kinds_are_pointed_out(cli: Cli, cat: Path, tiny_weigh
 @pytest.mark.parametrize(
     ("options", "note"),
     [
-        (("--ext", "jpg", "--lossless"), "JPEG is never without loss"),
+        (("--ext", "jpg", "--lossless"), "JPEG always loses something"),
         (("-o", "{folder}/big.png", "--suffix", "_big"), "--suffix _big is not used"),
     ],
 )

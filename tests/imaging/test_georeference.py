@@ -1,6 +1,7 @@
 """GeoTIFF's tags: kept, made to fit the enlarged picture, and said to be lost where they are."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,27 @@ def tags_of(file: bytes | Path) -> dict[int, Any]:
 
 @pytest.mark.parametrize("big", [False, True])
 def test_a_place_is_kept(big: bool) -> None:
-    tags = {**PLACED, DOUBLES: (6378137.0, 298.25), TEXT: "WGS 84|", NO_DATA: "0"}
+    points = (*PLACED[POINTS], 24.0, 0.0, 0.0, 500_240.0, 4_600_001.0, 0.0)
+    tags = {**PLACED, POINTS: points, DOUBLES: (6378137.0, 298.25), TEXT: "WGS 84|"}
     picture = read_picture(tiff(tags, big=big))
     assert picture.metadata.notes == []
     assert tags_of(encode_picture(picture, "tiff")) == tags
+
+
+def test_a_place_in_the_other_byte_order() -> None:
+    values = struct.pack(">3d", 10.0, 10.0, 0.0) + struct.pack(">6d", *PLACED[POINTS])
+    head = struct.pack(">2sHI", b"MM", 42, 8)
+    entries = [(256, 3, 1, 1 << 16), (257, 3, 1, 1 << 16), (258, 3, 1, 8 << 16), (262, 3, 1, 1 << 16)]
+    entries += [(273, 4, 1, 122), (277, 3, 1, 1 << 16), (278, 3, 1, 1 << 16), (279, 4, 1, 1)]
+    entries += [(SIZES, 12, 3, 134), (POINTS, 12, 6, 158)]
+    file = head + struct.pack(">H", len(entries)) + b"".join(struct.pack(">HHII", *entry) for entry in entries)
+    file = (file + bytes(4)).ljust(134, b"\x80") + values
+    assert len(head) + 2 + 12 * len(entries) + 4 == 134
+    picture = read_picture(file)
+    assert tags_of(encode_picture(picture, "tiff")) == {key: PLACED[key] for key in (SIZES, POINTS)}
+    cut = read_picture(file[:-8]).metadata
+    assert cut.georeference is None
+    assert cut.notes[0] == "the map coordinates are damaged and were left out"  # libvips notes the tag, too
 
 
 @pytest.mark.parametrize(("keys", "first"), [(AREA, 0.0), (POINT, 1.5)])
@@ -89,6 +107,7 @@ BAD: dict[str, tuple[dict[int, Any], dict[int, int], int, str]] = {
     "a matrix of nine": ({MATRIX: (1.0,) * 9}, {}, 1, "are damaged and were left out"),
     "sizes as text": ({**PLACED, SIZES: "ten"}, {SIZES: 2}, 1, "are damaged and were left out"),
     "odd keys": ({**PLACED, KEYS: (1, 1, 0)}, {}, 1, "are damaged and were left out"),
+    "no tie points": ({SIZES: PLACED[SIZES], KEYS: AREA}, {}, 1, "are damaged and were left out"),
     "turned": (PLACED, {}, 6, "are those of the picture before it was turned"),
 }
 
@@ -102,17 +121,13 @@ def test_a_place_that_cannot_be_kept_is_left_out_and_said(case: str) -> None:
 
 
 def test_what_else_is_lost_is_said() -> None:
-    metadata = read_picture(tiff({**PLACED, 42112: "<GDALMetadata/>", 50844: (1.0,) * 92})).metadata
+    metadata = read_picture(tiff({**PLACED, NO_DATA: "0", 42112: "<GDALMetadata/>", 50844: (1.0,) * 92})).metadata
     assert metadata.georeference is not None
     assert metadata.notes == [
         "GDAL's metadata (TIFF tag 42112) left out",
+        "GDAL's value for no data (TIFF tag 42113) left out",
         "rational polynomial coefficients (TIFF tag 50844) left out",
     ]
-
-
-def test_a_value_for_nothing_alone_is_no_place() -> None:
-    metadata = read_picture(tiff({NO_DATA: "0"})).metadata
-    assert (metadata.georeference, metadata.notes) == (None, [])
 
 
 @pytest.mark.parametrize("format", ["png", "jpg", "webp", "avif"])

@@ -91,7 +91,7 @@ def test_nan_and_negative_values_become_black() -> None:
     assert found.pixels[2, 2, 0] == 0.0
     assert found.pixels[3, 3, 0] == 1.0
     assert found.metadata.peak == 1.0
-    told = ["values below 0 became 0: 1 of them", "values that are no numbers (NaN) became 0: 1 of them"]
+    told = ["values below 0 were cut off: 1 of them", "values that are no numbers (NaN) became black: 1 of them"]
     assert found.metadata.notes == told
     picture[1, 1] = picture[2, 2] = -1e-8  # rounding
     assert read_picture(encoded(Image.fromarray(picture), "TIFF")).metadata.notes == []

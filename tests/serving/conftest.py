@@ -17,7 +17,7 @@ import uvicorn
 
 from fourfold.imaging import Picture, encode_picture
 from fourfold.serving import Limits, Settings, create_app
-from fourfold.serving.connections import configure
+from fourfold.serving.connections import bounded
 from fourfold.serving.service import Service
 from tests.conftest import make_photo
 
@@ -38,10 +38,10 @@ class RunningServer:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        config = configure(
+        config = uvicorn.Config(
             self.app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1
         )
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(bounded(config))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self.port}"

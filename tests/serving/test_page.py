@@ -504,12 +504,13 @@ def end_streams(page: Any) -> None:
 
 def test_a_result_that_went_with_the_server_is_not_offered(open_page: Callable[..., Any], files: list[str]) -> None:
     page = open_page()
-    page.set_input_files("#file", files[:1])
-    page.wait_for_selector(DONE)
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
     end_streams(page)
-    page.wait_for_selector(DONE)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    assert page.is_visible("#download-all")
     page.route(re.compile(r"/v1/batches/[^/]+$"), lambda route: route.fulfill(json=[]))
-    page.wait_for_selector('.row[data-state="expired"]')
+    page.wait_for_selector('.row[data-state="expired"] >> nth=1')
     assert not page.is_visible("#download-all")
 
 

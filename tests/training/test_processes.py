@@ -44,9 +44,10 @@ def test_what_the_launcher_says(environment: dict[str, str], launch: Launch) -> 
     assert read_launch(environment) == launch
 
 
-def test_a_batch_script_without_srun_does_not_wait_for_others() -> None:
+@pytest.mark.parametrize("step", [{}, {"SLURM_STEP_ID": "4294967290"}], ids=["batch script", "interactive shell"])
+def test_without_srun_a_process_does_not_wait_for_others(step: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="write srun before the command"):
-        read_launch({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"})
+        read_launch({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", **step})
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "fp32")])

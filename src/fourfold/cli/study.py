@@ -111,7 +111,7 @@ def serve(
     import uvicorn
 
     from fourfold.errors import UsageError
-    from fourfold.serving.connections import configure
+    from fourfold.serving.connections import bounded
     from fourfold.study import Settings, admin_link, check_address, create_app, open_store, open_study
 
     if url is not None:
@@ -131,9 +131,9 @@ def serve(
     typer.echo(f"study  {settings.public_url}")
     typer.echo(f"admin  {admin_link(opened, settings.public_url)}")
     typer.echo("every rating is on disk before the next picture shows; Ctrl-C stops, this command goes on", err=True)
-    config = configure(create_app(opened, store, settings), log_level="warning", timeout_graceful_shutdown=10)
+    config = uvicorn.Config(create_app(opened, store, settings), log_level="warning", timeout_graceful_shutdown=10)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(bounded(config)).run(sockets=[listening])
     finally:
         store.close()
 

@@ -63,7 +63,7 @@ def upscale(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what has its output.")] = False,
     strip: Annotated[
-        bool, typer.Option("--strip", help="Leave out EXIF (GPS included), XMP, IPTC and text fields.")
+        bool, typer.Option("--strip", help="Leave out EXIF (GPS included), XMP, IPTC, map coordinates, text fields.")
     ] = False,
     receipt: Annotated[
         bool, typer.Option("--receipt", help="Write a JSON beside each output: hashes, model, settings.")

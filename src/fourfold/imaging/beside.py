@@ -104,7 +104,7 @@ def _of_tiff(data: Any) -> Beside:
         beside.palette = has_palette(data)
         beside.exif, beside.iptc, beside.georeference, beside.notes = read_tags(data)
     except (ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
-        beside.notes.append("the list of tags is damaged: EXIF and IPTC were left out")
+        beside.notes.append("the list of tags is damaged: EXIF, IPTC and map coordinates were left out")
     return beside
 
 

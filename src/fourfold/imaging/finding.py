@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fourfold.errors import PictureError
-from fourfold.imaging.formats import SUFFIXES, UNREAD_SUFFIXES
+from fourfold.imaging.formats import SOURCE_SUFFIXES, SUFFIXES, UNREAD_SUFFIXES
 from fourfold.places import is_folder, why_unseen
 
 
@@ -31,18 +31,19 @@ def find_pictures(folder: str | Path, recursive: bool = False) -> list[Path]:
     _search(folder, recursive, found)
     if not found:
         where = "in it or below" if recursive else "in it (--recursive looks into the folders below, too)"
-        others = unread(folder.iterdir())
+        others = unread(folder.rglob("*") if recursive else folder.iterdir())
         raise PictureError(
             f"{folder}: no picture {where}; endings searched: {' '.join(sorted(SUFFIXES))}"
-            + (f"; it holds {others}, which are not read here" if others else "")
+            + (f"; it holds {others}, not read here" if others else "")
         )
     return sorted(found, key=natural_order)
 
 
 def unread(files: Iterable[Path]) -> str:
     """Returns in words how many of these files are pictures that are not read here, such as "12 .heic"; else ""."""
+    known = UNREAD_SUFFIXES | SOURCE_SUFFIXES
     endings = Counter(file.suffix.lower() for file in files if not file.name.startswith("."))
-    return ", ".join(f"{endings[ending]:,} {ending}" for ending in sorted(UNREAD_SUFFIXES & endings.keys()))
+    return ", ".join(f"{endings[ending]:,} {ending}" for ending in sorted(known & endings.keys()))
 
 
 def _search(folder: Path, recursive: bool, found: list[Path]) -> None:

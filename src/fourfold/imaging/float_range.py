@@ -45,8 +45,8 @@ class FloatRange:
 
     def notes(self) -> list[str]:
         """Returns in words what is lost on the way into 0..1."""
-        kinds = {"below 0": self.below, "that are no numbers (NaN)": self.no_numbers}
-        return [f"values {kind} became 0: {count:,} of them" for kind, count in kinds.items() if count]
+        lost = {"below 0 were cut off": self.below, "that are no numbers (NaN) became black": self.no_numbers}
+        return [f"values {what}: {count:,} of them" for what, count in lost.items() if count]
 
 
 class Census:

@@ -11,7 +11,7 @@ from fourfold.errors import PictureError, UsageError
 FrameKind = Literal["", "animation", "pages"]
 
 #: Bytes that :func:`recognise` wants to see.
-SIGNATURE_BYTES = 32
+SIGNATURE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,13 @@ FORMATS: dict[str, Format] = {
 #: Every suffix that is taken for a picture when a folder is searched.
 SUFFIXES = {suffix: f.name for f in FORMATS.values() for suffix in f.suffixes}
 
-#: Endings of pictures that are in use and not read here: whoever hands in a folder is told of those that have them.
+#: Endings of pictures that are in use and not read here.
 UNREAD_SUFFIXES = frozenset(
-    f".{ending}"
-    for endings in ("bmp dib pgm ppm pnm jp2 j2k jxl heic heif psd exr", "cr2 cr3 nef arw dng raf orf rw2")
-    for ending in endings.split()
+    {".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".jxl", ".heic", ".heif"},
+)
+#: Endings of what pictures are made from: cameras' raw files, documents with layers, light beyond white.
+SOURCE_SUFFIXES = frozenset(
+    {".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".psd", ".exr"},
 )
 
 #: First bytes of files that people do hand in and that are not read, with their names.

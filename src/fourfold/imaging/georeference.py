@@ -7,12 +7,12 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fourfold.imaging.exif import TYPE_BYTES, Tag
+from fourfold.imaging.exif import Tag
 
 _PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, _KEYS = 0x830E, 0x8482, 0x85D8, 0x87AF
-_DOUBLE_KEYS, _TEXT_KEYS, _NO_DATA = 0x87B0, 0x87B1, 0xA481
+_DOUBLE_KEYS, _TEXT_KEYS = 0x87B0, 0x87B1
 _SHORT, _DOUBLE, _ASCII = 3, 12, 2
-#: Every tag that is taken over, with its type; the last is GDAL's value that means "nothing here".
+#: Every tag that is taken over, with its type.
 TAGS = {
     _PIXEL_SCALE: _DOUBLE,
     _TIE_POINTS: _DOUBLE,
@@ -20,11 +20,14 @@ TAGS = {
     _KEYS: _SHORT,
     _DOUBLE_KEYS: _DOUBLE,
     _TEXT_KEYS: _ASCII,
-    _NO_DATA: _ASCII,
 }
 
-#: Of the same files, and not taken over: the first may hold statistics of the pixels, the second formulas for them.
-LEFT_OUT = {0xA480: "GDAL's metadata", 0xC69C: "rational polynomial coefficients"}
+#: Of the same files, and not taken over: they speak of the very values of the small picture's pixels, or count them.
+LEFT_OUT = {
+    0xA480: "GDAL's metadata",
+    0xA481: "GDAL's value for no data",
+    0xC69C: "rational polynomial coefficients",
+}
 
 _RASTER_TYPE, _PIXEL_IS_POINT = 1025, 2
 
@@ -67,13 +70,13 @@ def read_georeference(tags: Mapping[int, Tag]) -> tuple[Georeference | None, lis
     """Returns what a TIFF's tags, in little-endian order, say, or None; and what could not be taken over."""
     notes = [f"{what} (TIFF tag {number}) left out" for number, what in LEFT_OUT.items() if number in tags]
     found = {number: tags[number] for number in TAGS if number in tags}
-    if not found.keys() - {_NO_DATA}:  # a picture on the earth has more than a value for "nothing"
+    if not found:
         return None, notes
     whole = {_PIXEL_SCALE: 3, _TIE_POINTS: 6, _TRANSFORMATION: 16, _KEYS: 4}
-    for number, tag in found.items():
-        size = tag.count * TYPE_BYTES[tag.kind]
-        if tag.kind != TAGS[number] or len(tag.data) < size or tag.count == 0 or tag.count % whole.get(number, 1):
-            return None, [*notes, "the map coordinates are damaged and were left out"]
+    fits = all(tag.kind == TAGS[number] and tag.count % whole.get(number, 1) == 0 for number, tag in found.items())
+    # a tag whose values lie outside the file is not among them
+    if not fits or (_PIXEL_SCALE in found and _TIE_POINTS not in found):
+        return None, [*notes, "the map coordinates are damaged and were left out"]
     return Georeference(found), notes
 
 

@@ -18,7 +18,7 @@ class SaveOptions:
     Attributes:
         quality: 1..100 for JPEG, WebP and AVIF; None for :data:`DEFAULT_QUALITY`.
         lossless: WebP and AVIF without loss.
-        strip: leave out EXIF (GPS included), XMP, IPTC and comments.
+        strip: leave out EXIF (GPS included), XMP, IPTC, map coordinates and comments.
 
     Raises:
         UsageError: for another quality.

@@ -39,7 +39,7 @@ def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOpti
     if layout.frames > 1:
         lost += _lost_frames(name, format, layout)
     if format.name == "jpg" and options.lossless:
-        lost.append("JPEG is never without loss: written as usual; PNG, WebP and AVIF can be")
+        lost.append("JPEG always loses something: written as usual; PNG and TIFF lose nothing")
     if format.name == "gif":
         lost.append("GIF holds 256 colours per frame: reduced")
     if metadata.icc is not None and "icc" not in format.holds:

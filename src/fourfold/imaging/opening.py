@@ -30,8 +30,6 @@ from fourfold.imaging.xmp import still_xmp, upright_xmp
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
 
-read_leniently()
-
 #: libvips' warnings come here; what matters of them is passed on as notes, so nobody need print them.
 _LOGGER = logging.getLogger("pyvips")
 _LOGGER.addHandler(logging.NullHandler())
@@ -109,6 +107,7 @@ def open_picture(
         PictureTooLargeError: if the header announces more pixels than the limit.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
+    read_leniently()
     try:
         format, load = _loader(source)
         with _remarks() as remarks:
@@ -242,6 +241,8 @@ def _assemble(
     image = load(access="sequential" if sequential and not turned else "random", **options)
     metadata = _metadata(image, format, beside, orientation)
     metadata.notes += notes
+    if frames > 1 and metadata.georeference is not None:
+        metadata.notes.append("of the map coordinates, only the first page's are kept")
     image = _turned(image, orientation, frames)
     image = _without_extras(image, beside.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)

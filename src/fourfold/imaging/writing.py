@@ -54,7 +54,7 @@ def write_picture(
         overwrite: replace a file that is there.
         quality: 1..100 for JPEG, WebP and AVIF.
         lossless: WebP and AVIF without loss.
-        strip: leave out EXIF (GPS included), XMP, IPTC and comments.
+        strip: leave out EXIF (GPS included), XMP, IPTC, map coordinates and comments.
         on_loss: called with a sentence for everything that the format cannot hold; without it each becomes a
             :class:`LossWarning`.
 

@@ -1,7 +1,6 @@
 """HTTP connections that are given up when their client does not say what it wants."""
 
 import asyncio
-from typing import Any
 
 import h11
 import uvicorn
@@ -15,13 +14,14 @@ HEADER_S = 20.0
 MOST = 512
 
 
-def configure(app: Any, **settings: Any) -> uvicorn.Config:
-    """Returns uvicorn's settings for an app of ours, which bound what clients can take of it."""
-    return uvicorn.Config(app, http=PromptProtocol, limit_concurrency=MOST, **settings)
+def bounded(config: uvicorn.Config) -> uvicorn.Config:
+    """Returns uvicorn's settings with bounds on the connections that clients can hold."""
+    config.http, config.limit_concurrency = PromptProtocol, MOST
+    return config
 
 
 class PromptProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, which by itself waits for the rest of a header for ever."""
+    """uvicorn's HTTP/1.1, which by itself waits for the rest of a request for ever."""
 
     _giving_up: asyncio.TimerHandle | None = None
 
@@ -33,7 +33,8 @@ class PromptProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Waits for the rest of a header, from when it began, or no more once it is there."""
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
+        # at rest: nothing of a request is there, or it was answered before it had ended
+        if self.conn.their_state is h11.IDLE or self.conn.our_state is h11.DONE:
             self._expect_header()
         else:
             self._expect_nothing()

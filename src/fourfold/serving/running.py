@@ -12,7 +12,7 @@ import uvicorn
 
 from fourfold.errors import UsageError
 from fourfold.serving.app import create_app
-from fourfold.serving.connections import configure
+from fourfold.serving.connections import bounded
 from fourfold.serving.service import Service
 from fourfold.serving.settings import Settings
 from fourfold.signals import unless_ignored
@@ -99,7 +99,7 @@ def run_server(
     """
     app = create_app(settings)
     announce()
-    config = configure(
+    config = uvicorn.Config(
         app,
         root_path=root_path,
         proxy_headers=bool(proxies),
@@ -111,4 +111,4 @@ def run_server(
         timeout_keep_alive=15,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    DrainingServer(config, app.state.service).run([listening])
+    DrainingServer(bounded(config), app.state.service).run([listening])

@@ -61,7 +61,7 @@ def changes(before: Recipe, now: Recipe) -> str:
     A setting given with ``--set`` and left out the next time goes back to the recipe's own, and nobody would notice.
     """
     old, new = dict(_settings(before.model_dump())), dict(_settings(now.model_dump()))
-    changed = [key for key in new if key != "run.updates" and old.get(key) != new[key]]
+    changed = [key for key in new if key not in ("run.updates", "description") and old.get(key) != new[key]]
     return ", ".join(f"{key} {old.get(key)} -> {new[key]}" for key in changed)
 
 

@@ -24,7 +24,8 @@ def gradient_shares(
     Args:
         terms: weighted losses by name.
         network: whose parameters count.
-        mean: of a tensor over all processes, which share the batch out: the norm of a part of it is another one.
+        mean: gives the mean of a tensor over all processes: each has a part of the batch, whose gradient's norm is not
+            that of the whole.
 
     Raises:
         TrainingError: naming a term that gives no gradient at all.

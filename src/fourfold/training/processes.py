@@ -63,7 +63,7 @@ def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
         since = 0.0 if requeued else _began(os.getppid())
         return Launch(world, world // local, restarts, int(environment["RANK"]), name, since)
     if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment:
-        if environment["SLURM_PROCID"] == "0" and "SLURM_STEP_ID" not in environment:
+        if environment["SLURM_PROCID"] == "0" and not _srun_started(environment):
             raise UsageError(  # a batch script's own process, which would wait for the others for ever
                 f"this job has {environment['SLURM_NTASKS']} tasks, and srun did not start this one: write srun before "
                 "the command, or ask for one task (--ntasks=1)"
@@ -71,6 +71,12 @@ def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
         nodes = int(environment.get("SLURM_NNODES", 1))
         return Launch(int(environment["SLURM_NTASKS"]), nodes, requeued, int(environment["SLURM_PROCID"]), job)
     return Launch(restarts=requeued, name=job)
+
+
+def _srun_started(environment: Mapping[str, str]) -> bool:
+    """Returns whether srun started this process: SLURM numbers batch scripts and interactive shells from the top."""
+    step = environment.get("SLURM_STEP_ID", "")
+    return step.isdecimal() and int(step) < 0xFFFFFFF0
 
 
 def _began(process: int) -> float:

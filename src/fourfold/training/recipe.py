@@ -383,9 +383,11 @@ _IDLE: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
     "schedule.milestones": ("schedule.kind=step", lambda recipe: recipe.schedule.kind == "step"),
     "schedule.decay_updates": ("schedule.kind=decay", lambda recipe: recipe.schedule.kind == "decay"),
     "loss.adversarial_share": ("loss.adversarial", lambda recipe: recipe.loss.adversarial > 0),
-    "loss.vgg_layer": ("loss.vgg", lambda recipe: recipe.loss.vgg > 0),
-    "loss.vgg_zoom": ("loss.vgg", lambda recipe: recipe.loss.vgg > 0),
     "discriminator.kind": ("loss.adversarial", lambda recipe: recipe.loss.adversarial > 0),
+    **{
+        f"loss.vgg_{name}": ("loss.vgg", lambda recipe: recipe.loss.vgg > 0)
+        for name in ("layer", "normalisation", "ratio", "scale", "shift_px", "zoom")
+    },
 }
 
 

@@ -132,8 +132,10 @@ def _train(
 
 def _shared(report: BankReport, valid: Path) -> int:
     """Returns how many validation pictures are among those that are trained on."""
-    used = {path.resolve() for path in report.used}
-    return sum(path.resolve() in used for path in pictures_under(valid, "--valid"))
+    held_back = pictures_under(valid, "--valid")
+    names = {path.name for path in held_back}  # few: not every training picture's path need be followed
+    used = {path.resolve() for path in report.used if path.name in names}
+    return sum(path.resolve() in used for path in held_back)
 
 
 def _open_data(

@@ -146,7 +146,7 @@ class _Search:
             with suppress(PictureError):  # this one of many may hold no picture
                 found += find_pictures(parent)
         if not found:
-            others = f"; there are {unread(files)}, which are not read here" if unread(files) else ""
+            others = f"; it holds {unread(files)}, not read here" if unread(files) else ""
             endings = " ".join(sorted(SUFFIXES))
             raise PictureError(f"{folder}: no picture in it or below; endings searched: {endings}{others}")
         self._say_unread(str(folder), files)
@@ -155,7 +155,7 @@ class _Search:
     def _say_unread(self, where: str, files: Iterable[Path]) -> None:
         others = unread(files)
         if others:
-            self._plan.notes.append(f"{where}: left out {others}, which are not read here; convert them first")
+            self._plan.notes.append(f"{where}: left out {others}, not read here; convert them first")
 
     def _matching(self, pattern: str) -> list[_Input]:
         """Returns what a glob means: pictures, and with ``recursive`` the folders that match, too."""
@@ -170,7 +170,7 @@ class _Search:
         if not found:
             others = unread(files)
             raise PictureError(
-                f"{pattern}: no picture matches" + (f"; {others} do, which are not read here" if others else "")
+                f"{pattern}: no picture matches" + (f"; what does is {others}, not read here" if others else "")
             )
         self._say_unread(pattern, files)
         return found

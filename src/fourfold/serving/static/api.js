@@ -41,9 +41,9 @@ async function problemOf(answer) {
   }
 }
 
-/** Returns the problem of an answer that says nothing but its status; a proxy's own when the server is not there. */
+/** Returns the problem of an answer that says nothing but its status; 502 and 503 are a proxy's without its server. */
 function unexplained(status) {
-  if ([502, 503, 504].includes(status)) return NO_CONNECTION;
+  if ([502, 503].includes(status)) return NO_CONNECTION;
   return { title: `The server answered ${status}`, remedy: "Try again later." };
 }
 

@@ -79,25 +79,30 @@ export class Queue extends EventTarget {
     this.events = new EventSource(`v1/batches/${this.batch}/events`);
     this.events.addEventListener("job", (event) => this.#told(JSON.parse(event.data)));
     this.events.onopen = () => {
-      if (this.misses) this.#missing();
+      if (this.misses) this.#afterBreak();
       this.misses = 0;
       this.#connection(true);
     };
     this.events.onerror = () => {
       this.misses += 1;
-      if (this.misses > 1) this.#connection(false);
       // a browser gives up for good after an answer that is no stream, and does not say which
       if (this.events.readyState === EventSource.CLOSED) this.#withoutStream();
+      else if (this.misses > 1) this.#connection(false);
     };
   }
 
   /** Asks once what a stream would have told (429: there are too many), or why there is none, and tries again. */
   async #withoutStream() {
+    const items = this.items.filter((item) => item.job);
     try {
-      for (const job of await ask(`v1/batches/${this.batch}`)) this.#told(job);
+      const jobs = await ask(`v1/batches/${this.batch}`);
+      for (const job of jobs) this.#told(job);
+      this.#missing(items, jobs);
       this.#connection(true);
     } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
       if (problem.kind === "token-needed") return this.#askForToken(); // goes on by resume()
+      this.#connection(false);
     }
     clearTimeout(this.retry);
     this.retry = setTimeout(() => this.follow(), 3000);
@@ -115,13 +120,17 @@ export class Queue extends EventTarget {
     this.dispatchEvent(new CustomEvent("token"));
   }
 
-  /** After a break: a server that was restarted without a state folder knows nothing of its jobs any more. */
-  async #missing() {
+  async #afterBreak() {
     this.#deleteUnwanted();
+    const items = this.items.filter((item) => item.job);
     const jobs = await ask(`v1/batches/${this.batch}`).catch(() => null);
-    if (!jobs) return;
+    if (jobs) this.#missing(items, jobs);
+  }
+
+  /** A server that was restarted without a state folder knows nothing of its jobs any more. */
+  #missing(items, jobs) {
     const known = new Set(jobs.map((job) => job.id));
-    for (const item of this.items) {
+    for (const item of items) {
       if (!item.job || known.has(item.job.id)) continue;
       if (item.state === "done") this.#take(item, { ...item.job, state: "expired" });
       else if (!item.final) this.#fail(item, { title: "The server was restarted", remedy: "Send the picture again." });
@@ -222,7 +231,8 @@ export class Queue extends EventTarget {
     } else if (TRY_LATER.includes(problem.kind)) {
       item.state = "waiting";
       item.notice = problem.body.title;
-      this.pausedUntil = Date.now() + 1000 * Math.max(2, problem.retryAfter);
+      // a pause until somebody signs in is not made shorter
+      this.pausedUntil = Math.max(this.pausedUntil, Date.now() + 1000 * Math.max(2, problem.retryAfter));
     } else {
       this.#fail(item, problem.body);
     }
