@@ -98,7 +98,11 @@ def test_the_panels_show_the_restored_pictures(run, own, tmp_path):
         (["--picture", "OWN", "--detail", "10,10,4"], "4 pixels is too small; give at least 8"),
         (["--picture", "SMALL"], "too small to shrink and compare"),
         (["--picture", "OWN", "-o", "OWN"], "exists"),
-        (["--picture", "OWN", "-o", "missing/sheet.png"], "missing"),
+        (
+            ["--picture", "OWN", "-o", "missing/sheet.png"],
+            "missing/sheet.png: cannot be written: there is no such folder",
+        ),
+        (["--picture", "OWN", "-o", "sheet.bmp"], "no picture format ends in '.bmp'"),
     ],
 )
 def test_what_cannot_be_shown(run, own, tmp_path, arguments, message):
@@ -107,6 +111,13 @@ def test_what_cannot_be_shown(run, own, tmp_path, arguments, message):
     with pytest.raises(FourfoldError, match=message):
         run(*({"OWN": own, "SMALL": small}.get(a, a) for a in arguments))
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("mistake", [("-o", "sheet.bmp"), ("-o", "missing/sheet.png"), ("--detail", "a,b")])
+def test_a_mistake_in_the_command_is_told_before_the_work(run, own, monkeypatch, mistake):
+    monkeypatch.setattr("fourfold.evaluation.comparison.compare", lambda *_: pytest.fail("the networks ran"))
+    with pytest.raises(FourfoldError):
+        run("--picture", own, *mistake)
 
 
 def test_the_sheets_folder_cannot_be_made(run, own, tmp_path):

@@ -54,17 +54,23 @@ def demo(
     """
     from fourfold.evaluation.comparison import compare
     from fourfold.evaluation.sheet import Texts, draw_sheet, panel_px
-    from fourfold.imaging import Picture, refuse_existing, write_picture
+    from fourfold.imaging import Picture, format_of, refuse_existing, write_picture
+    from fourfold.places import is_folder
     from fourfold.upscaling import load
 
     start = time.perf_counter()
     overwrite = overwrite or output == DEFAULT_OUTPUT  # the demo's own file may be replaced
+    # what is wrong with the command is said before the networks take their time
     refuse_existing(output, overwrite)
+    format_of(output)
+    if output != DEFAULT_OUTPUT and not is_folder(output.parent):
+        raise PictureError(f"{output}: cannot be written: there is no such folder")
+    wanted = None if detail is None else _numbers(detail)
     hr, credit, chosen = _photograph(sample, picture)
     upscalers = [load(name, engine=engine, precision=precision) for name in model or _both_ends()]
     comparison = compare(hr, upscalers)
     corner = _corner(hr, comparison)
-    square = _detail(detail, comparison, chosen, corner)
+    square = _detail(wanted, comparison, chosen, corner)
     scale, (height, width) = upscalers[0].scale, comparison.hr.shape[:2]
     sheet = draw_sheet(
         comparison,
@@ -124,11 +130,26 @@ def _corner(photograph: "NDArray[Any]", comparison: "Comparison") -> tuple[int, 
     return (width - used_width) // 2, (height - used_height) // 2
 
 
-def _detail(text: str | None, comparison: "Comparison", sample: "Sample | None", corner: tuple[int, int]) -> "Square":
+def _numbers(text: str) -> list[int]:
+    """Returns X, Y and perhaps SIDE."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3):
+        raise UsageError(f"--detail {text!r} is not X,Y or X,Y,SIDE in whole pixels")
+    if len(numbers) == 3 and numbers[2] < 8:
+        raise UsageError(f"--detail {text}: a square of {numbers[2]} pixels is too small; give at least 8")
+    return numbers
+
+
+def _detail(
+    wanted: list[int] | None, comparison: "Comparison", sample: "Sample | None", corner: tuple[int, int]
+) -> "Square":
     """Returns the square to magnify, in the compared pixels: as asked for, known for the sample, or most lost.
 
     Args:
-        text: ``X,Y`` or ``X,Y,SIDE``, in pixels of the photograph.
+        wanted: X, Y and perhaps SIDE, in pixels of the photograph.
         comparison: of the photograph's middle.
         sample: which photograph it is.
         corner: of the compared pixels in the photograph.
@@ -137,20 +158,14 @@ def _detail(text: str | None, comparison: "Comparison", sample: "Sample | None",
     from fourfold.evaluation.sheet import MAGNIFICATION, panel_px
 
     side = panel_px(comparison) // MAGNIFICATION
-    if text is None:
+    if wanted is None:
         return most_lost(comparison, side) if sample is None else square_around(comparison, sample.middle, side)
     height, width = comparison.hr.shape[:2]
-    try:
-        x, y, *rest = (int(part) for part in text.split(","))
-        (side,) = rest or [side]
-    except ValueError as error:
-        raise UsageError(f"--detail {text!r} is not X,Y or X,Y,SIDE in whole pixels") from error
-    if side < 8:
-        raise UsageError(f"--detail {text}: a square of {side} pixels is too small; give at least 8")
+    x, y, side = (*wanted, side)[:3]
     left, top = corner
     if x < left or y < top or x + side > left + width or y + side > top + height:
         raise UsageError(
-            f"--detail {text}: a square of {side} pixels at {x},{y} does not lie in the part of the photograph that "
+            f"--detail: a square of {side} pixels at {x},{y} does not lie in the part of the photograph that "
             f"is compared, {width}x{height} pixels from {left},{top} on"
         )
     return x - left, y - top, side
