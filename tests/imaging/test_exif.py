@@ -281,5 +281,5 @@ def test_a_tiff_whose_tags_only_libvips_can_read_says_so() -> None:
     many = [(50_000 + k, "H", 1, k, True) for k in range(2100)]
     tifffile.imwrite(file, make_photo(16, 24), photometric="rgb", extratags=many, metadata=None)
     found = read_picture(file.getvalue())
-    assert "the list of tags is damaged: EXIF and IPTC were left out" in found.metadata.notes
+    assert "the list of tags is damaged: EXIF, IPTC and map coordinates were left out" in found.metadata.notes
     assert np.array_equal(found.pixels, make_photo(16, 24))

@@ -110,9 +110,6 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
         (["schedule.kind=step"], "schedule.kind is 'step', which needs schedule.milestones"),
         (["schedule.milestones=[2]"], "schedule.milestones does nothing .* without schedule.kind=step"),
         (["schedule.decay_updates=3"], "schedule.decay_updates does nothing .* without schedule.kind=decay"),
-        (["loss.adversarial_share=0.3"], "loss.adversarial_share does nothing .* without loss.adversarial"),
-        (["discriminator.kind=patch"], "discriminator.kind does nothing .* without loss.adversarial"),
-        (["loss.vgg_zoom=[1,2]"], "loss.vgg_zoom does nothing .* without loss.vgg"),
     ],
 )
 def test_bad_settings_name_the_key(settings: list[str], words: str) -> None:

@@ -94,6 +94,7 @@ def upscale(
     scale = int(read_config(locate(model or default_name())).parameters.get("scale", 4))
     naming = Naming(output, f"_x{scale}" if suffix is None else _checked_suffix(suffix), ext, scale)
     plan = plan_jobs(inputs, naming, recursive=recursive, skip_existing=skip_existing)
+    plan.notes += _idle(plan, output, suffix, lossless)
     report = _Report(as_json, quiet)
     report.plan(plan)
     options = FileOptions(
@@ -125,6 +126,19 @@ def upscale(
                 report.outcome(outcome)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _idle(plan: "Plan", output: str | None, suffix: str | None, lossless: bool) -> list[str]:
+    """Returns a note for each option that cannot act on what is planned."""
+    from fourfold.imaging import SUFFIXES
+
+    notes = []
+    destinations = [job.destination for job in plan.jobs]
+    if suffix is not None and destinations == [Path(output or "")]:
+        notes.append(f"--suffix {suffix} is not used: -o {output} is the whole name")
+    if lossless and any(SUFFIXES.get(path.suffix.lower()) == "jpg" for path in destinations):
+        notes.append("--lossless: JPEG always loses something and is written as usual; PNG and TIFF lose nothing")
+    return notes
 
 
 def _checked_suffix(suffix: str) -> str:

@@ -38,8 +38,6 @@ def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOpti
         lost.append(f"{name} holds at most {max(format.depths)} bits per sample: reduced from {_depth(metadata)}")
     if layout.frames > 1:
         lost += _lost_frames(name, format, layout)
-    if format.name == "jpg" and options.lossless:
-        lost.append("JPEG always loses something: written as usual; PNG and TIFF lose nothing")
     if format.name == "gif":
         lost.append("GIF holds 256 colours per frame: reduced")
     if metadata.icc is not None and "icc" not in format.holds:

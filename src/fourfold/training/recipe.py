@@ -7,7 +7,7 @@ or without quotes, as a dotted key or as a table: what is named is set, and the 
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -378,24 +378,18 @@ def _refuse_constant_by_mistake(schedule: ScheduleSettings, source: str) -> None
             raise RecipeError(f"{source}: {missing}; the learning rate would never fall")
 
 
-#: Settings that act only where another one says so: what they need, in words, and whether a recipe has it.
-_IDLE: dict[str, tuple[str, Callable[[Recipe], bool]]] = {
-    "schedule.milestones": ("schedule.kind=step", lambda recipe: recipe.schedule.kind == "step"),
-    "schedule.decay_updates": ("schedule.kind=decay", lambda recipe: recipe.schedule.kind == "decay"),
-    "loss.adversarial_share": ("loss.adversarial", lambda recipe: recipe.loss.adversarial > 0),
-    "discriminator.kind": ("loss.adversarial", lambda recipe: recipe.loss.adversarial > 0),
-    **{
-        f"loss.vgg_{name}": ("loss.vgg", lambda recipe: recipe.loss.vgg > 0)
-        for name in ("layer", "normalisation", "ratio", "scale", "shift_px", "zoom")
-    },
-}
+#: Settings that act only with one kind of schedule.
+_IDLE = {"schedule.milestones": "step", "schedule.decay_updates": "decay"}
 
 
 def _refuse_idle(recipe: Recipe, given: Set[str]) -> None:
-    """Refuses settings given by hand that do nothing; what a recipe has left over from another profile may stay."""
-    for key, (needed, acts) in _IDLE.items():
-        if key in given and not acts(recipe):
-            raise RecipeError(f"--set {key} does nothing in this recipe without {needed}")
+    """Refuses a schedule's settings that do nothing, if they were given by hand; a recipe may have some left over.
+
+    Other settings that a recipe has no use for are let through, so that all variants can be run with the same ones.
+    """
+    for key, kind in _IDLE.items():
+        if key in given and recipe.schedule.kind != kind:
+            raise RecipeError(f"--set {key} does nothing in this recipe without schedule.kind={kind}")
 
 
 def _locate(recipe: str | Path) -> Path:

@@ -74,8 +74,6 @@ def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False,
     plan = Plan()
     found = _distinct(_Search(naming, recursive, plan).expand(inputs))
     as_file = _names_a_file(naming, found)
-    if as_file and naming.suffix != Naming.suffix:
-        plan.notes.append(f"--suffix {naming.suffix} is not used: -o {naming.output} is the whole name")
     for item in found:
         destination = Path(naming.output or "") if as_file else _destination(item, naming, plan)
         plan.jobs.append(Job(item.path, destination))
