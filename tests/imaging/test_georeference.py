@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from fourfold.imaging import Picture, encode_picture, read_picture
 from fourfold.upscaling import load
@@ -38,7 +38,8 @@ def tiff(
 
 def tags_of(file: bytes | Path) -> dict[int, Any]:
     with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        assert isinstance(image, TiffImageFile)
+        tags = image.tag_v2
         return {
             number: tags[number] for number in (SIZES, POINTS, MATRIX, KEYS, DOUBLES, TEXT, NO_DATA) if number in tags
         }

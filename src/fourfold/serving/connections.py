@@ -25,6 +25,7 @@ class PromptProtocol(H11Protocol):
 
     _giving_up: asyncio.TimerHandle | None = None
 
+    # narrower than asyncio's, as uvicorn's own is: what it gets can be written to
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait for the first header."""
         super().connection_made(transport)
