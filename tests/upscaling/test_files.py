@@ -72,6 +72,12 @@ def test_a_limit_in_which_the_work_is_done_over_and_over_is_refused(source):
     assert list(source.parent.iterdir()) == [source]
 
 
+def test_a_network_that_repeats_work_in_any_case_is_not_refused(upscaler, source, monkeypatch):
+    """Its halo is larger than the largest window: no memory would do."""
+    monkeypatch.setattr(type(upscaler), "repeats", lambda self, height, width, dtype, memory: 20.0)
+    assert upscale_file(upscaler, source, source.with_name("b.png")).status == "done"
+
+
 def test_the_memory_comes_back_after_a_failure(upscaler, source):
     before = upscaler.max_memory, upscaler.max_window_px
     with pytest.raises(CancelledError):

@@ -49,8 +49,9 @@ from fourfold.upscaling.upscaler import Upscaler
 #: Decoded ahead of the network, at most, while the file before is still being upscaled.
 _PREFETCH_BYTES = 32 << 20
 
-#: A file is refused whose pixels the network would compute more often than this, because tiles are mostly halo.
+#: A file is refused whose pixels the network would compute so many times as often as it must: tiles are mostly halo.
 MOST_REPEATS = 8
+_ALL_THE_MEMORY = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -402,9 +403,10 @@ def _refuse_repetition(job: Job, opened: OpenPicture, codecs: int, max_memory: i
     """Refuses a file whose tiles would be so small that nearly all of the work is done many times, for hours."""
     shape = opened.height, opened.width, opened.dtype
     times = upscaler.repeats(*shape, max_memory - codecs)
-    if times > MOST_REPEATS:
+    most = MOST_REPEATS * upscaler.repeats(*shape, _ALL_THE_MEMORY)  # a very deep network repeats work in any case
+    if times > most:
         enough = max_memory
-        while upscaler.repeats(*shape, enough - codecs) > MOST_REPEATS / 2:
+        while upscaler.repeats(*shape, enough - codecs) > most / 2:
             enough += enough // 4
         raise PictureError(
             f"{job.source}: within {max_memory >> 20}M {upscaler.name} would do its work {times:,.0f} times over, in "
