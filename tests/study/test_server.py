@@ -1,5 +1,6 @@
 """The web application over HTTP: the rater's way, the admin page, and everything that is refused."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -422,6 +423,37 @@ def test_a_body_without_end_is_cut_off_while_it_comes(client: Client, study: Stu
 
     assert client.post("/api/rating", content=stream()).status_code == 413
     assert len(sent) < 40
+
+
+def test_a_body_that_stalls_is_given_up(client: Client, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    rater = arrive(client, study)
+    monkeypatch.setattr("fourfold.study.server.BODY_S", 0.05)
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b'{"position": '
+        await asyncio.sleep(30)
+
+    answer = client.post("/api/undo", content=stream(), headers=of_page(rater))
+    assert (answer.status_code, answer.json()["title"]) == (408, "Too slow")
+    assert answer.headers["connection"] == "close"
+    assert client.get("/api/state", headers=of_page(rater)).status_code == 200
+
+
+def test_half_a_form_enrols_nobody(study: Study, store: RatingStore) -> None:
+    app = create_app(study, store, Settings(open_places=5))
+    messages = [{"type": "http.request", "body": b"name=Mar", "more_body": True}, {"type": "http.disconnect"}]
+    headers = [(b"host", b"127.0.0.1:8400"), (b"content-type", b"application/x-www-form-urlencoded")]
+    scope = {"type": "http", "method": "POST", "path": "/join", "query_string": b"", "headers": headers}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert (sent, store.raters()) == ([], [])
 
 
 def test_another_sites_page_cannot_rate(client: Client, study: Study, store: RatingStore) -> None:

@@ -1,5 +1,6 @@
 """The study's web application: raters' pages and API, the admin page, security headers, problem+json errors."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ _HERE = Path(__file__).parent
 
 #: The longest body any page sends is under 1 kB.
 BODY_LIMIT_BYTES = 16 * 1024
+#: How long one may take: a client that sends half of it and then nothing holds no connection for longer.
+BODY_S = 20.0
 
 _SECURITY_HEADERS = {
     "content-security-policy": (
@@ -44,6 +47,7 @@ _TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Not allowed here",
+    408: "Too slow",
     409: "Out of step",
     413: "Too large",
     422: "Not valid",
@@ -157,17 +161,36 @@ class _Guard:
                     headers[name] = value
             await send(message)
 
+        async def refuse(status: int, detail: str) -> None:
+            problem = {"type": "about:blank", "title": _TITLES[status], "status": status, "detail": detail}
+            # what is left of the body is not read, so the connection is of no use afterwards
+            headers = {"connection": "close"}
+            answer = JSONResponse(problem, status, headers, media_type="application/problem+json")
+            await answer(scope, receive, send_guarded)
+
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["method"] not in ("GET", "HEAD") and _is_foreign(headers):
-            problem = {"type": "about:blank", "title": "Not allowed", "status": 403, "detail": "sent by another site"}
-            await JSONResponse(problem, 403, media_type="application/problem+json")(scope, receive, send_guarded)
+            await refuse(403, "sent by another site")
             return
-        body = await _limited_body(receive)
-        if body is None:
-            problem = {"type": "about:blank", "title": "Too large", "status": 413, "detail": "the body is too large"}
-            await JSONResponse(problem, 413, media_type="application/problem+json")(scope, receive, send_guarded)
-            return
-        await self.app(scope, _replay(body, receive), send_guarded)
+        try:
+            async with asyncio.timeout(BODY_S):
+                body = await _limited_body(receive)
+        except TimeoutError:
+            await refuse(408, "the body did not come")
+        except _TooLargeError:
+            await refuse(413, "the body is too large")
+        except _DisconnectedError:
+            return  # half a form is no form, and nobody waits for an answer
+        else:
+            await self.app(scope, _replay(body, receive), send_guarded)
+
+
+class _TooLargeError(Exception):
+    """A body is over the limit."""
+
+
+class _DisconnectedError(Exception):
+    """The client went away before its request had ended."""
 
 
 def _is_foreign(headers: dict[str, str]) -> bool:
@@ -179,17 +202,17 @@ def _is_foreign(headers: dict[str, str]) -> bool:
     return origin is not None and origin.split("://")[-1] != headers.get("host")
 
 
-async def _limited_body(receive: Receive) -> bytes | None:
-    """Returns the whole body, or None as soon as it is longer than the limit, whatever Content-Length claimed."""
+async def _limited_body(receive: Receive) -> bytes:
+    """Returns the whole body; raises as soon as it is longer than the limit, whatever Content-Length claimed."""
     body: bytes = b""
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return body
+            raise _DisconnectedError
         chunk: bytes = message.get("body", b"")
         body += chunk
         if len(body) > BODY_LIMIT_BYTES:
-            return None
+            raise _TooLargeError
         if not message.get("more_body", False):
             return body
 
