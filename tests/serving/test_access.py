@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fourfold.errors import EngineError, UsageError
@@ -31,13 +32,14 @@ def guarded(start: Callable[..., RunningServer]) -> RunningServer:
         {"Authorization": f"Basic {TOKEN}"},
         {"Authorization": "Bearer"},
         {"Authorization": f"Bearer {TOKEN}x"},
-        {"Cookie": "fourfold_session=forged"},
-        {"Cookie": f"fourfold_session={TOKEN}"},
+        {"Cookie": "fourfold_session_PORT=forged"},
+        {"Cookie": f"fourfold_session_PORT={TOKEN}"},
     ],
 )
 @pytest.mark.parametrize("address", ["/v1/models", "/metrics", "/v1/jobs/x", "/v1/batches/abcdefghijklmnop/events"])
 def test_without_the_token_nothing_is_told(guarded: RunningServer, headers: dict, address: str) -> None:
-    answer = guarded.client.get(address, headers=headers)
+    named = {name: value.replace("PORT", str(guarded.port)) for name, value in headers.items()}
+    answer = guarded.client.get(address, headers=named)
     check_problem(answer, 401, "token-needed")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -50,6 +52,20 @@ def test_without_the_token_no_body_is_read(guarded: RunningServer) -> None:
 def test_with_the_token_everything_works(guarded: RunningServer) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert guarded.client.post("/v1/upscale", content=png(), headers=headers).status_code == 200
+
+
+def test_two_servers_on_one_host_do_not_sign_each_others_pages_out(start: Callable[..., RunningServer]) -> None:
+    servers = [start(token=token) for token in (TOKEN, TOKEN[::-1])]
+    browser = httpx.Client(trust_env=False)
+    for server in servers:
+        answer = browser.post(
+            f"{server.url}/v1/session", headers={"Authorization": f"Bearer {server.service.settings.token}"}
+        )
+        assert answer.status_code == 204
+    assert [browser.get(f"{server.url}/v1/models").status_code for server in servers] == [200, 200]
+    browser.close()
+    for server in servers:
+        server.stop()
 
 
 def test_a_browser_signs_in_with_a_cookie(guarded: RunningServer) -> None:

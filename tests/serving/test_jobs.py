@@ -4,6 +4,7 @@ import io
 import socket
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -291,3 +292,28 @@ def follow(server: RunningServer, address: str) -> list[dict]:
 
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("event: job")]
     return [json.loads(lines[1].removeprefix("data: ")) for lines in blocks]
+
+
+def test_a_method_that_is_not_taken_is_told_which_ones_are(server: RunningServer) -> None:
+    answer = server.client.put("/v1/limits")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+def test_a_head_of_an_archive_fetches_nothing(server: RunningServer) -> None:
+    job = server.submit(batch=f"{BATCH}-heads")
+    server.wait_for(job["id"])
+    for fetched, ask in ((False, server.client.head), (True, server.client.get)):
+        answer = ask(f"/v1/batches/{BATCH}-heads/archive")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+        wait_until(lambda fetched=fetched: server.service.find(str(job["id"])).fetched is fetched)
+
+
+def test_under_a_path_problems_are_explained_there(start: Callable[..., RunningServer]) -> None:
+    server = start(root_path="/upscale")
+    job = server.submit(model="error")
+    # as a proxy that takes the path away and uvicorn, which puts it back
+    server.app.root_path = "/upscale"
+    found = [server.client.get("/v1/jobs/nobody").json(), server.wait_for(job["id"])["problem"]]
+    assert all(problem["type"].startswith("/upscale/v1/problems/") for problem in found)
+    assert [server.client.get(problem["type"]).json()["type"] for problem in found] == [p["type"] for p in found]
+    server.stop()

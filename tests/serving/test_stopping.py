@@ -172,6 +172,32 @@ def test_sigterm_with_a_state_folder_hands_what_waits_to_the_next_server(
 
 
 @pytest.mark.slow
+def test_whoever_asks_hears_that_his_job_was_handed_back(
+    processes: Callable[..., ServerProcess], fake_models: dict[str, str]
+) -> None:
+    server = processes(fake_models, drain_s=0.2)
+    jobs = [server.submit(model="crawl") for _ in range(2)]
+    wait_until(lambda: server.state(jobs[0]) == "running")
+    with server.client.stream("GET", f"/v1/jobs/{jobs[1]}/events") as events:
+        server.process.send_signal(signal.SIGTERM)
+        told = "".join(events.iter_text())
+    assert "/v1/problems/handed-back" in told
+    for job in jobs:
+        seen = server.client.get(f"/v1/jobs/{job}").json()
+        assert (seen["state"], seen["problem"]["type"]) == ("failed", "/v1/problems/handed-back")
+    assert server.process.wait(20) == 0
+
+
+def test_logs_do_not_tell_the_ids_of_jobs(processes: Callable[..., ServerProcess], fake_models: dict[str, str]) -> None:
+    server = processes(fake_models)
+    job = server.submit(model="crash")
+    wait_until(lambda: server.state(job) == "failed")
+    server.end(signal.SIGTERM)
+    assert server.process.stderr is not None
+    log = server.process.stderr.read()
+    assert (job[:6] in log, job in log) == (True, False)
+
+
 def test_the_temporary_folder_goes_with_the_server(
     processes: Callable[..., ServerProcess],
     fake_models: dict[str, str],

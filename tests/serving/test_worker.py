@@ -17,6 +17,7 @@ from fourfold.errors import FourfoldError, PictureError
 from fourfold.imaging import Picture, encode_picture, write_error
 from fourfold.serving import store
 from fourfold.serving.child import MESSAGE_BYTES, Child, ChildDiedError
+from fourfold.serving.jobs import Job, State
 from fourfold.serving.pipeline import shortened
 from fourfold.serving.problems import ProblemError
 from fourfold.serving.worker import describe_failure
@@ -90,6 +91,50 @@ def test_a_disk_that_is_full_for_a_moment_stops_nothing(
     # once there is room, the ends are recorded and the pictures go
     wait_until(lambda: not any((folder / "source").exists() for folder in folders))
     assert all('"done"' in (folder / "job.json").read_text() for folder in folders)
+    server.stop()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_disk_that_lets_nothing_go_for_a_moment_stops_nothing(
+    kept: bool, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(state=tmp_path if kept else None)
+    strip, failures = store._strip, 0
+
+    def stuck(folder: Path, keep: Callable[[str], bool]) -> None:
+        nonlocal failures
+        if failures < 2:
+            failures += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        strip(folder, keep)
+
+    monkeypatch.setattr(store, "_strip", stuck)
+    jobs = [server.wait_for(server.submit()["id"]) for _ in range(3)]
+    assert [job["state"] for job in jobs] == ["done"] * 3
+    folders = [server.service.store.path(str(job["id"])) for job in jobs]
+    wait_until(lambda: not any((folder / "source").exists() for folder in folders))
+    assert failures == 2
+    assert all(server.client.get(f"/v1/jobs/{job['id']}/result").status_code == 200 for job in jobs)
+    server.stop()
+
+
+def test_a_job_that_is_cancelled_when_its_worker_died_stays_cancelled(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(state=tmp_path)
+    service, record, answers = server.service, server.service._record, []
+
+    async def record_slowly(job: Job) -> bool:
+        if job.attempts == 1 and job.state is State.QUEUED:
+            answers.append(job.state)
+            await service.cancel(job)  # as a client would while the disk is waited for
+        return await record(job)
+
+    monkeypatch.setattr(service, "_record", record_slowly)
+    job = server.submit(model="crash")
+    assert server.wait_for(job["id"])["state"] == "cancelled"
+    assert server.wait_for(server.submit()["id"])["state"] == "done"
+    assert (server.job(job["id"])["state"], answers, len(service.queue)) == ("cancelled", ["queued"], 0)
     server.stop()
 
 

@@ -133,17 +133,16 @@ def serve(
         precision=precision,
         max_memory=max_memory,
         secure_cookie=secure_cookie,
+        root_path=_path(root_path),
     )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    path = _path(root_path)
     with listen(host, port) as listening:
         address = listening.getsockname()
         run_server(
             settings,
             listening,
-            root_path=path,
             proxies=tuple(proxy or ()),
-            announce=lambda: _announce(address, settings, path),
+            announce=lambda: _announce(address, settings),
         )
 
 
@@ -163,11 +162,11 @@ def _path(text: str) -> str:
     return path
 
 
-def _announce(address: tuple[Any, ...], settings: Any, root_path: str) -> None:
+def _announce(address: tuple[Any, ...], settings: Any) -> None:
     from fourfold.serving import is_loopback
 
     host = f"[{address[0]}]" if ":" in str(address[0]) else address[0]
-    typer.echo(f"serving {', '.join(settings.models)} at http://{host}:{address[1]}{root_path}/", err=True)
+    typer.echo(f"serving {', '.join(settings.models)} at http://{host}:{address[1]}{settings.root_path}/", err=True)
     if not is_loopback(str(address[0])) and not settings.token:
         typer.echo(
             "note: everybody who reaches this address may use it; set FOURFOLD_TOKEN to ask for a token", err=True

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -11,10 +12,10 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fourfold.serving.problems import MEDIA_TYPE, ProblemError
+from fourfold.serving.problems import MEDIA_TYPE, ProblemError, under
 from fourfold.serving.settings import Settings, is_loopback
 
-COOKIE = "fourfold_session"
+_COOKIE = "fourfold_session"
 #: Paths that need no token: they show nothing that a client brought.
 PUBLIC = ("/static/", "/v1/problems/")
 PUBLIC_EXACT = frozenset(
@@ -22,9 +23,10 @@ PUBLIC_EXACT = frozenset(
 )
 
 
-def problem_response(problem: ProblemError) -> JSONResponse:
-    """Returns a problem as an answer."""
-    return JSONResponse(problem.body(), problem.status, problem.headers(), media_type=MEDIA_TYPE)
+def problem_response(problem: ProblemError, scope: Scope, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Returns a problem as the answer to a request, with headers of its own beside the problem's."""
+    body = under(scope.get("root_path", ""), problem.body())
+    return JSONResponse(body, problem.status, {**(headers or {}), **problem.headers()}, media_type=MEDIA_TYPE)
 
 
 def client_of(connection: HTTPConnection) -> str:
@@ -59,6 +61,12 @@ class Tokens:
         """What the cookie of a signed-in page holds."""
         return self._cookie
 
+    @staticmethod
+    def cookie_name(connection: HTTPConnection) -> str:
+        """Returns what the cookie is called: browsers share cookies between the ports of a host, and servers do not."""
+        _, _, port = connection.headers.get("host", "").rpartition(":")
+        return f"{_COOKIE}_{port}" if port.isdecimal() else _COOKIE
+
     def header_is_right(self, connection: HTTPConnection) -> bool:
         """Returns whether the Authorization header carries the token."""
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
@@ -66,7 +74,9 @@ class Tokens:
 
     def cookie_is_right(self, connection: HTTPConnection) -> bool:
         """Returns whether the cookie is the one that this server gave."""
-        return hmac.compare_digest(connection.cookies.get(COOKIE, "").encode(), self._cookie.encode())
+        return hmac.compare_digest(
+            connection.cookies.get(self.cookie_name(connection), "").encode(), self._cookie.encode()
+        )
 
     def check(self, connection: HTTPConnection) -> None:
         """Refuses a request without the token.
@@ -98,7 +108,7 @@ class Gate:
                     self._tokens.check(connection)
             except ProblemError as problem:
                 scope["fourfold.problem"] = problem.slug
-                await problem_response(problem)(scope, receive, send)
+                await problem_response(problem, scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

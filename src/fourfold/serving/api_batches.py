@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
 
 from fourfold.serving.access import client_of
 from fourfold.serving.api_jobs import event_response, problems
 from fourfold.serving.archive import distinct_names, zip_stream
 from fourfold.serving.downloads import attachment
+from fourfold.serving.headers import HEAD
 from fourfold.serving.jobs import State
 from fourfold.serving.problems import ProblemError
 from fourfold.serving.schemas import BATCH_PATTERN, JobView
@@ -46,17 +48,25 @@ def batch_routes(service: Service) -> APIRouter:
         response_class=StreamingResponse,
         summary="Fetch all results",
     )
-    async def get_archive(batch: Batch) -> Response:
+    async def get_archive(batch: Batch, request: Request) -> Response:
         """A ZIP of all results that there are."""
         done = [job for job in service.batch(batch) if job.state is State.DONE]
         if not done:
             raise ProblemError("no-result", "no job of this batch has a result")
+        disposition = {"Content-Disposition": attachment("fourfold.zip")}
+        if HEAD in request.scope:  # no result is read that nobody gets
+            return Response(media_type="application/zip", headers=disposition)
         names = list(distinct_names(job.result_name() for job in done))
         files = zip_stream(list(zip(names, map(service.result_path, done), strict=True)))
-        for job in done:
-            job.fetched = True
-        disposition = {"Content-Disposition": attachment("fourfold.zip")}
-        return StreamingResponse(files, media_type="application/zip", headers=disposition)
+
+        def note_fetched() -> None:
+            for job in done:
+                job.fetched = True
+
+        # once the last byte is through: a server that stops waits for that
+        return StreamingResponse(
+            files, media_type="application/zip", headers=disposition, background=BackgroundTask(note_fetched)
+        )
 
     @router.delete("/{batch}", response_model=list[JobView], responses=problems(), summary="Cancel a batch")
     async def cancel_batch(batch: Batch) -> Any:

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from fourfold.serving.access import COOKIE, Tokens
+from fourfold.serving.access import Tokens
 from fourfold.serving.api_jobs import MEDIA_TYPES, problems
 from fourfold.serving.metrics import CONTENT_TYPE
 from fourfold.serving.models import model_view
-from fourfold.serving.problems import KINDS, ProblemError, problem_body
+from fourfold.serving.problems import KINDS, ProblemError, problem_body, under
 from fourfold.serving.schemas import HealthView, LimitsView, ModelView
 from fourfold.serving.service import Service
 from fourfold.serving.settings import SCALE
@@ -64,16 +64,16 @@ def server_routes(service: Service, tokens: Tokens) -> APIRouter:
         return Response(service.metrics.render(service), media_type=CONTENT_TYPE)
 
     @router.get("/v1/problems", summary="List the problems")
-    async def list_problems() -> list[dict[str, Any]]:
+    async def list_problems(request: Request) -> list[dict[str, Any]]:
         """Every kind of problem that this server answers with."""
-        return [problem_body(slug) for slug in KINDS]
+        return [under(request.scope.get("root_path", ""), problem_body(slug)) for slug in KINDS]
 
     @router.get("/v1/problems/{slug}", responses=problems("not-found"), summary="Explain a problem")
-    async def get_problem(slug: str) -> dict[str, Any]:
+    async def get_problem(slug: str, request: Request) -> dict[str, Any]:
         """What the `type` of a problem points to."""
         if slug not in KINDS:
             raise ProblemError("not-found", f"there is no problem {slug[:60]!r}")
-        return problem_body(slug)
+        return under(request.scope.get("root_path", ""), problem_body(slug))
 
     @router.post("/v1/session", status_code=204, responses=problems(), summary="Sign a browser in")
     async def sign_in(request: Request, response: Response) -> None:
@@ -81,7 +81,7 @@ def server_routes(service: Service, tokens: Tokens) -> APIRouter:
         if tokens.wanted and not tokens.header_is_right(request):
             raise ProblemError("token-needed", "the token is not the right one")
         response.set_cookie(
-            COOKIE,
+            tokens.cookie_name(request),
             tokens.cookie,
             httponly=True,
             samesite="strict",

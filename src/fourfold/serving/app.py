@@ -1,6 +1,6 @@
 """The web application: routes, pages and middleware around one service."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -91,9 +91,9 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         slug = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
-        return _answer(request, ProblemError(slug))
+        return _answer(request, ProblemError(slug), error.headers)  # 405 says in Allow what would have been taken
 
 
-def _answer(request: Request, problem: ProblemError) -> JSONResponse:
+def _answer(request: Request, problem: ProblemError, headers: Mapping[str, str] | None = None) -> JSONResponse:
     request.scope["fourfold.problem"] = problem.slug
-    return problem_response(problem)
+    return problem_response(problem, request.scope, headers)

@@ -77,7 +77,7 @@ class Envelope:
                 raise
             scope["fourfold.problem"] = "internal-error"
             problem = ProblemError("internal-error", f"incident {number}")
-            await problem_response(problem)(scope, receive, send_with_headers)
+            await problem_response(problem, scope)(scope, receive, send_with_headers)
 
 
 #: In the scope of a request that came as HEAD and is answered as GET would be.

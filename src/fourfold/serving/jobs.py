@@ -70,6 +70,11 @@ class Job:
     cancel_wanted: bool = False
 
     @property
+    def tag(self) -> str:
+        """What logs call the job: the beginning of its id, which is too little to fetch or delete it by."""
+        return self.id[:6]
+
+    @property
     def final(self) -> bool:
         """Whether nothing more will happen to the job."""
         return self.state in FINAL

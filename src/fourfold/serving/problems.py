@@ -123,6 +123,11 @@ def invalid_parameter(parameter: str, message: str) -> ProblemError:
     return ProblemError("invalid-parameter", f"{parameter}: {message}"[:500], extra={"errors": errors})
 
 
+def under(root_path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Returns a problem object for clients of a server that a proxy puts under a path."""
+    return {**body, "type": root_path + body["type"]}
+
+
 def problem_body(slug: str, detail: str = "", extra: dict[str, Any] | None = None) -> dict[str, Any]:
     """Returns the members of a problem object."""
     kind = KINDS[slug]

@@ -81,7 +81,6 @@ def run_server(
     settings: Settings,
     listening: socket.socket,
     *,
-    root_path: str = "",
     proxies: tuple[str, ...] = (),
     announce: Callable[[], None] = lambda: None,
 ) -> None:
@@ -90,7 +89,6 @@ def run_server(
     Args:
         settings: what to serve and within what limits.
         listening: from :func:`listen`.
-        root_path: path that a reverse proxy puts this server under, such as ``/upscale``.
         proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
         announce: called once nothing stands in the way of serving any more: the state folder is this server's.
 
@@ -101,7 +99,7 @@ def run_server(
     announce()
     config = uvicorn.Config(
         app,
-        root_path=root_path,
+        root_path=settings.root_path,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies) or None,
         server_header=False,

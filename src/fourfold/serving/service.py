@@ -19,7 +19,7 @@ from fourfold.serving.fair_queue import FairQueue
 from fourfold.serving.inspection import Inspection
 from fourfold.serving.jobs import Job, State
 from fourfold.serving.metrics import Metrics
-from fourfold.serving.problems import ProblemError, problem_body
+from fourfold.serving.problems import ProblemError, problem_body, under
 from fourfold.serving.settings import Settings
 from fourfold.serving.store import Store
 from fourfold.serving.supervisor import ATTEMPTS, Supervisor
@@ -31,6 +31,8 @@ TIDY_S = 1.0
 #: After a result has expired its job still answers "expired" for so long, and is then unknown.
 MEMORY_OF_EXPIRED_S = 3600.0
 MOST_JOBS_KNOWN = 10_000
+#: For so long a stopping server still answers those who ask for a job that it handed back.
+HEARD_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Service:
         self.store = Store(settings.state)
         self.queue = FairQueue()
         self.jobs: dict[str, Job] = {}
-        self._unrecorded: set[str] = set()  # ended, and the disk would not take it yet
+        self._unsettled: set[str] = set()  # ended, and the disk would not take or let go yet
         self.listeners = Listeners()
         self.metrics = Metrics()
         self.inspection = Inspection(settings.limits, parse_size(settings.max_memory))
@@ -87,35 +89,42 @@ class Service:
 
     async def stop(self) -> None:
         """Stops working; without a state folder, jobs that did not run are handed back to their clients."""
-        self.draining = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._hand_back()
+        await self._halt()
         self.listeners.close()
         await self.inspection.stop()
         self.store.close()
 
-    async def _hand_back(self) -> None:
-        for job in [job for job in self.jobs.values() if not job.final]:
+    async def _halt(self) -> bool:
+        """Ends all work; returns whether clients are to hear that their jobs were handed back."""
+        self.draining = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left = [job for job in self.jobs.values() if not job.final]
+        for job in left:
             if self.store.durable:
                 job.state = State.QUEUED
                 await self._record(job)
             else:
                 await self.finished(job, {"event": "failed", "slug": "handed-back", "detail": ""})
+        return bool(left) and not self.store.durable
 
     async def drain(self) -> None:
         """Finishes what is under way before a stop: refuses new jobs, ends when nothing is left to wait for.
 
         With a state folder only the running job is finished: what waits is taken up by the next server. Without
-        one, the waiting jobs are done as far as the time allows, and results stay until they were fetched.
+        one, the waiting jobs are done as far as the time allows, and results stay until they were fetched; what is left
+        is handed back, and those who ask for it are still told so.
         """
         self.draining = True
         until = time.monotonic() + self.settings.drain_s
-        while time.monotonic() < until and self._unsettled():
+        while time.monotonic() < until and self._under_way():
             await asyncio.sleep(0.05)
+        if await self._halt():
+            await asyncio.sleep(HEARD_S)
 
-    def _unsettled(self) -> bool:
+    def _under_way(self) -> bool:
         if self.store.durable:
             return self.running_count > 0
         lingering = time.time() - 10.0
@@ -237,8 +246,8 @@ class Service:
     async def lost(self, job: Job) -> None:
         """Puts a job back at the front after its worker died."""
         job.state, job.started_at = State.QUEUED, None
+        self._enqueue(job, front=True)  # at once: a job that is cancelled meanwhile must be found there
         await self._record(job)
-        self._enqueue(job, front=True)
 
     async def finished(self, job: Job, outcome: Message) -> None:
         """Takes the outcome of a job: ``event`` is done, failed or cancelled."""
@@ -265,15 +274,19 @@ class Service:
 
     async def _shed(self, job: Job) -> None:
         """Records how a job ended and deletes what it no longer needs; tried again later where the disk refuses."""
-        recorded = await self._record(job)
-        (self._unrecorded.discard if recorded else self._unrecorded.add)(job.id)
-        if job.state is State.DONE:
-            # on record before the picture is deleted: a crash in between must not lose the job
-            await self.store.strip(job.id, lambda name: name != "source" or not recorded)
-        elif self.store.durable:
-            await self.store.strip(job.id, lambda name: name == "job.json")
-        else:
-            await self.store.remove(job.id)
+        settled = recorded = await self._record(job)
+        try:
+            if job.state is State.DONE:
+                # on record before the picture is deleted: a crash in between must not lose the job
+                await self.store.strip(job.id, lambda name: name != "source" or not recorded)
+            elif self.store.durable:
+                await self.store.strip(job.id, lambda name: name == "job.json")
+            else:
+                await self.store.remove(job.id)
+        except OSError as error:
+            log.error("what job %s no longer needs cannot be deleted: %s", job.tag, error.strerror or error)
+            settled = False
+        (self._unsettled.discard if settled else self._unsettled.add)(job.id)
 
     async def _record(self, job: Job) -> bool:
         """Puts a job that was accepted on record; returns whether it is.
@@ -284,7 +297,7 @@ class Service:
         try:
             await self.store.save(job)
         except OSError as error:
-            log.error("job %s cannot be put on record: %s", job.id, error.strerror or error)
+            log.error("job %s cannot be put on record: %s", job.tag, error.strerror or error)
             return False
         return True
 
@@ -369,7 +382,7 @@ class Service:
             "source": job.source,
             "result": job.result,
             "result_name": job.result_name() if job.result else None,
-            "problem": job.problem,
+            "problem": job.problem and under(self.settings.root_path, job.problem),
         }
 
     def _tell_of(self, job: Job) -> None:
@@ -401,12 +414,12 @@ class Service:
                     del self.jobs[job.id]
             elif job.final and now > (job.expires_at or 0):
                 await self._expire(job)
-        for job_id in list(self._unrecorded):
-            unrecorded = self.jobs.get(job_id)
-            if unrecorded is not None and unrecorded.final:
-                await self._shed(unrecorded)
+        for job_id in list(self._unsettled):
+            unsettled = self.jobs.get(job_id)
+            if unsettled is not None and unsettled.final:
+                await self._shed(unsettled)
             else:
-                self._unrecorded.discard(job_id)
+                self._unsettled.discard(job_id)
         await self._make_room()
 
     async def _make_room(self) -> None:

@@ -90,6 +90,7 @@ class Settings:
         max_memory: memory that one upscale may take, such as ``"1G"``, or None.
         loader: ``module:function`` that gives an upscaler; a place to plug in another one.
         secure_cookie: mark the page's sign-in cookie Secure (behind TLS).
+        root_path: path that a reverse proxy puts this server under, such as ``/upscale``.
     """
 
     models: dict[str, str] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class Settings:
     max_memory: str | None = None
     loader: str = "fourfold:load"
     secure_cookie: bool = False
+    root_path: str = ""
 
     def __post_init__(self) -> None:
         """Refuses a set-up that cannot serve."""

@@ -113,7 +113,7 @@ class Store:
         for folder in (path for path in self.folder.iterdir() if path.is_dir() and path.name not in _NO_JOBS):
             job = _read_job(folder)
             if job is None:
-                log.warning("removing %s: no readable job in it", folder)
+                log.warning("removing the folder %s...: no readable job in it", folder.name[:6])
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             self._bytes[job.id] = _folder_bytes(folder)

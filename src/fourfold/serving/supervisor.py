@@ -22,6 +22,8 @@ START_S = 180.0
 GRACE_S = 5.0
 TICK_S = 0.25
 LONGEST_PAUSE_S = 30.0
+#: Rest after something that nobody expected, so that it does not fill the log.
+STUMBLED_S = 1.0
 ATTEMPTS = 2
 
 
@@ -71,9 +73,13 @@ class Supervisor:
         """Serves jobs until it is cancelled."""
         try:
             while True:
-                child = await self._ready_worker()
-                if child is not None:
-                    await self._serve(child)
+                try:
+                    child = await self._ready_worker()
+                    if child is not None:
+                        await self._serve(child)
+                except Exception:  # whatever it was, jobs must not wait for ever
+                    log.exception("the worker's keeper stumbled; it goes on")
+                    await asyncio.sleep(STUMBLED_S)
         finally:
             if self._child is not None:
                 await self._child.stop(1.0)
@@ -135,9 +141,10 @@ class Supervisor:
         try:
             await self._do(child, job)
         except Exception:  # whatever it was, the next job must not wait for ever
-            log.exception("job %s could not be seen through", job.id)
+            log.exception("job %s could not be seen through", job.tag)
             child.kill()
-            await self._work.finished(job, {"event": "failed", "slug": "internal-error", "detail": ""})
+            if not job.final:
+                await self._work.finished(job, {"event": "failed", "slug": "internal-error", "detail": ""})
         await self._recycle(child)
 
     async def _recycle(self, child: Child) -> None:
@@ -163,7 +170,7 @@ class Supervisor:
                     receiving = asyncio.create_task(child.receive())
                 await watch.look(child)
         except ChildDiedError as error:
-            log.warning("the worker %s during job %s, attempt %d", error, job.id, job.attempts)
+            log.warning("the worker %s during job %s, attempt %d", error, job.tag, job.attempts)
             await self._bury(job, watch, str(error))
         finally:
             receiving.cancel()
@@ -200,7 +207,7 @@ class _Watch:
                 self._kill_at = now + GRACE_S
                 await child.send({"do": "cancel", "job": self._job.id})
         elif now > self._kill_at:
-            log.warning("job %s does not stop; ending the worker", self._job.id)
+            log.warning("job %s does not stop; ending the worker", self._job.tag)
             child.kill()
 
     def _why_stop(self, child: Child, now: float) -> str:
