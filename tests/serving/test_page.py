@@ -531,6 +531,39 @@ def test_too_many_pictures_wait_their_turn(open_page: Callable[..., Any], start:
     server.stop()
 
 
+def test_pictures_that_are_dropped_before_the_sign_in_are_sent_after_it(
+    chromium: Any, start: Callable[..., RunningServer]
+) -> None:
+    server = start(token="t" * 20)
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#sign-in[open]")
+    drop(page, {"early.png": png()})
+    page.wait_for_function("() => document.querySelector('.row')?.dataset.state === 'waiting'")
+    page.fill("#token", "t" * 20)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(DONE)
+    assert page.locator(".row").count() == 1
+    context.close()
+    server.stop()
+
+
+def test_a_page_with_pictures_that_wait_is_not_left_by_mistake(
+    open_page: Callable[..., Any], held_answers: HeldAnswers
+) -> None:
+    page = open_page()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.click("#theme-button")  # a browser asks on behalf of pages that were used
+    drop(page, {"one.png": png()})
+    wait_until(lambda: len(held_answers.made) == 1)
+    page.close(run_before_unload=True)
+    wait_until(lambda: page.is_visible(".row") and asked == ["beforeunload"])
+    held_answers.let_go.set()
+    page.wait_for_selector(DONE)
+
+
 def test_a_token_is_asked_for_once(
     open_page: Callable[..., Any], chromium: Any, start: Callable[..., RunningServer]
 ) -> None:

@@ -249,6 +249,42 @@ def test_a_second_tab_that_heard_nothing_is_told_where_we_are(
     assert [r.score for r in kept(served)[4:]] == [4]
 
 
+@pytest.mark.parametrize("status", [404, 408, 429])
+def test_a_proxys_word_is_not_the_studys(served: ServedStudy, new_context: Callable[..., Any], status: int) -> None:
+    page = new_context().new_page()
+    page.goto(link_of(served))
+    start(page)
+    ready(page)
+    before = count(page)
+    page.route("**/api/rating", lambda route: route.fulfill(status=status, body="backend is restarting"))
+    page.keyboard.press(page.locator(".score.wanted").get_attribute("data-score"))
+    page.wait_for_selector("#offline:visible")
+    assert "Your last score is kept here" in page.text_content("#offline-text")
+    page.reload()  # behind the first card, too, the reason is to be read
+    page.wait_for_selector("#offline:visible")
+    spot = page.locator("#retry").bounding_box()
+    assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", [spot["x"] + 5, spot["y"] + 5]) == "retry"
+    page.unroute("**/api/rating")
+    page.click("#retry")
+    start(page)
+    ready(page)
+    assert count(page) != before
+
+
+def test_a_browser_that_keeps_nothing_sends_scores_all_the_same(
+    served: ServedStudy, new_context: Callable[..., Any]
+) -> None:
+    page = new_context().new_page()
+    page.add_init_script(
+        "for (const name of ['getItem', 'setItem', 'removeItem'])"
+        " Storage.prototype[name] = () => { throw new DOMException('no', 'SecurityError'); };"
+    )
+    page.goto(link_of(served))
+    start(page)
+    rate(page)
+    rate(page)
+
+
 def test_another_device_that_went_on_while_a_picture_was_held_up(
     served: ServedStudy, new_context: Callable[..., Any]
 ) -> None:

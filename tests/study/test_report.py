@@ -1,6 +1,7 @@
 """The report's files: complete, self-contained, safe, and refused where nothing can be reported."""
 
 import csv
+import errno
 import html
 import io
 import json
@@ -194,6 +195,44 @@ def test_a_report_is_replaced_only_if_asked_and_only_a_report(report: Report, re
     with pytest.raises(OutputExistsError, match="is no report"):
         make_report(replace(request_of, output=other, overwrite=True))
     assert (other / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.tex", "raw/r01.csv", "manifest.json"])
+def test_a_folder_with_more_than_a_report_in_it_is_not_replaced(
+    name: str, report: Report, request_of: ReportRequest
+) -> None:
+    shutil.copytree(report.page.parent, request_of.output)
+    (request_of.output / name).parent.mkdir(exist_ok=True)
+    (request_of.output / name).write_text("years of work")
+    with pytest.raises(OutputExistsError, match="holds more than one"):
+        make_report(replace(request_of, overwrite=True))
+    assert (request_of.output / name).read_text() == "years of work"
+
+
+def test_another_programs_report_is_not_replaced(request_of: ReportRequest) -> None:
+    request_of.output.mkdir()
+    (request_of.output / "report.json").write_text('{"coverage": 0.9}')
+    with pytest.raises(OutputExistsError, match="is no report"):
+        make_report(replace(request_of, overwrite=True))
+
+
+def test_a_report_that_cannot_take_the_place_of_the_old_one_leaves_it(
+    report: Report, request_of: ReportRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(report.page.parent, request_of.output)
+    (request_of.output / "index.html").write_text("old")
+    rename = Path.rename
+
+    def stuck(self: Path, target: Path) -> Path:
+        if self.suffix == ".part" and target == request_of.output:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stuck)
+    with pytest.raises(StudyError, match="cannot write the report"):
+        make_report(replace(request_of, overwrite=True))
+    assert (request_of.output / "index.html").read_text() == "old"
+    assert [path.name for path in request_of.output.parent.glob("*.part")] == []
 
 
 BAD_CSV = {

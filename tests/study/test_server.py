@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -379,6 +380,44 @@ def test_one_person_takes_one_place(new_client: Callable[..., Client], study: St
     assert sorted(rater.id for rater in store.raters())[1:] == [invited]
 
 
+def test_a_form_that_is_sent_twice_takes_one_place(
+    new_client: Callable[..., Client], study: Study, store: RatingStore
+) -> None:
+    client = new_client(open_places=5)
+    forms = [re.search(r'name="place" value="([^"]+)"', client.get("/", headers=PERSON).text)[1] for _ in range(2)]
+    answers = []
+    for form in (*forms, *forms, "", "open-aaaaaa.forged", issue(study.key, "r01-abcdef", SOON), "ü"):
+        client.cookies.clear()
+        answers.append(client.post("/join", data={"place": form}).status_code)
+    assert answers == [303] * 7 + [403]
+    assert {form.split(".")[0] for form in forms} < {rater.id for rater in store.raters()}
+    assert len(store.raters()) == 5
+    client.cookies.clear()
+    # what a form holds is no link
+    assert client.get(f"/r/{forms[0]}").status_code == 401
+
+
+def test_the_server_is_well_only_while_ratings_can_be_saved(
+    client: Client, store: RatingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fourfold.errors import StudyStoreError
+
+    def full(*_: object) -> None:
+        raise StudyStoreError("the ratings store /srv/study/ratings.sqlite failed: database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RatingStore, "check_writable", full)
+        answer = client.get("/health")
+    assert (answer.status_code, "sqlite" in answer.text) == (503, False)
+    assert client.get("/health").status_code == 200
+    monkeypatch.setattr(RatingStore, "check_writable", full)  # it took a write a moment ago
+    assert client.get("/health").status_code == 200
+
+
+def test_scripts_are_asked_for_again(client: Client) -> None:
+    assert client.get("/static/rate.js").headers["cache-control"] == "no-cache"
+
+
 def test_people_read_pages_when_no_place_is_left(new_client: Callable[..., Client]) -> None:
     client = new_client(open_places=1)
     client.post("/join", data={"name": "Ann"})
@@ -513,6 +552,7 @@ def test_a_rating_that_was_not_kept_is_not_acknowledged(
     monkeypatch.setattr(RatingStore, "record", full)
     answer = rate(client, state)
     assert (answer.status_code, answer.json()["title"], answer.headers["retry-after"]) == (503, "Not saved", "3")
+    assert "store" not in answer.json()["detail"], "where ratings are kept is no business of raters"
     assert client.get("/api/state").json()["done"] == state["done"]
 
 

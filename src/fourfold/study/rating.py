@@ -1,5 +1,6 @@
 """What a rater's browser talks to: enrolment, the page, the pictures under meaningless names, ratings and undo."""
 
+import math
 import time
 from contextlib import suppress
 from typing import Annotated, Any
@@ -24,6 +25,9 @@ _EARLIER_COOKIE = "fourfold_rater"
 #: The rater whose page makes a request, as that page says.
 PAGE_RATER = "x-fourfold-rater"
 _DAY_S = 86_400
+
+#: A store that took a write is taken to be well for so long, whoever asks.
+HEALTH_S = 5.0
 _NAME_LENGTH = 80
 
 
@@ -98,9 +102,14 @@ def rating_routes(context: Context) -> APIRouter:
 
     Me = Annotated[Rater, Depends(current_rater)]
 
+    wrote_at = -math.inf
+
     @router.get("/health")
     def health() -> dict[str, str]:
-        context.store.progress("nobody")
+        nonlocal wrote_at
+        if time.monotonic() - wrote_at > HEALTH_S:
+            context.store.check_writable()
+            wrote_at = time.monotonic()
         return {"status": "ok"}
 
     @router.get("/")
@@ -115,6 +124,7 @@ def rating_routes(context: Context) -> APIRouter:
                 shut_out=error.reason != "token",
                 open_enrolment=places > 0,
                 full=places > 0 and context.store.enrolled("open") >= places,
+                place=tokens.new_place(context.study.key, "open"),
                 # someone who came without any link has done nothing wrong
                 problem=str(error) if token_of(request) else None,
                 shown=context.study.manifest.shown_per_rater,
@@ -123,7 +133,7 @@ def rating_routes(context: Context) -> APIRouter:
         return RedirectResponse("/rate", 303)
 
     @router.post("/join")
-    def join(request: Request, name: Annotated[str, Form()] = "") -> Response:
+    def join(request: Request, name: Annotated[str, Form()] = "", place: Annotated[str, Form()] = "") -> Response:
         # whoever goes back and presses the button again is still the same person, and shut out if he was
         try:
             current_rater(request)
@@ -133,7 +143,8 @@ def rating_routes(context: Context) -> APIRouter:
                 raise
         if context.settings.open_places <= 0:
             raise RatingRefusedError("this study is by invitation; open the link that you were given", "forbidden")
-        rater = tokens.new_rater("open")
+        # a form that is sent twice, or by a browser that keeps no cookies, is still one person's
+        rater = tokens.read_place(context.study.key, place) or tokens.new_rater("open")
         context.store.enrol(rater, _clean_name(name), "open", limit=context.settings.open_places)
         expires_at = int(time.time()) + context.settings.token_days * _DAY_S
         return _with_cookie(RedirectResponse("/rate", 303), tokens.issue(context.study.key, rater, expires_at))

@@ -92,9 +92,7 @@ def make_report(request: ReportRequest) -> Report:
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.part"
     try:
         _write(partial, report, records, [*notes, *_remarks(manifest, analysis)])
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        _put_in_place(partial, folder)
     except OSError as error:
         raise StudyError(f"cannot write the report to {request.output}: {error.strerror or error}") from error
     finally:
@@ -136,8 +134,35 @@ def _check_output(request: ReportRequest) -> None:
         return
     if not request.overwrite:
         raise OutputExistsError(f"{request.output} is there already; --overwrite replaces it, -o names another folder")
-    if not is_file(request.output / "report.json"):
-        raise OutputExistsError(f"{request.output} is no report and is not replaced; name another folder with -o")
+    if not _is_report(request.output):
+        raise OutputExistsError(
+            f"{request.output} is no report, or holds more than one, and is not replaced; name another folder with -o"
+        )
+
+
+def _is_report(folder: Path) -> bool:
+    """Returns whether a folder is a report and nothing but one, so that nothing else goes with it."""
+    try:
+        found = json.loads((folder / "report.json").read_bytes())
+        names = {path.name for path in folder.iterdir()}
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"study", "sets", "raters"} <= found.keys() and names <= _WRITTEN
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Renames a new report to its place; the old one goes when the new one is there."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = partial.with_suffix(".old")
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Record], list[str]]:
@@ -244,6 +269,12 @@ def _draw(analysis: Analysis) -> dict[str, str]:
         drawn[f"significance-{name}"] = figures.significance_figure(name, comparisons, methods)
     return drawn
 
+
+#: Everything that lies in a report's folder, and what file managers add.
+_WRITTEN = {
+    *("index.html", "report.json", "figures", "mos.csv", "significance.csv", "raters.csv", "pictures.csv"),
+    *("ratings.csv", ".DS_Store", "Thumbs.db", "desktop.ini"),
+}
 
 _Table = tuple[list[dict[str, Any]], tuple[str, ...] | None]
 

@@ -1,6 +1,7 @@
 """The study's web application: raters' pages and API, the admin page, security headers, problem+json errors."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fourfold.errors import RatingRefusedError, StudyError, StudyStoreError
 from fourfold.study.manifest import Study
 from fourfold.study.store import RatingStore
+
+log = logging.getLogger("fourfold.study")
 
 _HERE = Path(__file__).parent
 
@@ -100,7 +103,7 @@ def create_app(study: Study, store: RatingStore, settings: Settings | None = Non
     context = Context(study, store, settings or Settings(), Jinja2Templates(_HERE / "templates"))
     app.include_router(rating_routes(context))
     app.include_router(admin_routes(context))
-    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    app.mount("/static", _FreshFiles(directory=_HERE / "static"), name="static")
     _handle_errors(app, context)
     app.add_middleware(_Guard)
     return app
@@ -122,7 +125,8 @@ def _handle_errors(app: FastAPI, context: Context) -> None:
         return answer(request, _STATUS[error.reason], str(error))
 
     async def not_kept(request: Request, error: Exception) -> Response:
-        return answer(request, 503, str(error))
+        log.error("%s", error)  # which says where the ratings are: no business of raters
+        return answer(request, 503, "the ratings cannot be reached or saved at the moment")
 
     async def damaged(request: Request, error: Exception) -> Response:
         return answer(request, 500, "a file of this study is missing or was changed; tell the person who runs it")
@@ -141,6 +145,15 @@ def _handle_errors(app: FastAPI, context: Context) -> None:
     app.add_exception_handler(StudyError, damaged)
     app.add_exception_handler(RequestValidationError, not_valid)
     app.add_exception_handler(HTTPException, http)
+
+
+class _FreshFiles(StaticFiles):
+    """Static files that a browser asks about again: an old script must not meet the pages of a newer version."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
 class _Guard:

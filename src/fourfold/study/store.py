@@ -252,6 +252,15 @@ class RatingStore:
                 for row in connection.execute(query.order_by(ratings_table.c.rater, ratings_table.c.position))
             ]
 
+    def check_writable(self) -> None:
+        """Writes something that changes nothing.
+
+        Raises:
+            StudyStoreError: if ratings could not be kept now.
+        """
+        with self._transaction() as connection:
+            _write(connection)
+
     def overview(self) -> list[dict[str, Any]]:
         """Returns one row a rater for the admin page: done, undone, first and last rating."""
         counting = sa.case((ratings_table.c.undone_at.is_(None), 1), else_=0)
@@ -291,10 +300,7 @@ class RatingStore:
             if sa.inspect(connection).has_table("study_meta"):
                 rows = connection.execute(sa.select(meta_table)).all()
                 _check_owner({row.name: row.value for row in rows}, study_id, digest)
-                # proves now, not at the first rating, that the store can be written
-                connection.execute(
-                    meta_table.update().where(meta_table.c.name == "schema").values(value=str(SCHEMA_VERSION))
-                )
+                _write(connection)  # proves now, not at the first rating, that the store can be written
                 return
             tables.create_all(connection)
             values = {"schema": str(SCHEMA_VERSION), "study_id": study_id, "digest": digest, "created_at": _now()}
@@ -325,6 +331,10 @@ def open_store(url: str | None, folder: Path, *, study_id: str, digest: str, rea
     """
     place = url or sa.URL.create("sqlite", database=str(folder / "ratings.sqlite"))
     return RatingStore(place, study_id=study_id, digest=digest, read_only=read_only)
+
+
+def _write(connection: sa.Connection) -> None:
+    connection.execute(meta_table.update().where(meta_table.c.name == "schema").values(value=str(SCHEMA_VERSION)))
 
 
 def _check_owner(meta: dict[str, str], study_id: str, digest: str) -> None:

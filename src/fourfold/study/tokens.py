@@ -68,6 +68,19 @@ def expiry(token: str) -> int:
     return int(token.split(".")[1], 16)
 
 
+def new_place(key: bytes, prefix: str) -> str:
+    """Returns what a form that is not sent yet holds: the rater whom it will enrol, signed. It opens nothing itself."""
+    rater = new_rater(prefix)
+    return f"{rater}.{_sign(key, 'place', rater)}"
+
+
+def read_place(key: bytes, place: str) -> str | None:
+    """Returns the rater of a form, or None if this study did not make it."""
+    rater, _, signature = place.rpartition(".")
+    ours = hmac.compare_digest(_sign(key, "place", rater).encode(), signature.encode("utf-8", "replace"))
+    return rater if ours and _RATER.fullmatch(rater) else None
+
+
 def admin_token(key: bytes) -> str:
     """Returns the one token that opens the admin page."""
     return _sign(key, "admin", "admin", length=24)

@@ -309,6 +309,17 @@ async function start() {
   }
 }
 
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) queue.rest();
+  else if (opened) queue.wake();
+});
+queue.addEventListener("finished", () => document.hidden && queue.rest());
+
+// what waits in this tab is nowhere else: the server takes a few pictures of each client at a time
+addEventListener("beforeunload", (event) => {
+  if (queue.items.some((item) => ["waiting", "sending"].includes(item.state))) event.preventDefault();
+});
+
 startTheme($("theme-button"), $("theme-label"));
 showFrame();
 start();

@@ -65,12 +65,27 @@ export class Queue extends EventTarget {
     const jobs = await ask(`v1/batches/${this.batch}`);
     for (const job of jobs) {
       if (job.state === "expired" || job.state === "cancelled") continue;
-      const item = new Item({ name: job.name });
-      this.items.push(item);
+      let item = this.items.find((one) => one.job?.id === job.id); // submitted before the page had its answer
+      if (!item) this.items.push((item = new Item({ name: job.name })));
       this.#take(item, job);
     }
-    this.follow();
     this.#changed(null);
+    this.resume(); // pictures may have been added before anybody signed in
+  }
+
+  /** Gives its stream up while nobody looks and nothing is under way: a browser allows six connections to a host. */
+  rest() {
+    if (!this.items.every((item) => item.final)) return;
+    clearTimeout(this.retry);
+    this.events?.close();
+    this.events = null;
+  }
+
+  /** Follows again after a rest, in which the server may have been restarted. */
+  wake() {
+    if (this.events) return;
+    this.misses ||= 1;
+    this.follow();
   }
 
   follow() {
@@ -210,8 +225,10 @@ export class Queue extends EventTarget {
       const job = await sending.job;
       const latest = this.early.get(job.id) || job;
       this.early.delete(job.id);
-      if (item.attempt === attempt) this.#take(item, latest);
-      else this.#discard(job); // cancelled at the last moment
+      if (item.attempt === attempt) {
+        this.items = this.items.filter((one) => one === item || one.job?.id !== job.id); // open() may have met it
+        this.#take(item, latest);
+      } else this.#discard(job); // cancelled at the last moment
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
       const failed = problem.kind === "no-connection" ? await whyUnreadable(item.file) : null;
@@ -239,7 +256,7 @@ export class Queue extends EventTarget {
     this.#changed(item);
   }
 
-  /** Goes on after a sign-in. */
+  /** Goes on after the start, or after a sign-in. */
   resume() {
     this.pausedUntil = 0;
     this.follow();

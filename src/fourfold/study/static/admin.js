@@ -48,7 +48,11 @@ function accessButton(rater) {
   button.setAttribute("aria-label", `${button.textContent}: ${rater.id}`);
   button.addEventListener("click", async () => {
     if (!shut && !confirm(`Shut out ${rater.id}? The ratings stay; the link stops working.`)) return;
-    show(await request("/admin/api/access", { rater: rater.id, revoked: !shut }));
+    try {
+      show(await request("/admin/api/access", { rater: rater.id, revoked: !shut }));
+    } catch (error) {
+      alert(`${rater.id} is still ${shut ? "shut out" : "let in"}: ${error.message}. Try again.`);
+    }
   });
   return button;
 }

@@ -2,11 +2,16 @@
 // once, however often it arrives, because every rating carries a nonce.
 
 export class Refused extends Error {
-  constructor(status, detail) {
+  /** What is not final may be a proxy's word while the study is away, and is asked again. */
+  constructor(status, detail, final) {
     super(detail);
     this.status = status;
+    this.final = final;
   }
 }
+
+/** Statuses below 500 that say "later": sent too slowly, sent too often. */
+const LATER = [408, 429];
 
 const waiting = { wake: null };
 
@@ -24,7 +29,7 @@ export async function persistently(send, onTrouble) {
       onTrouble(null);
       return result;
     } catch (error) {
-      if (error instanceof Refused && error.status < 500) {
+      if (error instanceof Refused && error.final) {
         onTrouble(null);
         throw error;
       }
@@ -65,13 +70,14 @@ async function answered(path, options) {
   if (rater !== undefined) options.headers["x-fourfold-rater"] = rater;
   const response = await fetch(path, options);
   if (response.ok) return response;
+  const own = (response.headers.get("content-type") ?? "").startsWith("application/problem+json");
   let detail = `The server answered ${response.status}`;
   try {
     detail = (await response.json()).detail || detail;
   } catch {
     // not one of our answers; the number has to do
   }
-  throw new Refused(response.status, detail);
+  throw new Refused(response.status, detail, own && response.status < 500 && !LATER.includes(response.status));
 }
 
 export function nonce() {

@@ -28,6 +28,36 @@ let shownAt = 0;
 let ratingSince = Date.now();
 let shownState = 0; // counts shows, so that a slow load cannot overwrite a later one
 
+// ---- the score that is not answered yet
+
+let unsent = null; // for a browser that keeps nothing: then only closing the page loses it
+
+function kept() {
+  try {
+    return localStorage.getItem(pendingKey) ?? unsent;
+  } catch {
+    return unsent;
+  }
+}
+
+function keep(rating) {
+  unsent = JSON.stringify(rating);
+  try {
+    localStorage.setItem(pendingKey, unsent);
+  } catch {
+    // no room, or forbidden: it is sent all the same
+  }
+}
+
+function forget() {
+  unsent = null;
+  try {
+    localStorage.removeItem(pendingKey);
+  } catch {
+    // nothing was kept there either
+  }
+}
+
 // ---- what is in front
 
 function open(name) {
@@ -55,8 +85,7 @@ function refreshControls() {
 function trouble(detail) {
   byId("offline").hidden = detail === null;
   if (detail !== null) {
-    const unsent = localStorage.getItem(pendingKey) !== null;
-    const rest = unsent ? "Your last score is kept here and sent until it is saved." : "Your scores are saved.";
+    const rest = kept() !== null ? "Your last score is kept here and sent until it is saved." : "Your scores are saved.";
     byId("offline-text").textContent = `${sentence(detail)} ${rest}`;
   }
 }
@@ -330,7 +359,7 @@ function rate(score) {
   act(async () => {
     const button = scores.find((candidate) => Number(candidate.dataset.score) === score);
     button.classList.add("chosen");
-    localStorage.setItem(pendingKey, JSON.stringify(rating));
+    keep(rating);
     try {
       const next = await send(rating);
       otherTabs?.postMessage("moved");
@@ -350,10 +379,10 @@ function rate(score) {
 async function send(rating) {
   try {
     const next = await persistently(() => request("/api/rating", rating), trouble);
-    localStorage.removeItem(pendingKey);
+    forget();
     return next;
   } catch (error) {
-    if (!keptOut(error)) localStorage.removeItem(pendingKey);
+    if (!keptOut(error)) forget();
     throw error;
   }
 }
@@ -393,12 +422,12 @@ async function resumeRating() {
 
 /** Sends a rating that an earlier page could not get an answer for. */
 async function sendPending() {
-  const kept = localStorage.getItem(pendingKey);
-  if (kept === null) return null;
+  const earlier = kept();
+  if (earlier === null) return null;
   try {
-    return await send(JSON.parse(kept));
+    return await send(JSON.parse(earlier));
   } catch (error) {
-    if (error instanceof SyntaxError) localStorage.removeItem(pendingKey);
+    if (error instanceof SyntaxError) forget();
     else if (!(error instanceof Refused)) throw error;
     return null; // it counted already, its turn is over, or asking for the state will tell what is wrong
   }
