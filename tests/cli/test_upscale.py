@@ -134,6 +134,14 @@ def test_a_locked_folder_does_not_stop_the_tree(
     assert [(Path(o["input"]).name, o["status"]) for o in done.objects] == [("locked", "failed"), ("cat.png", "done")]
 
 
+def test_a_glob_steps_over_a_link_that_leads_nowhere(cli: Cli, cat: Path, tiny_weights: Path) -> None:
+    (cat.parent / "endless.png").symlink_to("a" * 300)
+    (cat.parent / "circle").symlink_to("circle")
+    done = cli("upscale", f"{cat.parent}/*", "-r", "-n", tiny_weights)
+    assert done.code == 0, done.err
+    assert (cat.parent / "cat_x4.png").is_file()
+
+
 def test_globs(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     Picture(make_photo(8, 8)).save(cat.parent / "dog.png")
     Picture(make_photo(8, 8)).save(cat.parent / "dog[1].png")

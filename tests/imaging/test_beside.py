@@ -47,6 +47,24 @@ def png_with(*chunks: bytes) -> bytes:
     return PLAIN_PNG[:33] + b"".join(chunks) + PLAIN_PNG[33:]
 
 
+@pytest.mark.parametrize("turn", [1, 3, 6])
+def test_exif_of_a_png_counts_wherever_it_stands(turn: int) -> None:
+    block = exif_with(turn).tobytes().removeprefix(b"Exif\0\0")
+    found = read_picture(PLAIN_PNG[:-12] + chunk(b"eXIf", block) + PLAIN_PNG[-12:])
+    before = read_picture(png_with(chunk(b"eXIf", block)))
+    assert np.array_equal(found.pixels, before.pixels)
+    assert (found.metadata.exif, found.metadata.notes) == (before.metadata.exif, before.metadata.notes)
+    assert found.metadata.exif is not None
+    damaged = bytearray(PLAIN_PNG[:-12] + chunk(b"eXIf", block) + PLAIN_PNG[-12:])
+    damaged[-20] ^= 0xFF  # its checksum is wrong now
+    assert read_picture(bytes(damaged)).metadata.exif is None
+
+
+def test_a_repeated_text_field_is_said_once() -> None:
+    found = read_picture(png_with(*(chunk(b"tEXt", b"Key\0%d" % k) for k in range(5))))
+    assert (found.metadata.comments["Key"], len(found.metadata.notes)) == ("0\n1\n2\n3\n4", 1)
+
+
 def written(picture: Picture, folder: Path, format: str = "png") -> bytes:
     """A picture written row by row, as the command does."""
     height, width, channels = picture.pixels.shape

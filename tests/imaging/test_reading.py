@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import pyvips
+from PIL import Image, TiffImagePlugin
 
 from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import (
@@ -268,6 +269,69 @@ def test_an_animated_png_is_a_still_picture_and_said(tmp_path: Path) -> None:
         assert frames_of(file[:end]) in (1, 3)
 
 
+@pytest.mark.parametrize("where", [20, -2])
+def test_superfluous_bytes_in_a_jpeg_cost_nothing(where: int) -> None:
+    """Some cameras write them, before a segment or before the end."""
+    file = encoded(Image.fromarray(make_photo(64, 64)), "JPEG", restart_marker_rows=2)
+    at = where % len(file)
+    found = read_picture(file[:at] + b"\0" * 10 + file[at:])
+    assert np.array_equal(found.pixels, read_picture(file).pixels)
+    assert set(found.metadata.notes) <= {"superfluous bytes between the file's parts were stepped over"}
+
+
+def test_a_tiff_in_one_compressed_strip_of_more_than_50_mb_is_read() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 300_000, 3), dtype=np.uint8)
+    file = encoded(Image.fromarray(noise), "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 60})
+    assert np.array_equal(read_picture(file).pixels, noise)
+
+
+def test_layers_of_a_tiff_are_named() -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[37724], info.tagtype[37724] = b"Adobe Photoshop Document Data Block\0" + b"8BIM" * 9, 7
+    file = encoded(Image.fromarray(make_photo(8, 9)), "TIFF", tiffinfo=info)
+    [note] = read_picture(file).metadata.notes
+    assert note.startswith("Photoshop's layers were left out")
+
+
+def test_pages_that_mean_something_else_leave_the_first(tmp_path: Path) -> None:
+    pages = [Image.fromarray(make_photo(8, 9, seed)) for seed in range(2)]
+    plain = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert open_picture(plain, all_frames=True).frames == 2
+    for page, name, value in zip(pages, ("x", "icc_profile"), ("", matrix_profile()), strict=True):
+        page.info[name], page.encoderinfo = value, {}
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "two.tif", new=True) as file:
+        for page, profile in zip(pages, (None, matrix_profile()), strict=True):
+            page.save(file, "TIFF", icc_profile=profile)
+            file.newFrame()
+    opened = open_picture(tmp_path / "two.tif", all_frames=True)
+    assert (opened.frames, opened.metadata.notes) == (
+        1,
+        ["only the first of 2 pages; they differ in colour profile or in what their channels are"],
+    )
+
+
+def test_pages_that_say_something_else_of_themselves_are_read_and_it_is_said(tmp_path: Path) -> None:
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "two.tif", new=True) as file:
+        for seed, name in enumerate(("first", "second")):
+            Image.fromarray(make_photo(8, 9, seed)).save(file, "TIFF", description=name)
+            file.newFrame()
+    opened = open_picture(tmp_path / "two.tif", all_frames=True)
+    assert opened.frames == 2
+    assert "of what the pages say of themselves (names, resolution), only the first page's is kept" in (
+        opened.metadata.notes
+    )
+
+
+def test_an_avif_of_several_pictures_gives_the_main_one() -> None:
+    pages = [pyvips.Image.new_from_array(make_photo(16, 24, seed)) for seed in range(2)]
+    both = pages[0].join(pages[1], "vertical").copy()
+    both.set_type(pyvips.GValue.gint_type, "page-height", 16)
+    file = both.heifsave_buffer(compression="av1", lossless=True)
+    found = read_picture(file)
+    assert found.pixels.shape == (16, 24, 3)
+    assert found.metadata.notes == ["only the main one of 2 pictures in the file"]
+
+
 def test_pages_of_different_size_leave_the_first() -> None:
     pages = [Image.fromarray(make_photo(8, 9)), Image.fromarray(make_photo(10, 12))]
     file = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
@@ -349,7 +413,36 @@ GOOD_TIFF = encoded(Image.fromarray(make_photo(64, 64)), "TIFF")
 GOOD_AVIF = encoded(Image.fromarray(make_photo(64, 64)), "AVIF")
 GOOD_GIF = encoded(Image.fromarray(make_photo(64, 64)), "GIF")
 
+
+def overwritten(file: bytes, seed: int) -> bytes:
+    """A file whose middle was written over, as a failing disk leaves it; it has its whole length."""
+    at = len(file) // 2
+    return file[:at] + np.random.default_rng(seed).bytes(64) + file[at + 64 :]
+
+
+def tiff_with(**tags: int | tuple[int, ...]) -> bytes:
+    """A TIFF file with tags (by number, as ``t254``) beside its own."""
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for name, value in tags.items():
+        info[int(name[1:])] = value
+        info.tagtype[int(name[1:])] = 4
+    return encoded(Image.fromarray(make_photo(9, 8)), "TIFF", tiffinfo=info)
+
+
+_PHOTO = Image.fromarray(make_photo(200, 200))
 BAD = {
+    "jpeg damaged": (overwritten(encoded(_PHOTO, "JPEG", quality=90), 1), "damaged|cannot be decoded"),
+    "jpeg with restarts damaged": (
+        overwritten(encoded(_PHOTO, "JPEG", quality=90, restart_marker_rows=1), 0),
+        "damaged|cannot be decoded",
+    ),
+    "progressive jpeg damaged": (
+        overwritten(encoded(_PHOTO, "JPEG", quality=90, progressive=True), 0),
+        "damaged|cannot be decoded",
+    ),
+    "ycbcr tiff": (encoded(_PHOTO.convert("YCbCr"), "TIFF", compression="tiff_lzw"), "YCbCr samples"),
+    "dng": (tiff_with(t50706=(1, 4, 0, 0)), "a camera's raw file"),
+    "raw with a preview first": (tiff_with(t254=1, t330=8), "a camera's raw file"),
     "empty": (b"", "the file is empty"),
     "text": (b"I am not a picture\n" * 9, "not a picture; PNG, JPEG"),
     "zeros": (b"\0" * 1000, "not a picture"),

@@ -295,7 +295,7 @@ def test_exif_of_tiff_files_in_every_byte_order(order: str, big: bool) -> None:
     both = insert_tags(file.getvalue(), EXIF, IPTC)
     assert np.array_equal(read_picture(both).pixels, make_photo(41, 53))
     exif = Image.Exif()
-    block, iptc, _, notes = read_tags(both)
+    _, (block, iptc, _, notes) = read_tags(both)
     assert notes == []
     exif.load(block or b"")
     assert iptc == IPTC

@@ -1,6 +1,9 @@
 """Every engine gives what the torch network gives; precision, choice, and failing in an orderly way."""
 
+import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,6 +200,21 @@ def test_the_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FOURFOLD_CACHE", "")
     assert openvino_engine.cache_folder() is None
     monkeypatch.setenv("FOURFOLD_CACHE", "/dev/null/nowhere")
+    assert openvino_engine.cache_folder() is None
+    monkeypatch.setenv("FOURFOLD_CACHE", os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))  # OpenVINO takes no such name
+    assert openvino_engine.cache_folder() is None
+
+
+def test_nobodys_home_has_no_cache(tmp_path, monkeypatch):
+    def nobodys() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("FOURFOLD_CACHE", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(Path, "home", nobodys)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert openvino_engine.cache_folder() == tmp_path / "fourfold" / "openvino"
+    monkeypatch.delenv("XDG_CACHE_HOME")
     assert openvino_engine.cache_folder() is None
 
 

@@ -29,7 +29,8 @@ def noticing_readers() -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever started this program
+            sys.stdout.flush()
     except BrokenPipeError as error:
         if not _somebody_reads():
             raise NobodyReadsError from error

@@ -228,14 +228,17 @@ def _as_object(outcome: "Outcome") -> dict[str, Any]:
 
 
 def _print(text: str, err: bool = False) -> None:
-    """Prints text that may hold file names which are not valid Unicode."""
-    typer.echo(text.encode("utf-8", "replace").decode("utf-8"), err=err)
+    """Prints text that may hold file names which are not valid Unicode, or letters that the stream has not."""
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 @contextmanager
 def _progress(plan: "Plan", quiet: bool) -> Iterator[Callable[["Job", int, int], None] | None]:
     """Gives a progress function that draws a bar with the time left on standard error, where a person sees it."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
@@ -244,7 +247,7 @@ def _progress(plan: "Plan", quiet: bool) -> Iterator[Callable[["Job", int, int],
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
     total, finished = len(plan.jobs), 0
-    to_terminal = sys.stdout.isatty()  # else results go to a file or a pipe, past the bar
+    to_terminal = sys.stdout is not None and sys.stdout.isatty()  # else results go to a file or a pipe, past the bar
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, redirect_stdout=to_terminal) as bar:
         task = bar.add_task("starting", total=None)
         shown: Job | None = None

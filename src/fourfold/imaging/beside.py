@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fourfold.imaging.avif_colour import unheard_colour
+from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
 from fourfold.imaging.georeference import Georeference
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
-from fourfold.imaging.tiff_tags import extra_samples, has_palette, read_tags, states_dpi, white_is_zero
+from fourfold.imaging.tiff_tags import Samples, compare_pages, read_tags
 
 #: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
 _COMMENT_KEY = "Comment"
@@ -26,15 +27,13 @@ class Beside:
     """What a file says beside its pixels.
 
     Attributes:
-        exif: EXIF of a TIFF file.
+        exif: EXIF of a TIFF file, and of a PNG file, wherever in it; libvips stops looking at the pixels.
         iptc: IPTC of a TIFF file.
         georeference: where a TIFF file's pixels lie on the earth.
         xmp: XMP of a PNG file, wherever in it; libvips stops looking after 50 text fields.
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
-        extra_samples: what a TIFF file's channels beyond colour are; see :func:`.tiff_tags.extra_samples`.
-        white_is_zero: whether a TIFF file is a negative; see :func:`.tiff_tags.white_is_zero`.
-        palette: whether a TIFF file has a palette; of other formats libvips says it.
+        samples: what a TIFF file says of its samples.
         notes: what could not be taken over.
     """
 
@@ -44,9 +43,7 @@ class Beside:
     xmp: bytes | None = None
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
-    extra_samples: tuple[int, ...] = ()
-    white_is_zero: bool = False
-    palette: bool = False
+    samples: Samples = field(default_factory=Samples)
     notes: list[str] = field(default_factory=list)
 
 
@@ -67,6 +64,15 @@ def read_beside(source: str | Path | bytes, format: Format) -> Beside:
         return readers[format.name](data)
 
 
+def pages_of(source: str | Path | bytes) -> tuple[bool, bool]:
+    """Says of a TIFF file what :func:`.tiff_tags.compare_pages` does; of a damaged one that all pages differ."""
+    with _contents(source) as data:
+        try:
+            return compare_pages(data)
+        except (ValueError, IndexError, struct.error):
+            return False, False
+
+
 @contextmanager
 def _contents(source: str | Path | bytes) -> Iterator[Any]:
     if isinstance(source, bytes):
@@ -78,7 +84,8 @@ def _contents(source: str | Path | bytes) -> Iterator[Any]:
 
 def _of_png(file: BinaryIO) -> Beside:
     chunks = read_chunks(file)
-    return Beside(xmp=chunks.xmp, comments=chunks.comments, states_dpi=chunks.states_dpi, notes=chunks.notes)
+    exif = None if chunks.exif is None else PREFIX + chunks.exif.removeprefix(PREFIX)
+    return Beside(exif, xmp=chunks.xmp, comments=chunks.comments, states_dpi=chunks.states_dpi, notes=chunks.notes)
 
 
 def _of_jpeg(data: Any) -> Beside:
@@ -98,11 +105,8 @@ def _of_gif(data: Any) -> Beside:
 def _of_tiff(data: Any) -> Beside:
     beside = Beside()
     try:
-        beside.extra_samples = extra_samples(data)
-        beside.states_dpi = states_dpi(data)
-        beside.white_is_zero = white_is_zero(data)
-        beside.palette = has_palette(data)
-        beside.exif, beside.iptc, beside.georeference, beside.notes = read_tags(data)
+        beside.samples, (beside.exif, beside.iptc, beside.georeference, beside.notes) = read_tags(data)
+        beside.states_dpi = beside.samples.states_dpi
     except (ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
         beside.notes.append("the list of tags is damaged: EXIF, IPTC and map coordinates were left out")
     return beside

@@ -6,6 +6,7 @@ the pixels themselves are understood; see :mod:`fourfold.imaging.exif_correction
 """
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,11 +98,13 @@ class Ifd:
         tags: by number.
         children: the lists, by the number of the tag that points there.
         damaged: tags that point at lists which cannot be read.
+        passed: tags that are there and were not asked for.
     """
 
     tags: dict[int, Tag] = field(default_factory=dict)
     children: dict[int, "Ifd"] = field(default_factory=dict)
     damaged: set[int] = field(default_factory=set)
+    passed: set[int] = field(default_factory=set)
 
     def notes(self) -> list[str]:
         """Returns a sentence for every list, here and below, that cannot be read and is left out."""
@@ -131,7 +134,9 @@ def parse_exif(block: bytes) -> Exif:
     return Exif(order, read_ifd(data, order, offset))
 
 
-def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: int = 0) -> Ifd:
+def read_ifd(
+    data: Any, order: str, offset: int, *, big: bool = False, depth: int = 0, wanted: Collection[int] | None = None
+) -> Ifd:
     """Returns a list of tags, and the EXIF, GPS and interoperability lists that it points at.
 
     A list below that is damaged does not take the others with it.
@@ -142,6 +147,7 @@ def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: in
         offset: where the list begins.
         big: BigTIFF, whose counts and offsets have 64 bits.
         depth: how many lists pointed here.
+        wanted: the tags of this list that are read, if not all: others may be as large as the file.
 
     Raises:
         ValueError: if the list is damaged.
@@ -157,6 +163,9 @@ def read_ifd(data: Any, order: str, offset: int, *, big: bool = False, depth: in
         at = offset + shape.count_bytes + shape.entry_bytes * k
         tag, kind, values = struct.unpack_from(order + "HH" + shape.offset_code, data, at)
         at += 4 + shape.offset_bytes
+        if wanted is not None and tag not in wanted and tag not in SUB_IFDS:
+            ifd.passed.add(tag)
+            continue
         if tag in SUB_IFDS and kind in _POINTER_CODES and TYPE_BYTES[kind] <= shape.offset_bytes:
             (pointed,) = struct.unpack_from(order + _POINTER_CODES[kind], data, at)
             try:
@@ -226,6 +235,16 @@ def resolution(block: bytes) -> tuple[float, float] | None:
     if found[0] is None or found[1] is None:
         return None
     return round(found[0] * per_inch, 1), round(found[1] * per_inch, 1)
+
+
+def orientation(block: bytes) -> int:
+    """Returns how the picture lies, 1 to 8; 1, upright, where the block does not say or is damaged."""
+    try:
+        exif = parse_exif(block)
+        (stated,) = struct.unpack(exif.order + "H", exif.main.tags[ORIENTATION].data[:2])
+    except (KeyError, ValueError, struct.error):
+        return 1
+    return int(stated) if 1 <= stated <= 8 else 1
 
 
 def has_maker_note(block: bytes | None) -> bool:

@@ -5,12 +5,14 @@ Both the reading of whole pictures and the reading in bands start here, so that 
 
 import logging
 import os
+import re
 import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import pyvips
 from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import apng, avif_sequence
 from fourfold.imaging import exif as exif_blocks
-from fourfold.imaging.beside import Beside, read_beside
+from fourfold.imaging.beside import Beside, pages_of, read_beside
 from fourfold.imaging.exif_corrections import QUARTER_TURNS, upright
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
@@ -112,9 +114,17 @@ def open_picture(
         format, load = _loader(source)
         with _remarks() as remarks:
             header = load(access="sequential")
+            if main := int(_get(header, "heif-primary", 0)):
+                load = partial(load, page=main)
+                header = load(access="sequential")
             frames, notes = _choose_frames(source, header, format, load, all_frames)
             _check_size(header, frames, max_pixels)
-            opened = _assemble(header, format, load, frames, notes, sequential, read_beside(source, format))
+            beside = read_beside(source, format)
+            if beside.samples.refused:
+                raise PictureError(beside.samples.refused)
+            if format.name == "jpg":
+                load = _strictly(load, notes)
+            opened = _assemble(header, format, load, frames, notes, sequential, beside)
         kept = opened.metadata.icc is not None
         opened.metadata.notes += dict.fromkeys(_told(r, kept) for r in remarks if not _is_made_good(r, format))
         return opened
@@ -127,6 +137,28 @@ def open_picture(
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{name}: cannot be read ({reason})") from error
+
+
+#: What libjpeg says of bytes before a part of the file, which it steps over, where that part is the end, or one of
+#: those that stand before the pixels. Before one of the pixels' own (tables, scans, restarts) they are pixels unread.
+_SUPERFLUOUS = re.compile(r"extraneous bytes before marker 0x(d9|db|c0|c1|c2|e.|fe)")
+
+
+def _strictly(load: Any, notes: list[str]) -> Any:
+    """Returns a loader of a JPEG file that stops at damage; without one, where the file has none but superfluous bytes.
+
+    A decoder goes on behind damaged data with whatever it makes of it, and warns. Bytes too many between a file's
+    parts, as some cameras write them, cost no pixel and are no damage. Which of the two it is shows when the file is
+    decoded; that is done here, a row at a time, and takes a thousandth of what upscaling takes.
+    """
+    try:
+        load(access="sequential", fail_on="warning").avg()
+    except pyvips.Error as error:
+        if not _SUPERFLUOUS.search(str(error)):
+            raise
+        notes.append("superfluous bytes between the file's parts were stepped over")
+        return load
+    return lambda **options: load(fail_on="warning", **options)
 
 
 @contextmanager
@@ -148,12 +180,16 @@ def _remarks() -> Iterator[list[str]]:
         _LOGGER.removeHandler(collector)
 
 
+#: What libvips says in the end of a JPEG file with superfluous bytes.
+_COUNTED = re.compile(r"read gave \d+ warnings")
 #: What libvips says of text fields that it will not load, which are read in :mod:`fourfold.imaging.png_text`.
 _OF_TEXT_FIELDS = ("text chunks will be loaded", "no space in chunk cache")
 
 
 def _is_made_good(remark: str, format: Format) -> bool:
-    return format.name == "png" and any(words in remark for words in _OF_TEXT_FIELDS)
+    if format.name == "jpg" and _COUNTED.fullmatch(remark):  # said by _strictly
+        return True
+    return not remark or (format.name == "png" and any(words in remark for words in _OF_TEXT_FIELDS))
 
 
 #: What every colour profile has at its 36th byte (ICC.1, 7.2.11), and how libpng begins what it says of those that it
@@ -174,7 +210,7 @@ def _loader(source: str | Path | bytes) -> tuple[Format, Any]:
     if isinstance(source, bytes):
         format = recognise(source[:SIGNATURE_BYTES])
         from_bytes = getattr(pyvips.Image, f"{format.loader}load_buffer")
-        return format, lambda **options: from_bytes(source, fail_on="error", **options)
+        return format, lambda **options: from_bytes(source, **{**_usual(format), **options})
     if not stat.S_ISREG(Path(source).stat().st_mode) and not Path(source).is_dir():  # a folder has an error of its own
         raise PictureError("a pipe or a device; save the picture to a file first: it is read more than once")
     # opened here and handed on as a descriptor: any file name works, and errors are the system's own
@@ -193,7 +229,13 @@ def _load_file(path: str | Path, format: Format, options: dict[str, Any]) -> Any
         stream = pyvips.Source.new_from_descriptor(descriptor)  # keeps a duplicate of the descriptor
     finally:
         os.close(descriptor)
-    return getattr(pyvips.Image, f"{format.loader}load_source")(stream, fail_on="error", **options)
+    return getattr(pyvips.Image, f"{format.loader}load_source")(stream, **{**_usual(format), **options})
+
+
+def _usual(format: Format) -> dict[str, Any]:
+    """Returns what a format's files are opened with, where nothing else is asked for."""
+    # libtiff's own bound on memory refuses pictures in one strip, and files with layers; pixels are bounded before
+    return {"fail_on": "error"} | ({"unlimited": True} if format.name == "tiff" else {})
 
 
 def _choose_frames(
@@ -201,8 +243,9 @@ def _choose_frames(
 ) -> tuple[int, list[str]]:
     # libvips does not count in all formats
     count = _COUNTS[format.name](source) if format.name in _COUNTS else int(_get(header, "n-pages", 1))
+    pictures = int(_get(header, "n-pages", 1)) if format.name == "avif" else 1
     if count <= 1:
-        return 1, []
+        return 1, [f"only the main one of {pictures} pictures in the file"] if pictures > 1 else []
     if not format.frames:
         return 1, [f"only the first of {count} frames; animated {format.name.upper()} is read as a still picture"]
     if not all_frames or (format.name == "tiff" and all_frames == "animation"):
@@ -212,6 +255,11 @@ def _choose_frames(
             load(access="sequential", n=-1)
         except pyvips.Error:
             return 1, [f"only the first of {count} pages; they differ in size, kind or orientation"]
+        alike, say_alike = pages_of(source)
+        if not alike:
+            return 1, [f"only the first of {count} pages; they differ in colour profile or in what their channels are"]
+        if not say_alike:
+            return count, ["of what the pages say of themselves (names, resolution), only the first page's is kept"]
     return count, []
 
 
@@ -234,19 +282,24 @@ def _assemble(
     sequential: bool,
     beside: Beside,
 ) -> OpenPicture:
-    orientation = int(_get(header, "orientation", 1))
+    late = format.name == "png" and beside.exif is not None and header.get_typeof("exif-data") == 0
+    orientation = exif_blocks.orientation(beside.exif or b"") if late else int(_get(header, "orientation", 1))
     # mirroring left to right keeps the order of rows; every other turn needs the last rows first
     turned = orientation not in (1, 2)
     options = {"n": -1} if frames > 1 else {}
     image = load(access="sequential" if sequential and not turned else "random", **options)
+    if late:
+        image = image.copy()
+        image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+        image.set_type(pyvips.GValue.blob_type, "exif-data", beside.exif)
     metadata = _metadata(image, format, beside, orientation)
     metadata.notes += notes
     if frames > 1 and metadata.georeference is not None:
         metadata.notes.append("of the map coordinates, only the first page's are kept")
     image = _turned(image, orientation, frames)
-    image = _without_extras(image, beside.extra_samples, metadata)
+    image = _without_extras(image, beside.samples.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
-    negative = beside.white_is_zero and image.format == "float"
+    negative = beside.samples.white_is_zero and image.format == "float"
     image = _to_kept_kind(image, format, metadata)
     image = _fit_profile(image, metadata)
     alpha = image.bands in (2, 4)
@@ -295,7 +348,7 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
         format=format.name,
         bits=_stored_bits(image, format, beside),
         icc=_get(image, "icc-profile-data", None),
-        exif=beside.exif or _get(image, "exif-data", None),
+        exif=beside.exif if format.name == "tiff" else _get(image, "exif-data", None),
         xmp=_get(image, "xmp-data", beside.xmp),
         iptc=beside.iptc if format.name == "tiff" else _get(image, "iptc-data", None),
         comments=beside.comments,
@@ -334,7 +387,7 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
 
 
 def _has_palette(image: Any, beside: Beside) -> bool:
-    return bool(_get(image, "palette", 0)) or beside.palette
+    return bool(_get(image, "palette", 0)) or beside.samples.palette
 
 
 def _stored_bits(image: Any, format: Format, beside: Beside) -> int:
@@ -350,7 +403,7 @@ def _without_extras(image: Any, extras: tuple[int, ...], metadata: Metadata) -> 
 
     Args:
         image: its bands are the colours and then the extra ones.
-        extras: what those are; see :func:`fourfold.imaging.tiff_tags.extra_samples`.
+        extras: what those are; see :class:`fourfold.imaging.tiff_tags.Samples`.
         metadata: takes the note.
     """
     colours = image.bands - len(extras)
@@ -368,9 +421,9 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
     """Returns the image as grey or RGB, with or without alpha; other colour models are converted, and said so."""
     kind = image.interpretation
     if kind == "cmyk":
-        metadata.notes.append(
-            "CMYK converted to sRGB through " + ("its profile" if metadata.icc else "a general profile")
-        )
+        icc = metadata.icc or b""
+        usable = _is_profile(icc) and icc[16:20] == b"CMYK"
+        metadata.notes.append("CMYK converted to sRGB through " + ("its profile" if usable else "a general profile"))
         metadata.icc = None
         if image.format not in ("uchar", "ushort"):  # nobody agrees on where full ink is
             kind = "32-bit" if image.format in ("uint", "int") else "floating-point"
@@ -388,11 +441,16 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
     return image
 
 
+def _is_profile(icc: bytes) -> bool:
+    """Returns whether bytes are a whole colour profile, by its size and signature (ICC.1, 7.2)."""
+    return icc[36:40] == _ICC_SIGNATURE and len(icc) >= int.from_bytes(icc[:4], "big")
+
+
 def _fit_profile(image: Any, metadata: Metadata) -> Any:
     """Returns the image with as many channels as its colour profile speaks of."""
     if metadata.icc is None:
         return image
-    if metadata.icc[36:40] != _ICC_SIGNATURE:
+    if not _is_profile(metadata.icc):
         metadata.notes.append("the colour profile is damaged and was left out")
         metadata.icc = None
         return image

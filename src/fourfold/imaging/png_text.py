@@ -7,7 +7,6 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -36,12 +35,14 @@ class PngChunks:
         comments: text fields by their keys; the texts of a repeated key are joined by line breaks.
         notes: what could not be taken over as it was.
         states_dpi: pixels per metre are given, not just the shape of a pixel.
+        exif: the EXIF block, or None.
     """
 
     xmp: bytes | None = None
     comments: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     states_dpi: bool = False
+    exif: bytes | None = None
 
 
 def read_chunks(file: BinaryIO) -> PngChunks:
@@ -56,10 +57,15 @@ def read_chunks(file: BinaryIO) -> PngChunks:
         if kind in _COLOUR_KINDS:
             colour[kind] = content
             continue
+        if kind == b"eXIf":
+            found.exif = content if intact else found.exif
+            continue
         key = content[: _MAX_KEY_BYTES + 1].partition(b"\0")[0].decode("latin-1")
         if key == _XMP_KEY:
-            with suppress(ValueError, zlib.error):
+            try:
                 found.xmp = found.xmp or _text(kind, content, intact, _MAX_FIELD_BYTES, []).encode()
+            except (ValueError, zlib.error) as error:
+                found.notes.append(f"XMP was left out: {error}")
             continue
         if (fields := fields + 1) > _MAX_FIELDS:
             if fields == _MAX_FIELDS + 1:
@@ -72,7 +78,8 @@ def read_chunks(file: BinaryIO) -> PngChunks:
             continue
         left -= len(text)
         if key in found.comments:
-            found.notes.append(f"the text field {key!r} is there more than once: joined into one")
+            told = f"the text field {key!r} is there more than once: joined into one"
+            found.notes += [told] * (told not in found.notes)
             text = f"{found.comments[key]}\n{text}"
         found.comments[key] = text
     found.notes += _unheard_colour(colour)
@@ -109,7 +116,7 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bool]]:
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind not in (*_TEXT_KINDS, *_COLOUR_KINDS, b"pHYs"):
+        if kind not in (*_TEXT_KINDS, *_COLOUR_KINDS, b"pHYs", b"eXIf"):
             file.seek(size + 4, io.SEEK_CUR)
             continue
         # what is longer than any field that is read gets no further: its checksum cannot be right

@@ -31,13 +31,56 @@ from fourfold.imaging.georeference import LEFT_OUT, Georeference, read_georefere
 _PHOTOGRAPH = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)}
 
 _IPTC = 0x83BB
-_EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _SHORT = 0x0152, 0x0106, 0x0128, 3
-#: Values of PhotometricInterpretation.
-_WHITE_IS_ZERO, _PALETTE = 0, 3
+_EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION = 0x0152, 0x0106, 0x0128, 0x0103
+#: What cameras' raw files have: a first picture that is only a preview, others below it, and DNG's version.
+_SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION = 0x00FE, 0x014A, 0xC612
+#: What Photoshop keeps of layers (ImageSourceData), and colour profiles (ICC.1, annex B.4).
+_LAYERS, _ICC = 0x935C, 0x8773
+_SHORT, _LONG = 3, 4
+#: The bit of NewSubfileType for a reduced picture of another one in the file.
+_REDUCED = 1
+#: Values of PhotometricInterpretation; the last ones are a sensor's colour filters (TIFF/EP, DNG), and ICC's and ITU's
+#: ways of writing CIELAB.
+_WHITE_IS_ZERO, _PALETTE, _YCBCR, _RAW, _LAB_ENCODED = 0, 3, 6, (32803, 34892), (9, 10)
+#: Compressions whose decoders turn YCbCr into RGB.
+_JPEG = (6, 7)
+#: All that is read of a list: what else is there may be large, layers above all.
+_READ = {
+    *(_EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION, _SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION, _IPTC),
+    *(*_PHOTOGRAPH, *georeference.TAGS, *LEFT_OUT),
+}
+#: What makes the samples of two pages mean the same, and what a page says of itself: names and resolution.
+_OF_SAMPLES, _OF_PAGES = (
+    {_ICC, _EXTRA_SAMPLES, _PHOTOMETRIC},
+    {0x010D, 0x010E, 0x011A, 0x011B, 0x011D, _RESOLUTION_UNIT},
+)
+#: Further pages are taken to be like those before.
+_MAX_PAGES = 10_000
 #: The type whose values are bytes without a meaning.
 _UNDEFINED = 7
 
 _SIGNATURES = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+
+
+class Samples(NamedTuple):
+    """What a TIFF file says of its samples, and libvips does not tell or not rightly. Source: TIFF 6.0 (1992).
+
+    Attributes:
+        extra_samples: what the channels beyond colour are, one by one: 1 and 2 are alpha, 0 is anything else, such as
+            the selections and spot colours of programs (ExtraSamples).
+        states_dpi: the resolution is in inches or centimetres; else it is the shape of a pixel only. ResolutionUnit: 1
+            is no unit, 2 inch (where it is not given, too), 3 centimetre.
+        white_is_zero: a grey picture is stored as a negative, black at the largest value (PhotometricInterpretation
+            0). libvips turns whole numbers, and not floating point.
+        palette: the samples number the colours of a palette (PhotometricInterpretation 3).
+        refused: why the samples would be taken for what they are not, or "".
+    """
+
+    extra_samples: tuple[int, ...] = ()
+    states_dpi: bool = True
+    white_is_zero: bool = False
+    palette: bool = False
+    refused: str = ""
 
 
 class Photograph(NamedTuple):
@@ -56,8 +99,8 @@ class Photograph(NamedTuple):
     notes: list[str]
 
 
-def read_tags(data: Any) -> Photograph:
-    """Returns what a TIFF file says about the photograph.
+def read_tags(data: Any) -> tuple[Samples, Photograph]:
+    """Returns what a TIFF file says about its samples and about the photograph.
 
     Args:
         data: the file's bytes, or a memory map of it.
@@ -66,77 +109,68 @@ def read_tags(data: Any) -> Photograph:
         ValueError: if the list of tags is damaged.
     """
     order, big, offset = _head(bytes(data[:16]))
-    found = read_ifd(data, order, offset, big=big)
+    found = read_ifd(data, order, offset, big=big, wanted=_READ)
+    return _samples(found, order), _photograph(found, order)
+
+
+def compare_pages(data: Any) -> tuple[bool, bool]:
+    """Says whether all pages of a TIFF file mean the same by their samples, and say the same of themselves.
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+
+    Raises:
+        ValueError: if a list of tags is damaged.
+    """
+    order, big, offset = _head(bytes(data[:16]))
+    first: tuple[Any, Any] | None = None
+    alike, say_alike = True, True
+    for _ in range(_MAX_PAGES):
+        if not offset:
+            break
+        tags = read_ifd(data, order, offset, big=big, wanted=_OF_SAMPLES | _OF_PAGES).tags
+        meaning = {number: tag for number, tag in tags.items() if number in _OF_SAMPLES}
+        words = {number: tag for number, tag in tags.items() if number in _OF_PAGES}
+        first = first or (meaning, words)
+        alike, say_alike = alike and meaning == first[0], say_alike and words == first[1]
+        offset = _raw_entries(data, order, big, offset)[1]
+    return alike, say_alike
+
+
+def _samples(found: Ifd, order: str) -> Samples:
+    def values(number: int) -> tuple[int, ...]:
+        """Returns the values of a tag of 16- or 32-bit integers; none where it is missing or of another kind."""
+        tag = found.tags.get(number)
+        code = None if tag is None else {_SHORT: "H", _LONG: "I"}.get(tag.kind)
+        return struct.unpack(f"{order}{tag.count}{code}", tag.data) if tag is not None and code else ()
+
+    unit, photometric = values(_RESOLUTION_UNIT), (*values(_PHOTOMETRIC), None)[0]
+    compression = (*values(_COMPRESSION), None)[0]
+    preview = bool((*values(_SUBFILE_TYPE), 0)[0] & _REDUCED) and _SUB_PICTURES in found.tags
+    refused = ""
+    if _DNG_VERSION in found.tags or preview or photometric in _RAW:
+        refused = "it is a camera's raw file, which is not read here; develop it to TIFF or JPEG first"
+    elif (photometric == _YCBCR and compression not in _JPEG) or photometric in _LAB_ENCODED:
+        model = "YCbCr" if photometric == _YCBCR else "encoded CIELAB"
+        refused = f"{model} samples, which are not read here; convert it to RGB first"
+    return Samples(
+        extra_samples=values(_EXTRA_SAMPLES),
+        states_dpi=not unit or unit[0] in (2, 3),
+        white_is_zero=photometric == _WHITE_IS_ZERO,
+        palette=photometric == _PALETTE,
+        refused=refused,
+    )
+
+
+def _photograph(found: Ifd, order: str) -> Photograph:
     tags = {number: tag for number, tag in found.tags.items() if number in _PHOTOGRAPH and tag.kind < 16}
     exif = build_exif(Exif(order, Ifd(tags, found.children))) if tags or found.children else None
     notes = found.notes() + [f"EXIF: {MAKER_NOTE_MOVED}"] * has_maker_note(exif)
+    if _LAYERS in found.passed:
+        notes.append("Photoshop's layers were left out: the picture is what they make together")
     of_the_map = {number: tag for number, tag in found.tags.items() if number in {*georeference.TAGS, *LEFT_OUT}}
     place, lost = read_georeference(_in_order(Ifd(of_the_map), order, "<").tags)
     return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, place, notes + lost)
-
-
-def extra_samples(data: Any) -> tuple[int, ...]:
-    """Returns what a TIFF file's channels beyond colour are, one by one: 1 and 2 are alpha, 0 is anything else.
-
-    Source: TIFF 6.0 (1992), ExtraSamples. Programs store selections and spot colours as 0.
-
-    Args:
-        data: the file's bytes, or a memory map of it.
-
-    Raises:
-        ValueError: if the list of tags is damaged.
-    """
-    return _shorts(data, _EXTRA_SAMPLES)
-
-
-def states_dpi(data: Any) -> bool:
-    """Says whether a TIFF file's resolution is in inches or centimetres; else it is the shape of a pixel only.
-
-    Source: TIFF 6.0 (1992), ResolutionUnit: 1 is no unit, 2 inch (where it is not given, too), 3 centimetre.
-
-    Args:
-        data: the file's bytes, or a memory map of it.
-
-    Raises:
-        ValueError: if the list of tags is damaged.
-    """
-    unit = _shorts(data, _RESOLUTION_UNIT)
-    return not unit or unit[0] in (2, 3)
-
-
-def white_is_zero(data: Any) -> bool:
-    """Says whether a grey TIFF file is stored as a negative, black at the largest value.
-
-    Source: TIFF 6.0 (1992), PhotometricInterpretation 0. libvips turns whole numbers, and not floating point.
-
-    Args:
-        data: the file's bytes, or a memory map of it.
-
-    Raises:
-        ValueError: if the list of tags is damaged.
-    """
-    return _shorts(data, _PHOTOMETRIC) == (_WHITE_IS_ZERO,)
-
-
-def has_palette(data: Any) -> bool:
-    """Says whether a TIFF file's samples number the colours of a palette, which libvips does not tell.
-
-    Source: TIFF 6.0 (1992), PhotometricInterpretation 3.
-
-    Args:
-        data: the file's bytes, or a memory map of it.
-
-    Raises:
-        ValueError: if the list of tags is damaged.
-    """
-    return _shorts(data, _PHOTOMETRIC) == (_PALETTE,)
-
-
-def _shorts(data: Any, number: int) -> tuple[int, ...]:
-    """Returns the values of a tag of 16-bit integers; none where it is missing or of another kind."""
-    order, big, offset = _head(bytes(data[:16]))
-    tag = read_ifd(data, order, offset, big=big).tags.get(number)
-    return struct.unpack(f"{order}{tag.count}H", tag.data) if tag is not None and tag.kind == _SHORT else ()
 
 
 def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None, place: Georeference | None = None) -> bytes:

@@ -87,11 +87,11 @@ def export(weights: WeightsFile, path: str | Path, *, overwrite: bool = False) -
         raise WeightsError(f"{path}: there is no folder {path.parent}")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-            # OpenVINO knows its endings in lower case only
-            draft = (Path(folder) / path.name).with_suffix(suffix)
+            # a name that every library takes, whatever the file's own; OpenVINO knows its endings in lower case only
+            draft = (Path(folder) / "network").with_suffix(suffix)
             write(weights, draft)
             difference, checked_with = _check(weights, draft, run)
-            for target in targets:
+            for target in reversed(targets):  # the one that is opened comes last: it must not meet another's numbers
                 shutil.move(draft.with_suffix(target.suffix.lower()), target)
     except OSError as error:
         raise WeightsError(f"{path}: cannot write it ({error.strerror or error})") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from fourfold.errors import FourfoldError, PictureError, UsageError
 from fourfold.imaging import FORMATS, SUFFIXES, find_pictures, format_named, open_picture
 from fourfold.imaging.finding import natural_order, unread
+from fourfold.places import is_file, is_folder
 from fourfold.upscaling.files import Job
 
 
@@ -160,11 +161,11 @@ class _Search:
         fixed = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
         matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207, takes absolute patterns, too
         matches = [match for match in matches if not self._is_output(match, fixed)]
-        pictures = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+        pictures = [p for p in matches if p.suffix.lower() in SUFFIXES and is_file(p)]
         found = [_Input(p, None) for p in self._without_outputs(pictures)]
-        for folder in (p for p in matches if self._recursive and p.is_dir()):
+        for folder in (p for p in matches if self._recursive and is_folder(p)):
             found += self._expand_one(str(folder))
-        files = [match for match in matches if match.is_file()]
+        files = [match for match in matches if is_file(match)]
         if not found:
             others = unread(files)
             raise PictureError(

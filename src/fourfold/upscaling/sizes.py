@@ -15,7 +15,7 @@ def parse_bytes(size: int | str) -> int:
         UsageError: for text that is no size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(size), re.IGNORECASE)
-    if match is None:
+    if match is None or len(match[1]) > 15:
         raise UsageError(f"{size!r} is no size; write it like 800M or 1.5G")
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))
 

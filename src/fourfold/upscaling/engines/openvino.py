@@ -115,20 +115,21 @@ def cache_folder() -> Path | None:
     named = os.environ.get("FOURFOLD_CACHE")
     if named == "":
         return None
-    if named is not None:
-        folder = Path(named)
-    elif sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "fourfold" / "cache"
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Caches" / "fourfold"
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fourfold"
     try:
-        folder = folder / "openvino"
+        folder = (Path(named) if named is not None else _usual_cache()) / "openvino"
+        str(folder).encode()  # OpenVINO takes no other names
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError, UnicodeEncodeError):  # RuntimeError: nobody's home, as in containers
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def _usual_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fourfold" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fourfold"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fourfold"
 
 
 def has_fast_bf16() -> bool:
