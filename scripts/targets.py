@@ -54,12 +54,12 @@ class Shrinking:
         if not 0 < self.least <= self.largest <= 1:
             raise UsageError(f"--shrink {self.least:g} {self.largest:g}: two factors in 0..1, the least one first")
 
-    def __call__(self, picture: Pixels, name: Path) -> Pixels:
-        """Returns the picture shrunk by its factor, less up to 3 rows and columns: LR's cells fall anywhere, too."""
+    def __call__(self, picture: Pixels, name: Path, scale: int) -> Pixels:
+        """Returns the picture shrunk by its factor, less some rows and columns: LR's cells fall anywhere, too."""
         chance = random.Random(f"{self.seed} {name.as_posix()}")
         factor = chance.uniform(self.least, self.largest)
         factor = min(1.0, max(factor, LEAST_SIDE / min(picture.shape[:2])))
-        row, column = chance.randrange(4), chance.randrange(4)
+        row, column = chance.randrange(scale), chance.randrange(scale)
         height, width = (round(factor * side) for side in picture.shape[:2])
         return imresize(picture, size=(height, width))[row:, column:]
 
@@ -80,6 +80,8 @@ def make_pair(original: Pixels, upscaler: Upscaler, share: float, hr: Path, lr: 
 
 def make_targets(folder: Path, upscaler: Upscaler, share: float, out: Path, shrinking: Shrinking | None = None) -> int:
     """Writes the pairs of a folder's pictures under ``out/hr`` and ``out/lr``; returns how many could not be read."""
+    if out.resolve().is_relative_to(folder.resolve()):  # targets would be made of targets
+        raise UsageError(f"{out} lies in {folder}; name a folder beside it")
     failed = 0
     sources = find_pictures(folder, recursive=True)
     ending = ".png" if shrinking is None else f".shrunk-{shrinking.seed}.png"
@@ -91,7 +93,7 @@ def make_targets(folder: Path, upscaler: Upscaler, share: float, out: Path, shri
         try:
             original = read_planes(source).transpose(1, 2, 0)
             if shrinking is not None:
-                original = shrinking(original, name)
+                original = shrinking(original, name, upscaler.scale)
             make_pair(original, upscaler, share, out / "hr" / target, out / "lr" / target)
         except FourfoldError as error:
             failed += 1

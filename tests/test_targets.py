@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fourfold
+from fourfold.errors import UsageError
 from fourfold.imaging import Picture, encode_picture, imresize, read_rgb
 from scripts.targets import Shrinking, make_targets
 from tests.conftest import make_photo
@@ -58,6 +59,12 @@ def test_shrunk_pictures_make_more_targets(photos: Path, tiny_weights: Path, tmp
         assert read_rgb(out / "lr" / name).shape == (pixels.shape[0] // 4, pixels.shape[1] // 4, 3)
     assert shrunk[0].shape != shrunk[1].shape or not np.array_equal(*shrunk)
     assert read_rgb(out / "hr/one.png.shrunk-1.png").shape[0] in (44, 48)  # 49 px, smaller than a crop: not shrunk
+
+
+def test_no_targets_are_made_of_targets(photos: Path, tiny_weights: Path) -> None:
+    upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
+    with pytest.raises(UsageError, match="a folder beside it"):
+        make_targets(photos, upscaler, 0.5, photos / "targets")
 
 
 def test_what_is_there_is_left(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fourfold.cli import doctor
+from fourfold import memory
 from fourfold.cli.extras import EXTRAS, extra_with
 from fourfold.upscaling import auto_precision
 from tests.cli.running import Cli
@@ -81,13 +81,13 @@ def test_a_wrong_name_is_no_engines_fault(cli: Cli) -> None:
 def test_a_containers_memory(
     current: int, stat: str, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text(f"{4 << 30}\n")
     (tmp_path / "memory.current").write_text(f"{current}\n")
     (tmp_path / "memory.stat").write_text(f"anon 7\ninactive_file {1 << 30}\n" if stat else "anon 7\n")
-    assert doctor._memory() == (4 << 30, free)
+    assert memory.system_memory() == (4 << 30, free)
     (tmp_path / "memory.max").write_text("max\n")
-    total, available = doctor._memory()
+    total, available = memory.system_memory()
     assert total is not None and available is not None and available <= total
 
 

@@ -50,9 +50,7 @@ def test_upscaling_leaves_nothing_half_written(tmp_path: Path, tiny_weights: Pat
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_streams_that_are_closed_from_the_start(
-    closed: str, tmp_path: Path, tiny_weights: Path
-) -> None:
+def test_streams_that_are_closed_from_the_start(closed: str, tmp_path: Path, tiny_weights: Path) -> None:
     Picture(make_photo(20, 30)).save(tmp_path / "cat.png")
     words = shlex.join(command("upscale", tmp_path / "cat.png", "-n", tiny_weights))
     done = subprocess.run(

@@ -85,6 +85,17 @@ def test_further_measures(data: Path) -> None:
     assert all(s.values["mine"] == 0.0 for s in found.scores)
 
 
+def test_a_further_measure_that_a_picture_is_too_small_for_costs_no_table(data: Path) -> None:
+    def deep(sr: Any, hr: Any) -> float:
+        if sr.shape != (40, 44, 3):
+            raise RuntimeError("Given input size: (192x2x2). Calculated output size: (192x0x0)\n(more)")
+        return 0.0
+
+    found = run_benchmark(find_sets(data), make_methods(["hr"]), extra={"lpips": deep})
+    assert found.scores and found.problems
+    assert all("lpips: Given input size" in p.message for p in found.problems)
+
+
 @pytest.mark.parametrize(
     ("result", "says"),
     [

@@ -275,6 +275,22 @@ def test_a_cache_does_not_hide_what_broke_since(tmp_path: Path, pictures: Path) 
     assert (report.found, len(report.used)) == (8, 7)
 
 
+def test_a_cache_means_the_same_from_anywhere(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(pictures, tmp_path / "hr")
+    (tmp_path / "hr" / "junk.png").write_bytes((tmp_path / "hr" / "0.png").read_bytes()[:-40])
+    (tmp_path / "below").mkdir()
+    found = []
+    for folder, place in (("hr", "."), ("../hr", "below"), (str(tmp_path / "hr"), "/")):
+        monkeypatch.chdir(tmp_path / place)
+        source = DataSource([Path(folder)], cache=tmp_path / "c")
+        with pytest.raises(DataError, match="1 of 8 pictures cannot be used"):
+            open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+        _, report = open_bank(source, settings(bank="streamed", broken_share=0.5), 4, CPU, default_cache=tmp_path)
+        assert all(path.is_file() and path.is_relative_to(folder) for path in report.used)
+        found.append(([path.name for path in report.used], [path.name for path, _ in report.broken]))
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_full_disk_keeps_no_half_decoded_pictures(tmp_path: Path, pictures: Path) -> None:
     """They would take the very room that is missing."""
     streamed = settings(bank="streamed")

@@ -207,6 +207,27 @@ def test_settings_that_were_forgotten_are_pointed_out(tmp_path: Path, pictures: 
     assert of(events, "remark") == []
 
 
+def test_other_pictures_and_another_seed_are_pointed_out(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "run")
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    first = min(other.rglob("*.png"))
+    first.rename(first.with_name("zzz.png"))
+    recipe = tiny_recipe("srresnet-mse", "run.updates=2", "run.seed=5")
+    said = " ".join(r["text"] for r in of(train(recipe, other, tmp_path / "run", resume=True), "remark"))
+    assert "the pictures are not those of before, or in another order" in said
+    assert "run.seed counts where a run begins" in said
+
+
+def test_copies_of_validation_pictures_are_pointed_out(tmp_path: Path, pictures: Path) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for number, path in enumerate(sorted(pictures.rglob("*.png"))[:2]):
+        shutil.copy(path, copies / f"held-back-{number}.png")
+    events = train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "run", valid=copies)
+    assert [r["text"][:36] for r in of(events, "remark")] == ["2 of the validation pictures are tra"]
+
+
 def test_validation_pictures_that_are_trained_on_are_pointed_out(tmp_path: Path, pictures: Path) -> None:
     events = train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "run", valid=pictures)
     said = "7 of the validation pictures are trained on, too; their scores say little"

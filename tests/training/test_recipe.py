@@ -69,6 +69,7 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
     ("settings", "words"),
     [
         (["run.update=5"], "did you mean 'updates'"),
+        (["profile=quick"], "--profile quick"),
         (["loss.vg=1"], "did you mean 'vgg'"),
         (["run.updates"], "key=value"),
         (["run.updates=0"], "run.updates"),

@@ -122,6 +122,41 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path, pictures: Path
     assert [v["update"] for kind, v in events if kind == "checkpoint"] == [10]
 
 
+@pytest.mark.parametrize("how", ["missing", "older"])
+def test_weights_that_an_ended_run_could_not_write_are_written_when_it_goes_on(
+    how: str, tmp_path: Path, pictures: Path
+) -> None:
+    train(tiny_recipe("srresnet-mse", "run.updates=6"), pictures, tmp_path)
+    latest = tmp_path / "latest.safetensors"
+    written = latest.read_bytes()
+    if how == "missing":
+        latest.unlink()
+    else:
+        train(tiny_recipe("srresnet-mse", "run.updates=2"), pictures, tmp_path / "other")
+        latest.write_bytes((tmp_path / "other/latest.safetensors").read_bytes())
+    train(tiny_recipe("srresnet-mse", "run.updates=6"), pictures, tmp_path, resume=True)
+    now, then = read_weights(latest), tmp_path / "then.safetensors"
+    then.write_bytes(written)
+    assert now.config.updates == 6
+    assert all((now.tensors[k] == v).all() for k, v in read_weights(then).tensors.items())
+
+
+def test_a_stage_is_shown_other_crops_than_the_one_before(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe("srresnet-mse", "run.updates=2")
+    train(recipe, pictures, tmp_path / "first")
+    first = str(tmp_path / "first/latest.safetensors")
+    for name in ("second", "again"):
+        train(recipe.model_copy(update={"init": first}), pictures, tmp_path / name)
+
+    def order(name: str) -> Any:
+        state = load_checkpoint(tmp_path / name / "checkpoints")
+        assert state is not None
+        return state["sampler"]
+
+    assert not same(order("first"), order("second"))
+    assert same(order("second"), order("again"))
+
+
 def test_checkpoints_of_the_first_format_load(tmp_path: Path, pictures: Path) -> None:
     """Written before the best update and the content scale were kept."""
     train(tiny_recipe(), pictures, tmp_path)

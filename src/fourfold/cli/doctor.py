@@ -15,6 +15,7 @@ import typer
 from fourfold.cli.doctor_psnr import psnr
 from fourfold.cli.extras import EXTRAS
 from fourfold.errors import FourfoldError, UnknownModelError
+from fourfold.memory import system_memory
 from fourfold.version import __version__
 
 app = typer.Typer(add_completion=False)
@@ -24,8 +25,6 @@ _FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16",
 
 _LIBRARIES = ("numpy", "pyvips", "safetensors", "openvino", "torch", "onnxruntime")
 
-#: Where Linux tells what a container may take, and takes.
-_CGROUP = Path("/sys/fs/cgroup")
 
 #: Side of the picture that each engine is tried on.
 _TRIAL_PX = 128
@@ -65,7 +64,7 @@ app.command("psnr")(psnr)
 
 
 def _machine() -> dict[str, Any]:
-    total, available = _memory()
+    total, available = system_memory()
     return {
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "python": platform.python_version(),
@@ -93,29 +92,6 @@ def _cpu_field(name: str) -> str | None:
         if key.strip() == name:
             return value.strip()
     return None
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Returns all and the available memory, in bytes, as far as the system says; a container's limit counts."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
-        total, available = values.get("MemTotal"), values.get("MemAvailable")
-    except (OSError, ValueError, IndexError):
-        return None, None
-    try:
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text()) - _reclaimable()
-    except (OSError, ValueError):
-        return total, available
-    left = max(0, limit - used)
-    return limit if total is None else min(total, limit), left if available is None else min(available, left)
-
-
-def _reclaimable() -> int:
-    """Returns the bytes that a container's files take in memory and that it gives back when asked."""
-    lines = (_CGROUP / "memory.stat").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
 
 
 def _engines(trial: bool, model: str | None) -> list[dict[str, Any]]:

@@ -255,7 +255,14 @@ def measure(
         "lr_psnr": lr_psnr(sr, lr),
         "colour_drift": colour_drift(sr, lr),
     }
-    return values | {name: function(sr, hr) for name, function in (extra or {}).items()}
+    return values | {name: _further(name, function, sr, hr) for name, function in (extra or {}).items()}
+
+
+def _further(name: str, function: Measure, sr: Pixels, hr: Pixels) -> float | None:
+    try:
+        return function(sr, hr)
+    except RuntimeError as error:  # torch's word for a picture too small for a network, or too large for the memory
+        raise EvaluationError(f"{name}: {str(error).splitlines()[0]}") from error
 
 
 def _niqe_or_none(sr: Pixels, pristine: PristineModel | None) -> float | None:

@@ -41,7 +41,7 @@ def save_checkpoint(folder: Path, update: int, state: dict[str, Any], *, keep: i
         update: updates made.
         state: tensors and plain values.
         keep: how many of the newest stay.
-        best: update of the best one, which stays, too.
+        best: update of the best one, which stays, too; 0 for none.
 
     Raises:
         TrainingError: if it cannot be written; the older checkpoints are then still there.
@@ -59,7 +59,7 @@ def save_checkpoint(folder: Path, update: int, state: dict[str, Any], *, keep: i
         ) from error
     # one with a higher number is damaged, or this update would have come after it: it takes no good one's place
     for old in [p for p in checkpoints(folder) if p <= path][:-keep]:
-        if old != checkpoint_path(folder, best):
+        if not best or old != checkpoint_path(folder, best):
             old.unlink(missing_ok=True)
     return path
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from fourfold.errors import DataError
+from fourfold.memory import system_memory
 from fourfold.training.bank import Bank, ResidentBank
 from fourfold.training.pictures import BankReport, ReadingProgress, TrainingPicture, check_broken, decode, survey
 from fourfold.training.recipe import DataSettings
@@ -162,9 +163,7 @@ def free_memory(device: torch.device) -> int:
     """Returns the free bytes of a device's memory."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:  # not Linux: take half of what is built in to be free
+    available = system_memory()[1]
+    if available is None:  # not Linux: take half of what is built in to be free
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if hasattr(os, "sysconf") else 8 << 30
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024
+    return available

@@ -193,6 +193,8 @@ class Trainer:
             text = f"until now the optimiser was {theirs}, now it is {ours}; its running means begin anew"
             self._tell("remark", {"update": self.progress.update, "text": f"{name}: {text}"})
         self._compare_best(self.progress.best_by or best_measure(before, state.get("content_scale")))
+        # a run that ended between its checkpoint and these weights may have no update left in which to write them
+        self._write_weights(self.folder.latest, {})
         return True
 
     def _compare_best(self, chosen_by: str) -> None:

@@ -352,6 +352,8 @@ def load_recipe(recipe: str | Path, *, profile: str = "paper", settings: Sequenc
             raise RecipeError(f"--set {setting!r}: write it as key=value, such as run.updates=2000")
         _assign(values, key.strip(), _parse_value(text.strip()))
         given.add(key.strip())
+    if "profile" in values:  # it would be overwritten, and a run of days begin in place of one of minutes
+        raise RecipeError(f"recipe {recipe}: profile is no setting; choose one with --profile {values['profile']}")
     loaded = parse_recipe({**values, "profile": profile}, str(recipe))
     _refuse_constant_by_mistake(loaded.schedule, str(recipe))
     _refuse_idle(loaded, given)

@@ -1,8 +1,9 @@
 """From a recipe and folders to a trained network: the one way in for the command line and for Python."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,9 @@ def _train(
     listener = listener if fabric.is_global_zero else lambda kind, values: None
     bank, report = _open_data(recipe, source, fabric, launch, run_folder.path, listener)
     features, scale = _content(recipe, vgg, bank, fabric, run_folder, before, listener)
-    batches = _batches(recipe, bank, fabric)
     # going on, everything comes from the checkpoint; the initial weights may be gone
     generator = initial_generator(recipe) if before is None else None
+    batches = _batches(recipe, bank, fabric, _order_seed(recipe.run.seed, generator))
     stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=scale)
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     compared = features if recipe.run.best_by == "content" else None
@@ -114,11 +115,22 @@ def _train(
         trainer.resume(before)  # refuses what does not belong together, before anything in the folder is written anew
     if fabric.is_global_zero:
         again = f"fourfold train {recipe.name} --run {run_folder.path} --resume ..."
+        shown_before = run_folder.pictures()
         run_folder.start(recipe, report, __version__, again, launch.name)
         remove_partial_files(run_folder.checkpoints)
         remarks = ["the run that was here ended before its first checkpoint; it begins anew"] if anew else []
-        if before is not None and (changed := changes(before, recipe)):
-            remarks.append(f"settings that differ from before: {changed}")
+        if before is not None:
+            if changed := changes(before, recipe):
+                remarks.append(f"settings that differ from before: {changed}")
+            if shown_before not in ([], [path.name for path in report.used]):
+                remarks.append("the pictures are not those of before, or in another order: some may come twice a round")
+            if before.run.seed != recipe.run.seed:
+                remarks.append("run.seed counts where a run begins; the order of pictures and crops goes on as it was")
+        if recipe.loss.consistency and bank.has_lr:
+            remarks.append(
+                f"loss.consistency compares with HR shrunk by data.degradation={recipe.data.degradation}, not with LR "
+                "of --lr-data: they should be the same"
+            )
         if valid is not None and (shared := _shared(report, valid)):
             remarks.append(f"{shared} of the validation pictures are trained on, too; their scores say little")
         update = trainer.progress.update
@@ -131,11 +143,14 @@ def _train(
 
 
 def _shared(report: BankReport, valid: Path) -> int:
-    """Returns how many validation pictures are among those that are trained on."""
-    held_back = pictures_under(valid, "--valid")
-    names = {path.name for path in held_back}  # few: not every training picture's path need be followed
-    used = {path.resolve() for path in report.used if path.name in names}
-    return sum(path.resolve() in used for path in held_back)
+    """Returns how many validation pictures are trained on, whatever the files are called and wherever they lie."""
+    sizes = {path: path.stat().st_size for path in pictures_under(valid, "--valid")}
+    used = set()
+    for path in [*report.used, *(path for path, _ in report.duplicates)]:
+        with suppress(OSError):  # gone since it was decoded
+            if path.stat().st_size in sizes.values():  # few: the others need not be read
+                used.add(sha256(path.read_bytes()).digest())
+    return sum(sha256(path.read_bytes()).digest() in used for path in sizes)
 
 
 def _open_data(
@@ -205,12 +220,25 @@ def _known_scale(recipe: Recipe, run_folder: RunFolder, before: Recipe | None) -
     return None, f"calibrated again: the checkpoint's is for another {' and '.join(changed)}"
 
 
-def _batches(recipe: Recipe, bank: Bank, fabric: Fabric) -> Batches:
+def _order_seed(seed: int, initial: torch.nn.Module | None) -> int:
+    """Returns the seed of the order and the crops: a stage that begins from another one's weights has its own.
+
+    With the recipe's seed alone, every stage of a campaign would be shown the crops of the first.
+    """
+    if initial is None:
+        return seed
+    digest = sha256(f"{seed}".encode())
+    for tensor in initial.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    return int.from_bytes(digest.digest()[:7])
+
+
+def _batches(recipe: Recipe, bank: Bank, fabric: Fabric, seed: int) -> Batches:
     sampler = CropSampler(
         bank.heights,
         bank.widths,
         recipe.data,
-        recipe.run.seed,
+        seed,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
         grid_px=recipe.scale if bank.has_lr else 1,

@@ -164,6 +164,13 @@ class RunFolder:
         except OSError as error:
             raise TrainingError(f"cannot write the run folder {self.path} ({error.strerror or error})") from error
 
+    def pictures(self) -> list[str]:
+        """Returns the names of the pictures that the run was on until now, in their order; none if none are known."""
+        try:
+            return [Path(path).name for path in json.loads((self.path / "data.json").read_bytes())["pictures"]]
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
+
     def recipe(self) -> Recipe:
         """Returns the recipe that the run was started with.
 

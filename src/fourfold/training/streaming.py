@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -124,7 +124,7 @@ def _taken_up(folder: Path, pictures: Sequence[TrainingPicture], report: BankRep
     index = folder / "index.json"
     if not is_file(index):
         return False
-    _restore(report, json.loads(index.read_text(encoding="utf-8"))["report"], {picture.path for picture in pictures})
+    _restore(report, json.loads(index.read_text(encoding="utf-8"))["report"], [picture.path for picture in pictures])
     return True
 
 
@@ -172,14 +172,22 @@ def _fingerprint(pictures: Sequence[TrainingPicture]) -> str:
 
 def _stored(report: BankReport) -> dict[str, list[list[str]]]:
     return {
-        "used": [[str(path)] for path in report.used],
-        "broken": [[str(path), why] for path, why in report.broken],
-        "duplicates": [[str(path), str(twin)] for path, twin in report.duplicates],
+        "used": [[os.path.realpath(path)] for path in report.used],
+        "broken": [[os.path.realpath(path), why] for path, why in report.broken],
+        "duplicates": [[os.path.realpath(path), os.path.realpath(twin)] for path, twin in report.duplicates],
     }
 
 
-def _restore(report: BankReport, stored: dict[str, list[list[str]]], pictures: Set[Path]) -> None:
-    """Adds what decoding found; what the headers say, the report has from this run's own look at them."""
-    report.used = [Path(path) for (path,) in stored["used"]]
-    report.broken += [(Path(path), why) for path, why in stored["broken"] if Path(path) in pictures]
-    report.duplicates = [(Path(path), Path(twin)) for path, twin in stored["duplicates"]]
+def _restore(report: BankReport, stored: dict[str, list[list[str]]], pictures: Sequence[Path]) -> None:
+    """Adds what decoding found; what the headers say, the report has from this run's own look at them.
+
+    The cache may have been made from elsewhere: paths are this run's own where they lead to the same files.
+    """
+    ours = {os.path.realpath(path): path for path in pictures}
+
+    def own(path: str) -> Path:
+        return ours.get(os.path.realpath(path), Path(path))
+
+    report.used = [own(path) for (path,) in stored["used"]]
+    report.broken += [(own(path), why) for path, why in stored["broken"] if os.path.realpath(path) in ours]
+    report.duplicates = [(own(path), own(twin)) for path, twin in stored["duplicates"]]
