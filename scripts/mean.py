@@ -10,11 +10,10 @@ have no such mean; validate it before use.
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from fourfold.errors import FourfoldError
-from fourfold.upscaling.interpolation import interpolate
+from fourfold.upscaling.interpolation import interpolate, mixed_config
 from fourfold.weights import WeightsFile, load_weights, write_weights
 
 
@@ -28,7 +27,7 @@ def mean(files: list[WeightsFile], target: Path) -> None:
     for count, file in enumerate(files[1:], 2):
         whole = interpolate(whole, file, 1 / count)
     names = ", ".join(file.config.name for file in files)
-    write_weights(target, replace(whole.config, name=f"mean of {names}"), whole.tensors)
+    write_weights(target, mixed_config(files, f"mean of {names}"), whole.tensors)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ def test_the_mean_of_three(tmp_path: Path) -> None:
     mean([read_weights(path) for path in paths], target)
     found, parts = read_weights(target), [read_weights(path) for path in paths]
     assert (found.config.name, found.config.updates, found.config.scores) == ("mean of a, b, c", 0, {})
+    assert "fidelity" not in found.config.device
     for name, tensor in found.tensors.items():
         np.testing.assert_allclose(tensor, sum(part.tensors[name] for part in parts) / 3, atol=1e-6)
 

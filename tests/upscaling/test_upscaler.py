@@ -131,6 +131,21 @@ class Wrapped:
         return sr * np.float32("nan") if self._broken else sr
 
 
+@pytest.mark.parametrize("shape", [(5000, 1), (1, 5000), (5000, 9)])
+def test_thin_pictures_keep_to_the_memory_that_they_are_padded_in(tiny_weights, shape):
+    upscaler = load(tiny_weights, engine="openvino", precision="fp32", max_memory="16M")
+    run, areas = upscaler._run, []
+
+    def noting(engine, rgb):
+        areas.append(rgb.shape[0] * rgb.shape[1])
+        return run(engine, rgb)
+
+    upscaler._run = noting
+    picture = make_photo(*shape)
+    assert upscaler(picture).shape == (shape[0] * 4, shape[1] * 4, 3)
+    assert max(areas) <= upscaler.max_window_px
+
+
 def test_out_of_memory_halves_the_tile_and_goes_on(tiny_weights):
     upscaler = load(tiny_weights, engine="openvino", precision="fp32")
     photo = make_photo(70, 80)

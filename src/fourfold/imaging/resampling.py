@@ -77,7 +77,7 @@ _KERNELS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], 
 }
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)  # those of a large axis take megabytes
 def taps(n_in: int, n_out: int, scale: float | None = None, kernel: Kernel = "bicubic") -> Taps:
     """Returns the taps that resize an axis of ``n_in`` samples to ``n_out``.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fourfold.errors import UsageError
-from fourfold.weights import WeightsFile
+from fourfold.weights import WeightsConfig, WeightsFile
 
 
 def interpolate(realistic: WeightsFile, faithful: WeightsFile, fidelity: float) -> WeightsFile:
@@ -35,20 +35,25 @@ def interpolate(realistic: WeightsFile, faithful: WeightsFile, fidelity: float) 
     }
     name = f"{_name(realistic)} to {_name(faithful)}, fidelity {fidelity:g}"
     ends = [end for end, part in ((realistic, 1.0 - fidelity), (faithful, fidelity)) if part > 0.0]
-    config = replace(
-        realistic.config,
+    config = mixed_config(ends, name)
+    text = f"{realistic.sha256} {faithful.sha256} {fidelity:.9g}"
+    return WeightsFile(config, tensors, hashlib.sha256(text.encode()).hexdigest(), realistic.path)
+
+
+def mixed_config(parts: Sequence[WeightsFile], name: str) -> WeightsConfig:
+    """Returns the header of a mixture of networks of one shape: what all were trained on, and no scores."""
+    return replace(
+        parts[0].config,
         name=name,
         recipe={},
         content_scale=None,
         scores={},
         updates=0,
-        device=_joined(ends, _training),
-        data=_joined(ends, lambda end: end.config.data),
-        data_licence=_joined(ends, lambda end: end.config.data_licence),
-        licence=_joined(ends, lambda end: end.config.licence),
+        device=_joined(parts, _training),
+        data=_joined(parts, lambda part: part.config.data),
+        data_licence=_joined(parts, lambda part: part.config.data_licence),
+        licence=_joined(parts, lambda part: part.config.licence),
     )
-    text = f"{realistic.sha256} {faithful.sha256} {fidelity:.9g}"
-    return WeightsFile(config, tensors, hashlib.sha256(text.encode()).hexdigest(), realistic.path)
 
 
 def _check_compatible(first: WeightsFile, second: WeightsFile) -> None:

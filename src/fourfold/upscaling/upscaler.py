@@ -192,11 +192,12 @@ class Upscaler:
         # a band of output and the rows that it was made of may take a quarter of the memory
         bytes_per_px = (2 * self.scale**2 + 1) * source.channels * np.dtype(source.dtype).itemsize
         rows_px = self.max_memory // 4 // bytes_per_px
+        window_px = _unpadded_px(window_px, source.height, source.width)
         return plan(source.height, source.width, self.halo_px, window_px, rows_px, first_row)
 
     def repeats(self, height: int, width: int, dtype: Any, memory: int) -> float:
         """Returns how often the network does the work of a picture's pixel within so many bytes, halos counted."""
-        window_px = self._fitting_window_px(memory, self.precision_for(dtype))
+        window_px = _unpadded_px(self._fitting_window_px(memory, self.precision_for(dtype)), height, width)
         return plan(height, width, self.halo_px, window_px).computed_px / (height * width)
 
     def _engine_for(self, dtype: Any) -> tuple[Engine, int]:
@@ -356,6 +357,13 @@ def _without_new_highlights(
     brightest = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
     ceiling = np.maximum(brightest, np.float32(white))
     return np.minimum(sr, ceiling.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def _unpadded_px(window_px: int, height: int, width: int) -> int:
+    """Returns how many of a window's pixels are the picture's own, where it is so thin that edges are repeated."""
+    for side in (height, width):
+        window_px = window_px * min(side, _LEAST_SIDE_PX) // _LEAST_SIDE_PX
+    return max(1, window_px)
 
 
 def _large_enough(window: NDArray[np.float32], source: RowSource) -> tuple[NDArray[np.float32], int, int]:
