@@ -15,7 +15,15 @@ from typer.testing import CliRunner
 
 from fourfold.cli.train import app
 from fourfold.cli.training_display import TrainingDisplay
-from fourfold.errors import DataError, FourfoldError, RecipeError, TrainingError, UsageError, WeightsError
+from fourfold.errors import (
+    CheckpointError,
+    DataError,
+    FourfoldError,
+    RecipeError,
+    TrainingError,
+    UsageError,
+    WeightsError,
+)
 from fourfold.imaging import Picture
 from fourfold.training import load_recipe
 from fourfold.training.stage import ContentStage
@@ -193,6 +201,16 @@ def test_a_dry_run_looks_at_the_run_folder_and_at_what_vgg19_is_wanted(
         assert isinstance(done.exception, kind), done.output
         assert re.search(words, str(done.exception))
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["taken", "x"]
+
+
+def test_a_dry_run_refuses_to_go_on_with_other_networks(tmp_path: Path, data: Path) -> None:
+    arguments = ["srresnet-mse", "--data", str(data), *TINY, "--run", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, [*arguments, "--set", "run.updates=1"]).exit_code == 0
+    going_on = [*arguments, "--resume", "--set", "run.updates=2"]
+    assert CliRunner().invoke(app, [*going_on, "--dry-run"]).exit_code == 0
+    for more in (["--dry-run"], []):
+        done = CliRunner().invoke(app, [*going_on, "--set", "network.parameters.width=12", *more])
+        assert isinstance(done.exception, CheckpointError), done.output
 
 
 @pytest.mark.parametrize("name", ["srresnet-mse", "srgan-vgg54"])

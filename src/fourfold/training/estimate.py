@@ -3,15 +3,17 @@
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
-from fourfold.errors import UsageError
+from fourfold.errors import CheckpointError, UsageError
 from fourfold.networks import VGG19Features, load_vgg19
 from fourfold.networks.vgg19_weights import check_downloadable
+from fourfold.training.checkpoint import load_checkpoint
 from fourfold.training.data import DataSize, DataSource, find_usable, measure_data
 from fourfold.training.degradation import Degradation
 from fourfold.training.graph import WARM_UPDATES, GraphedStage
@@ -62,6 +64,7 @@ def estimate(
     valid: Path | None = None,
     vgg: Path | None = None,
     resume: bool = False,
+    checkpoints: Path | None = None,
 ) -> Estimate:
     """Returns what a run of the recipe will need on this machine; takes some updates' time.
 
@@ -75,8 +78,10 @@ def estimate(
         valid: folder of HR pictures to validate on.
         vgg: file of VGG19's weights.
         resume: go on with a run, which needs no initial weights.
+        checkpoints: where that run's are; refused if they are of other networks.
 
     Raises:
+        CheckpointError: if the run's networks are others, or its checkpoints cannot be read.
         DataError: if the pictures are too few or not usable, by their headers.
         TrainingError: if the initial weights are not those of the recipe's network.
         WeightsError: if these or VGG19's cannot be read.
@@ -91,6 +96,8 @@ def estimate(
     if features is not None:
         features = compute_dtype(features, recipe).to(fabric.device)
     stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=1e-6)
+    if checkpoints is not None:
+        _check_networks(stage, checkpoints)
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     update_s = _time_updates(stage, recipe, fabric)
     trained = sum(p.numel() for network in stage.networks.values() for p in network.parameters())
@@ -106,6 +113,18 @@ def estimate(
         run_s=update_s * recipe.run.updates,
         device=_with_threads(fabric.device),
     )
+
+
+def _check_networks(stage: Stage, checkpoints: Path) -> None:
+    state = load_checkpoint(checkpoints)
+    if state is None:
+        return
+
+    def shapes(networks: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, dict[str, torch.Size]]:
+        return {name: {key: tensor.shape for key, tensor in values.items()} for name, values in networks.items()}
+
+    if shapes(state["networks"]) != shapes({name: network.state_dict() for name, network in stage.networks.items()}):
+        raise CheckpointError(f"the checkpoint in {checkpoints} is of other networks; give the settings that it had")
 
 
 def _features(recipe: Recipe, vgg: Path | None) -> VGG19Features | None:
