@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,6 +66,8 @@ def demo(
     format_of(output)
     if output != DEFAULT_OUTPUT and not is_folder(output.parent):
         raise PictureError(f"{output}: cannot be written: there is no such folder")
+    if output == DEFAULT_OUTPUT and os.path.lexists(output.parent) and not is_folder(output.parent):
+        raise PictureError(f"{output.parent.absolute()} is no folder for the sheet; name a file with -o")
     wanted = None if detail is None else _numbers(detail)
     hr, credit, chosen = _photograph(sample, picture)
     upscalers = [load(name, engine=engine, precision=precision) for name in model or _both_ends()]

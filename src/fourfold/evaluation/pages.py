@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper, papers
+from fourfold.evaluation.benchmark import Benchmark, Mean, Score, difference_to_paper, papers
 from fourfold.evaluation.cost import HD_PIXELS
 from fourfold.evaluation.figures import Gallery
 from fourfold.evaluation.plot import Point, scatter
@@ -150,13 +150,14 @@ def _costs(context: dict[str, Any]) -> list[dict[str, str]]:
 
 def _details(found: Benchmark) -> dict[str, Any]:
     """Returns every single result, for the page's own script."""
+    scores = {(score.set, score.image, score.method): score for score in found.scores}
     return {
         shown(of.name): {  # as the page itself is written
             "methods": [m.name for m in found.methods],
             "images": [
                 {
                     "image": entry.image,
-                    "values": [_plain_values(found, of.name, entry.image, m.name) for m in found.methods],
+                    "values": [_plain_values(scores.get((of.name, entry.image, m.name))) for m in found.methods],
                 }
                 for entry in of.entries
             ],
@@ -165,8 +166,7 @@ def _details(found: Benchmark) -> dict[str, Any]:
     }
 
 
-def _plain_values(found: Benchmark, set_name: str, image: str, method: str) -> dict[str, Any] | None:
-    score = found.score(set_name, image, method)
+def _plain_values(score: Score | None) -> dict[str, Any] | None:
     return {k: plain(v) for k, v in score.values.items()} if score else None
 
 

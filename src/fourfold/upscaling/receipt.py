@@ -142,4 +142,10 @@ def _without_receipt(packet: str) -> str:
     pattern = (
         rf'<rdf:Description rdf:about=""(?: xmlns:rdf="{_RDF}")? xmlns:fourfold="{NAMESPACE}">.*?</rdf:Description>\s*'
     )
-    return re.sub(pattern, "", packet, flags=re.DOTALL)
+    packet = re.sub(pattern, "", packet, flags=re.DOTALL)
+    # another program may have written the packet anew, with other quotes, among other properties, as an attribute
+    for prefix in set(re.findall(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(NAMESPACE)}["']""", packet)):
+        name = re.escape(prefix) + ":receipt"
+        packet = re.sub(rf"<{name}\b[^>]*>.*?</{name}\s*>\s*", "", packet, flags=re.DOTALL)
+        packet = re.sub(rf"""\s{name}\s*=\s*("[^"]*"|'[^']*')""", "", packet)
+    return packet
