@@ -1,4 +1,4 @@
-"""How much memory there is, where a container or a batch system may allow less than the machine has."""
+"""How much memory there is, where a container may allow less than the machine has."""
 
 from pathlib import Path
 

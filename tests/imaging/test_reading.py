@@ -269,14 +269,35 @@ def test_an_animated_png_is_a_still_picture_and_said(tmp_path: Path) -> None:
         assert frames_of(file[:end]) in (1, 3)
 
 
-@pytest.mark.parametrize("where", [20, -2])
-def test_superfluous_bytes_in_a_jpeg_cost_nothing(where: int) -> None:
-    """Some cameras write them, before a segment or before the end."""
-    file = encoded(Image.fromarray(make_photo(64, 64)), "JPEG", restart_marker_rows=2)
-    at = where % len(file)
-    found = read_picture(file[:at] + b"\0" * 10 + file[at:])
+WARNED = {
+    "bytes too many before a segment": lambda file: file[:20] + b"\0" * 10 + file[20:],
+    "bytes too many before the end": lambda file: file[:-2] + b"\0" * 10 + file[-2:],
+    "an unknown revision of JFIF": lambda file: file[:11] + b"\2\1" + file[13:],
+}
+
+
+@pytest.mark.parametrize("case", WARNED)
+def test_what_a_decoder_warns_of_and_costs_no_pixel_is_read_and_said(case: str) -> None:
+    file = encoded(Image.fromarray(make_photo(64, 64)), "JPEG", progressive=True)
+    found = read_picture(WARNED[case](file))
     assert np.array_equal(found.pixels, read_picture(file).pixels)
-    assert set(found.metadata.notes) <= {"superfluous bytes between the file's parts were stepped over"}
+    assert all(note.startswith("its decoder warns: ") for note in found.metadata.notes)
+
+
+def test_damage_behind_a_harmless_fault_is_not_passed_over_in_silence() -> None:
+    file = overwritten(encoded(_PHOTO, "JPEG", quality=90), 1)
+    [note] = read_picture(file[:20] + b"\0" * 10 + file[20:]).metadata.notes
+    assert "look whether the picture is whole" in note
+
+
+def test_opening_alone_decodes_nothing() -> None:
+    """A server looks at headers before it knows whether a picture is too large."""
+    file = overwritten(encoded(_PHOTO, "JPEG", quality=90), 1)
+    assert open_picture(file).width == 200
+    with pytest.raises(PictureError, match="damaged"):
+        open_picture(file, verify=True)
+    with pytest.raises(PictureTooLargeError):
+        open_picture(file, max_pixels=200, verify=True)
 
 
 def test_a_tiff_in_one_compressed_strip_of_more_than_50_mb_is_read() -> None:
@@ -434,10 +455,6 @@ BAD = {
     "jpeg damaged": (overwritten(encoded(_PHOTO, "JPEG", quality=90), 1), "damaged|cannot be decoded"),
     "jpeg with restarts damaged": (
         overwritten(encoded(_PHOTO, "JPEG", quality=90, restart_marker_rows=1), 0),
-        "damaged|cannot be decoded",
-    ),
-    "progressive jpeg damaged": (
-        overwritten(encoded(_PHOTO, "JPEG", quality=90, progressive=True), 0),
         "damaged|cannot be decoded",
     ),
     "ycbcr tiff": (encoded(_PHOTO.convert("YCbCr"), "TIFF", compression="tiff_lzw"), "YCbCr samples"),

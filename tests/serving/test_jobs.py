@@ -305,6 +305,7 @@ def test_a_head_of_an_archive_fetches_nothing(server: RunningServer) -> None:
     for fetched, ask in ((False, server.client.head), (True, server.client.get)):
         answer = ask(f"/v1/batches/{BATCH}-heads/archive")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+        assert "content-length" not in answer.headers
         wait_until(lambda fetched=fetched: server.service.find(str(job["id"])).fetched is fetched)
 
 
@@ -315,5 +316,6 @@ def test_under_a_path_problems_are_explained_there(start: Callable[..., RunningS
     server.app.root_path = "/upscale"
     found = [server.client.get("/v1/jobs/nobody").json(), server.wait_for(job["id"])["problem"]]
     assert all(problem["type"].startswith("/upscale/v1/problems/") for problem in found)
+    assert server.client.get("/static/none.js").json()["type"] == "/upscale/v1/problems/not-found"
     assert [server.client.get(problem["type"]).json()["type"] for problem in found] == [p["type"] for p in found]
     server.stop()

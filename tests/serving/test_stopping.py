@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 SERVE = """
 import sys
 from pathlib import Path
-from fourfold.serving import Settings, listen, run_server
+from fourfold.serving import Settings, listen, run_server, service
+service.HEARD_S = 10.0
 models, state, drain_s = dict(pair.split("=") for pair in sys.argv[1].split(",")), sys.argv[2], float(sys.argv[3])
 listening = listen("127.0.0.1", 0)
 print(listening.getsockname()[1], flush=True)
@@ -171,7 +172,6 @@ def test_sigterm_with_a_state_folder_hands_what_waits_to_the_next_server(
     assert server.client.get(f"/v1/jobs/{running}/result").status_code == 200
 
 
-@pytest.mark.slow
 def test_whoever_asks_hears_that_his_job_was_handed_back(
     processes: Callable[..., ServerProcess], fake_models: dict[str, str]
 ) -> None:
@@ -185,7 +185,7 @@ def test_whoever_asks_hears_that_his_job_was_handed_back(
     for job in jobs:
         seen = server.client.get(f"/v1/jobs/{job}").json()
         assert (seen["state"], seen["problem"]["type"]) == ("failed", "/v1/problems/handed-back")
-    assert server.process.wait(20) == 0
+    assert server.process.wait(40) == 0
 
 
 def test_logs_do_not_tell_the_ids_of_jobs(processes: Callable[..., ServerProcess], fake_models: dict[str, str]) -> None:
@@ -198,6 +198,7 @@ def test_logs_do_not_tell_the_ids_of_jobs(processes: Callable[..., ServerProcess
     assert (job[:6] in log, job in log) == (True, False)
 
 
+@pytest.mark.slow
 def test_the_temporary_folder_goes_with_the_server(
     processes: Callable[..., ServerProcess],
     fake_models: dict[str, str],

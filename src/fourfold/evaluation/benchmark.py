@@ -261,8 +261,10 @@ def measure(
 def _further(name: str, function: Measure, sr: Pixels, hr: Pixels) -> float | None:
     try:
         return function(sr, hr)
+    except (NotImplementedError, RecursionError):
+        raise
     except RuntimeError as error:  # torch's word for a picture too small for a network, or too large for the memory
-        raise EvaluationError(f"{name}: {str(error).splitlines()[0]}") from error
+        raise EvaluationError(f"{name}: {(str(error) or 'it failed').splitlines()[0]}") from error
 
 
 def _niqe_or_none(sr: Pixels, pristine: PristineModel | None) -> float | None:

@@ -31,6 +31,7 @@ class Beside:
         iptc: IPTC of a TIFF file.
         georeference: where a TIFF file's pixels lie on the earth.
         xmp: XMP of a PNG file, wherever in it; libvips stops looking after 50 text fields.
+        lost_xmp: why a PNG file's XMP cannot be read here, or "".
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
         samples: what a TIFF file says of its samples.
@@ -41,6 +42,7 @@ class Beside:
     iptc: bytes | None = None
     georeference: Georeference | None = None
     xmp: bytes | None = None
+    lost_xmp: str = ""
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
     samples: Samples = field(default_factory=Samples)
@@ -85,7 +87,14 @@ def _contents(source: str | Path | bytes) -> Iterator[Any]:
 def _of_png(file: BinaryIO) -> Beside:
     chunks = read_chunks(file)
     exif = None if chunks.exif is None else PREFIX + chunks.exif.removeprefix(PREFIX)
-    return Beside(exif, xmp=chunks.xmp, comments=chunks.comments, states_dpi=chunks.states_dpi, notes=chunks.notes)
+    return Beside(
+        exif,
+        xmp=chunks.xmp,
+        lost_xmp=chunks.lost_xmp,
+        comments=chunks.comments,
+        states_dpi=chunks.states_dpi,
+        notes=chunks.notes,
+    )
 
 
 def _of_jpeg(data: Any) -> Beside:

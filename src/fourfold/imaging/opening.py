@@ -94,8 +94,9 @@ def open_picture(
     max_pixels: int = MAX_PIXELS,
     all_frames: bool | FrameKind = False,
     sequential: bool = True,
+    verify: bool = False,
 ) -> OpenPicture:
-    """Returns an opened picture; nothing but its header has been decoded.
+    """Returns an opened picture; nothing but its header has been decoded, unless it is to be verified.
 
     Args:
         source: a file's path, or its bytes.
@@ -103,6 +104,7 @@ def open_picture(
         all_frames: read every frame of an animation or page of a TIFF; else the first, with a note. What a format
             holds (:attr:`fourfold.imaging.Format.frames`) may be given, too.
         sequential: pixels will be asked for from top to bottom, once.
+        verify: look a JPEG file through for damage, which its decoder passes over; for whoever goes on to read it.
 
     Raises:
         PictureError: if it cannot be opened, is no picture, or is damaged.
@@ -122,8 +124,8 @@ def open_picture(
             beside = read_beside(source, format)
             if beside.samples.refused:
                 raise PictureError(beside.samples.refused)
-            if format.name == "jpg":
-                load = _strictly(load, notes)
+            if verify and format.name == "jpg":
+                _look_through(load, notes)
             opened = _assemble(header, format, load, frames, notes, sequential, beside)
         kept = opened.metadata.icc is not None
         opened.metadata.notes += dict.fromkeys(_told(r, kept) for r in remarks if not _is_made_good(r, format))
@@ -139,26 +141,28 @@ def open_picture(
         raise PictureError(f"{name}: cannot be read ({reason})") from error
 
 
-#: What libjpeg says of bytes before a part of the file, which it steps over, where that part is the end, or one of
-#: those that stand before the pixels. Before one of the pixels' own (tables, scans, restarts) they are pixels unread.
-_SUPERFLUOUS = re.compile(r"extraneous bytes before marker 0x(d9|db|c0|c1|c2|e.|fe)")
+#: What libjpeg says where pixels are lost: data that ends too early, codes that there are none of, restarts that do not
+#: follow each other, and what is left over before a restart.
+_DAMAGE = re.compile(r"premature end|bad Huffman|instead of RST|before marker 0xd[0-7]", re.IGNORECASE)
 
 
-def _strictly(load: Any, notes: list[str]) -> Any:
-    """Returns a loader of a JPEG file that stops at damage; without one, where the file has none but superfluous bytes.
+def _look_through(load: Any, notes: list[str]) -> None:
+    """Decodes a JPEG file, row by row, and refuses it where its decoder says that it is damaged.
 
-    A decoder goes on behind damaged data with whatever it makes of it, and warns. Bytes too many between a file's
-    parts, as some cameras write them, cost no pixel and are no damage. Which of the two it is shows when the file is
-    decoded; that is done here, a row at a time, and takes a thousandth of what upscaling takes.
+    A decoder goes on behind damaged data with whatever it makes of it. It also warns of what costs no pixel, such as
+    bytes too many between a file's parts, which some cameras write, and stops at its first warning here: of another one
+    than damage there is a note, for what follows is not known. Upscaling takes a thousand times as long as this.
+
+    Raises:
+        pyvips.Error: if it is damaged.
     """
     try:
         load(access="sequential", fail_on="warning").avg()
     except pyvips.Error as error:
-        if not _SUPERFLUOUS.search(str(error)):
+        reason = explain(error)
+        if _DAMAGE.search(reason):
             raise
-        notes.append("superfluous bytes between the file's parts were stepped over")
-        return load
-    return lambda **options: load(fail_on="warning", **options)
+        notes.append(f"its decoder warns: {reason}; look whether the picture is whole")
 
 
 @contextmanager
@@ -180,14 +184,14 @@ def _remarks() -> Iterator[list[str]]:
         _LOGGER.removeHandler(collector)
 
 
-#: What libvips says in the end of a JPEG file with superfluous bytes.
+#: What libvips says in the end of a JPEG file that its decoder warns of.
 _COUNTED = re.compile(r"read gave \d+ warnings")
 #: What libvips says of text fields that it will not load, which are read in :mod:`fourfold.imaging.png_text`.
 _OF_TEXT_FIELDS = ("text chunks will be loaded", "no space in chunk cache")
 
 
 def _is_made_good(remark: str, format: Format) -> bool:
-    if format.name == "jpg" and _COUNTED.fullmatch(remark):  # said by _strictly
+    if format.name == "jpg" and _COUNTED.fullmatch(remark):  # said by _look_through
         return True
     return not remark or (format.name == "png" and any(words in remark for words in _OF_TEXT_FIELDS))
 
@@ -235,7 +239,8 @@ def _load_file(path: str | Path, format: Format, options: dict[str, Any]) -> Any
 def _usual(format: Format) -> dict[str, Any]:
     """Returns what a format's files are opened with, where nothing else is asked for."""
     # libtiff's own bound on memory refuses pictures in one strip, and files with layers; pixels are bounded before
-    return {"fail_on": "error"} | ({"unlimited": True} if format.name == "tiff" else {})
+    bound = format.name == "tiff" and "unlimited" in pyvips.Introspect.get("tiffload").optional_input  # since 8.17
+    return {"fail_on": "error"} | ({"unlimited": True} if bound else {})
 
 
 def _choose_frames(
@@ -358,6 +363,8 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
     if metadata.georeference is not None and orientation != 1:
         metadata.georeference = None
         metadata.notes.append("the map coordinates were left out: they are those of the picture before it was turned")
+    if metadata.xmp is None and beside.lost_xmp:
+        metadata.notes.append(f"XMP was left out: {beside.lost_xmp}")
     if metadata.xmp is not None:
         # where nothing else states an orientation, the pixels lie as before, and XMP still says rightly how
         if image.get_typeof("orientation") != 0 or format.name == "avif":

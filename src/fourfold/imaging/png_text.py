@@ -36,6 +36,7 @@ class PngChunks:
         notes: what could not be taken over as it was.
         states_dpi: pixels per metre are given, not just the shape of a pixel.
         exif: the EXIF block, or None.
+        lost_xmp: why an XMP packet cannot be read, or "".
     """
 
     xmp: bytes | None = None
@@ -43,6 +44,7 @@ class PngChunks:
     notes: list[str] = field(default_factory=list)
     states_dpi: bool = False
     exif: bytes | None = None
+    lost_xmp: str = ""
 
 
 def read_chunks(file: BinaryIO) -> PngChunks:
@@ -65,7 +67,7 @@ def read_chunks(file: BinaryIO) -> PngChunks:
             try:
                 found.xmp = found.xmp or _text(kind, content, intact, _MAX_FIELD_BYTES, []).encode()
             except (ValueError, zlib.error) as error:
-                found.notes.append(f"XMP was left out: {error}")
+                found.lost_xmp = str(error)
             continue
         if (fields := fields + 1) > _MAX_FIELDS:
             if fields == _MAX_FIELDS + 1:

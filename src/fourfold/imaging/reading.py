@@ -28,7 +28,7 @@ def read_picture(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) ->
         PictureError: if it cannot be opened, is no picture, or is damaged.
         PictureTooLargeError: if it has more pixels than the limit.
     """
-    opened = open_picture(source, max_pixels=max_pixels)
+    opened = open_picture(source, max_pixels=max_pixels, verify=True)
     try:
         pixels = to_array(opened.image)
     except pyvips.Error as error:

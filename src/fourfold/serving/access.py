@@ -25,7 +25,8 @@ PUBLIC_EXACT = frozenset(
 
 def problem_response(problem: ProblemError, scope: Scope, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Returns a problem as the answer to a request, with headers of its own beside the problem's."""
-    body = under(scope.get("root_path", ""), problem.body())
+    root_path = scope.get("app_root_path", scope.get("root_path", ""))  # below a mount, the latter is the mount's
+    body = under(root_path, problem.body())
     return JSONResponse(body, problem.status, {**(headers or {}), **problem.headers()}, media_type=MEDIA_TYPE)
 
 

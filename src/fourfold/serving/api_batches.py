@@ -1,10 +1,10 @@
 """Routes of batches: jobs that a client submitted under one label, followed, fetched and cancelled together."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.background import BackgroundTask
 
 from fourfold.serving.access import client_of
 from fourfold.serving.api_jobs import event_response, problems
@@ -55,18 +55,16 @@ def batch_routes(service: Service) -> APIRouter:
             raise ProblemError("no-result", "no job of this batch has a result")
         disposition = {"Content-Disposition": attachment("fourfold.zip")}
         if HEAD in request.scope:  # no result is read that nobody gets
-            return Response(media_type="application/zip", headers=disposition)
+            return StreamingResponse(iter(()), media_type="application/zip", headers=disposition)
         names = list(distinct_names(job.result_name() for job in done))
         files = zip_stream(list(zip(names, map(service.result_path, done), strict=True)))
 
-        def note_fetched() -> None:
-            for job in done:
+        def noting_the_end() -> Iterator[bytes]:
+            yield from files
+            for job in done:  # a server that stops waits until the last byte was asked for
                 job.fetched = True
 
-        # once the last byte is through: a server that stops waits for that
-        return StreamingResponse(
-            files, media_type="application/zip", headers=disposition, background=BackgroundTask(note_fetched)
-        )
+        return StreamingResponse(noting_the_end(), media_type="application/zip", headers=disposition)
 
     @router.delete("/{batch}", response_model=list[JobView], responses=problems(), summary="Cancel a batch")
     async def cancel_batch(batch: Batch) -> Any:

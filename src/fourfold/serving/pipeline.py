@@ -45,7 +45,7 @@ def upscale_in_folder(
         FourfoldError: whatever went wrong; no result is left then.
     """
     source = folder / "source"
-    opened = open_picture(source, max_pixels=max_pixels, all_frames=True)
+    opened = open_picture(source, max_pixels=max_pixels, all_frames=True, verify=True)
     enlarger = upscaler()
     name, notes = choose_format(opened, format, enlarger.scale, enlarger.max_memory)
     extension = format_named(name).suffixes[0].lstrip(".")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -145,9 +146,10 @@ def _is_report(folder: Path) -> bool:
     try:
         found = json.loads((folder / "report.json").read_bytes())
         names = {path.name for path in folder.iterdir()}
+        drawn = all(_FIGURE.fullmatch(path.name) for path in (folder / "figures").iterdir())
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and {"study", "sets", "raters"} <= found.keys() and names <= _WRITTEN
+    return isinstance(found, dict) and {"study", "sets", "raters"} <= found.keys() and names <= _WRITTEN and drawn
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
@@ -162,7 +164,10 @@ def _put_in_place(partial: Path, folder: Path) -> None:
     except OSError:
         old.rename(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        shutil.rmtree(old)
+    except OSError as error:
+        raise StudyError(f"the report is written; what was there before is left in {old}: {error.strerror}") from error
 
 
 def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Record], list[str]]:
@@ -275,6 +280,8 @@ _WRITTEN = {
     *("index.html", "report.json", "figures", "mos.csv", "significance.csv", "raters.csv", "pictures.csv"),
     *("ratings.csv", ".DS_Store", "Thumbs.db", "desktop.ini"),
 }
+
+_FIGURE = re.compile(r"(raters|(mos|distribution|ranks|significance)-.*)\.svg|\.DS_Store|Thumbs\.db|desktop\.ini")
 
 _Table = tuple[list[dict[str, Any]], tuple[str, ...] | None]
 

@@ -28,7 +28,7 @@ from fourfold.training.stage import Stage, load_optimiser, optimiser_settings, s
 from fourfold.training.tensorboard_log import TensorBoardLog
 from fourfold.training.validation import Validation, Validator
 from fourfold.training.window import Window
-from fourfold.weights import WeightsConfig, write_weights
+from fourfold.weights import WeightsConfig, read_config, write_weights
 
 #: called with the kind of event ("progress", "validation", "checkpoint", "remark", "stopped"...) and its values
 Listener = Callable[[str, dict[str, Any]], None]
@@ -193,9 +193,16 @@ class Trainer:
             text = f"until now the optimiser was {theirs}, now it is {ours}; its running means begin anew"
             self._tell("remark", {"update": self.progress.update, "text": f"{name}: {text}"})
         self._compare_best(self.progress.best_by or best_measure(before, state.get("content_scale")))
-        # a run that ended between its checkpoint and these weights may have no update left in which to write them
-        self._write_weights(self.folder.latest, {})
         return True
+
+    def write_missing(self) -> None:
+        """Writes the newest weights where a run ended between its checkpoint and them: it may have no update left."""
+        try:
+            written = read_config(self.folder.latest).updates
+        except WeightsError:
+            written = None
+        if written != self.progress.update:
+            self._write_weights(self.folder.latest, {})
 
     def _compare_best(self, chosen_by: str) -> None:
         """Forgets a best that the scores to come do not compare with, and says so."""

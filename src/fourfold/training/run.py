@@ -118,6 +118,8 @@ def _train(
         shown_before = run_folder.pictures()
         run_folder.start(recipe, report, __version__, again, launch.name)
         remove_partial_files(run_folder.checkpoints)
+        if before is not None:
+            trainer.write_missing()
         remarks = ["the run that was here ended before its first checkpoint; it begins anew"] if anew else []
         if before is not None:
             if changed := changes(before, recipe):

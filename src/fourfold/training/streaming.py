@@ -172,9 +172,9 @@ def _fingerprint(pictures: Sequence[TrainingPicture]) -> str:
 
 def _stored(report: BankReport) -> dict[str, list[list[str]]]:
     return {
-        "used": [[os.path.realpath(path)] for path in report.used],
-        "broken": [[os.path.realpath(path), why] for path, why in report.broken],
-        "duplicates": [[os.path.realpath(path), os.path.realpath(twin)] for path, twin in report.duplicates],
+        "used": [[os.path.abspath(path)] for path in report.used],  # noqa: PTH100, Path.absolute() keeps ".."
+        "broken": [[os.path.abspath(path), why] for path, why in report.broken],  # noqa: PTH100
+        "duplicates": [[os.path.abspath(p), os.path.abspath(twin)] for p, twin in report.duplicates],  # noqa: PTH100
     }
 
 
@@ -183,11 +183,13 @@ def _restore(report: BankReport, stored: dict[str, list[list[str]]], pictures: S
 
     The cache may have been made from elsewhere: paths are this run's own where they lead to the same files.
     """
-    ours = {os.path.realpath(path): path for path in pictures}
+    named = {os.path.abspath(path): path for path in pictures}  # noqa: PTH100
+    leading = {os.path.realpath(path): path for path in reversed(pictures)}
 
     def own(path: str) -> Path:
-        return ours.get(os.path.realpath(path), Path(path))
+        found = named.get(os.path.abspath(path))  # noqa: PTH100
+        return found or leading.get(os.path.realpath(path), Path(path))
 
     report.used = [own(path) for (path,) in stored["used"]]
-    report.broken += [(own(path), why) for path, why in stored["broken"] if os.path.realpath(path) in ours]
+    report.broken += [(own(path), why) for path, why in stored["broken"] if os.path.realpath(path) in leading]
     report.duplicates = [(own(path), own(twin)) for path, twin in stored["duplicates"]]

@@ -91,7 +91,7 @@ def export(weights: WeightsFile, path: str | Path, *, overwrite: bool = False) -
             draft = (Path(folder) / "network").with_suffix(suffix)
             write(weights, draft)
             difference, checked_with = _check(weights, draft, run)
-            for target in reversed(targets):  # the one that is opened comes last: it must not meet another's numbers
+            for target in reversed(targets):  # what is opened comes last: a new one must not meet old numbers
                 shutil.move(draft.with_suffix(target.suffix.lower()), target)
     except OSError as error:
         raise WeightsError(f"{path}: cannot write it ({error.strerror or error})") from error

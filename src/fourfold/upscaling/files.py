@@ -426,7 +426,7 @@ def _less_memory(upscaler: Upscaler, taken_bytes: int) -> Iterator[None]:
 
 
 def _open(source: Path, format: Format, max_pixels: int) -> OpenPicture:
-    opened = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
+    opened = open_picture(source, max_pixels=max_pixels, all_frames=format.frames, verify=True)
     if opened.dtype.kind == "f":
         again = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
         opened.metadata.set_range(find_range(again, str(source)))

@@ -300,6 +300,7 @@ async function start() {
     if (opened) queue.resume();
     else await queue.open();
     opened = true;
+    if (document.hidden) queue.rest();
     $("connection").hidden = true;
   } catch (problem) {
     if (problem.kind === "token-needed") return askForToken();

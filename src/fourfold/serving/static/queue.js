@@ -120,7 +120,7 @@ export class Queue extends EventTarget {
       this.#connection(false);
     }
     clearTimeout(this.retry);
-    this.retry = setTimeout(() => this.follow(), 3000);
+    if (this.events) this.retry = setTimeout(() => this.follow(), 3000); // else it went to rest meanwhile
   }
 
   /** Takes what is told of a job, which may be one whose submission has not been answered yet. */
