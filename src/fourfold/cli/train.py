@@ -118,8 +118,8 @@ def _print_plan(
         recipe_before(RunFolder(run), recipe, resume)
     recipe = settled(recipe, device)
     fabric = make_fabric(device, recipe.run.precision)
-    checkpoints = RunFolder(run).checkpoints if run is not None and resume else None
-    needs = estimate(recipe, fabric, source, valid=valid, vgg=vgg, resume=resume, checkpoints=checkpoints)
+    going_on = RunFolder(run).checkpoints if run is not None and resume else None
+    needs = estimate(recipe, fabric, source, valid=valid, vgg=vgg, resume=going_on)
     if fabric.global_rank > 0:
         return
     typer.echo(json.dumps({"recipe": recipe.model_dump(mode="json"), "estimate": asdict(needs)}, indent=2))

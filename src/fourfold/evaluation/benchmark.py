@@ -262,7 +262,7 @@ def _further(name: str, function: Measure, sr: Pixels, hr: Pixels) -> float | No
     try:
         return function(sr, hr)
     except (NotImplementedError, RecursionError):
-        raise
+        raise  # RuntimeErrors by descent, and a mistake in a program, not something about the picture
     except RuntimeError as error:  # torch's word for a picture too small for a network, or too large for the memory
         raise EvaluationError(f"{name}: {(str(error) or 'it failed').splitlines()[0]}") from error
 

@@ -11,12 +11,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from fourfold.errors import FourfoldError
+from fourfold.fresh_files import FreshFiles
 from fourfold.serving.access import Gate, Tokens, problem_response
 from fourfold.serving.api_batches import batch_routes
 from fourfold.serving.api_jobs import job_routes
 from fourfold.serving.api_server import server_routes
 from fourfold.serving.headers import Envelope, Heads
-from fourfold.serving.pages import HERE, FreshFiles, page_routes
+from fourfold.serving.pages import HERE, page_routes
 from fourfold.serving.problems import ProblemError, slug_of
 from fourfold.serving.service import Service
 from fourfold.serving.settings import Settings

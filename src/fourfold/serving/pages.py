@@ -1,14 +1,12 @@
 """The page for people, and the API's documentation, without a single outside resource."""
 
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup, escape
 from starlette.responses import FileResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from fourfold.serving.problems import KINDS
 from fourfold.version import __version__
@@ -30,16 +28,6 @@ def _prose(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces)
     )
-
-
-class FreshFiles(StaticFiles):
-    """Static files that a browser asks about again, so that a new version shows at once."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Returns a file's answer."""
-        response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
 
 
 def page_routes() -> APIRouter:

@@ -10,13 +10,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fourfold.errors import RatingRefusedError, StudyError, StudyStoreError
+from fourfold.fresh_files import FreshFiles
 from fourfold.study.manifest import Study
 from fourfold.study.store import RatingStore
 
@@ -103,7 +103,7 @@ def create_app(study: Study, store: RatingStore, settings: Settings | None = Non
     context = Context(study, store, settings or Settings(), Jinja2Templates(_HERE / "templates"))
     app.include_router(rating_routes(context))
     app.include_router(admin_routes(context))
-    app.mount("/static", _FreshFiles(directory=_HERE / "static"), name="static")
+    app.mount("/static", FreshFiles(directory=_HERE / "static"), name="static")
     _handle_errors(app, context)
     app.add_middleware(_Guard)
     return app
@@ -145,15 +145,6 @@ def _handle_errors(app: FastAPI, context: Context) -> None:
     app.add_exception_handler(StudyError, damaged)
     app.add_exception_handler(RequestValidationError, not_valid)
     app.add_exception_handler(HTTPException, http)
-
-
-class _FreshFiles(StaticFiles):
-    """Static files that a browser asks about again: an old script must not meet the pages of a newer version."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers["cache-control"] = "no-cache"
-        return response
 
 
 class _Guard:

@@ -63,8 +63,7 @@ def estimate(
     *,
     valid: Path | None = None,
     vgg: Path | None = None,
-    resume: bool = False,
-    checkpoints: Path | None = None,
+    resume: Path | None = None,
 ) -> Estimate:
     """Returns what a run of the recipe will need on this machine; takes some updates' time.
 
@@ -77,8 +76,7 @@ def estimate(
         source: training pictures.
         valid: folder of HR pictures to validate on.
         vgg: file of VGG19's weights.
-        resume: go on with a run, which needs no initial weights.
-        checkpoints: where that run's are; refused if they are of other networks.
+        resume: checkpoints of the run to go on with; it needs no initial weights, and must be of these networks.
 
     Raises:
         CheckpointError: if the run's networks are others, or its checkpoints cannot be read.
@@ -89,15 +87,15 @@ def estimate(
     pictures, report = find_usable(source, recipe.data, recipe.scale)
     check_batch(len(pictures), recipe.data, fabric.world_size)
     size: DataSize = measure_data(pictures, recipe.data, recipe.scale, fabric.device, read_launch().per_node)
-    generator = None if resume else initial_generator(recipe)
+    generator = initial_generator(recipe) if resume is None else None
     if valid is not None:
         Validator(valid, recipe.scale)
     features = _features(recipe, vgg)
     if features is not None:
         features = compute_dtype(features, recipe).to(fabric.device)
     stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=1e-6)
-    if checkpoints is not None:
-        _check_networks(stage, checkpoints)
+    if resume is not None:
+        _check_networks(stage, resume)
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     update_s = _time_updates(stage, recipe, fabric)
     trained = sum(p.numel() for network in stage.networks.values() for p in network.parameters())

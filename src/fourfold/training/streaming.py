@@ -172,10 +172,14 @@ def _fingerprint(pictures: Sequence[TrainingPicture]) -> str:
 
 def _stored(report: BankReport) -> dict[str, list[list[str]]]:
     return {
-        "used": [[os.path.abspath(path)] for path in report.used],  # noqa: PTH100, Path.absolute() keeps ".."
-        "broken": [[os.path.abspath(path), why] for path, why in report.broken],  # noqa: PTH100
-        "duplicates": [[os.path.abspath(p), os.path.abspath(twin)] for p, twin in report.duplicates],  # noqa: PTH100
+        "used": [[_absolute(path)] for path in report.used],
+        "broken": [[_absolute(path), why] for path, why in report.broken],
+        "duplicates": [[_absolute(path), _absolute(twin)] for path, twin in report.duplicates],
     }
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100, Path.absolute() keeps "..", and Path.resolve() follows links
 
 
 def _restore(report: BankReport, stored: dict[str, list[list[str]]], pictures: Sequence[Path]) -> None:
@@ -183,12 +187,11 @@ def _restore(report: BankReport, stored: dict[str, list[list[str]]], pictures: S
 
     The cache may have been made from elsewhere: paths are this run's own where they lead to the same files.
     """
-    named = {os.path.abspath(path): path for path in pictures}  # noqa: PTH100
+    named = {_absolute(path): path for path in pictures}
     leading = {os.path.realpath(path): path for path in reversed(pictures)}
 
     def own(path: str) -> Path:
-        found = named.get(os.path.abspath(path))  # noqa: PTH100
-        return found or leading.get(os.path.realpath(path), Path(path))
+        return named.get(_absolute(path)) or leading.get(os.path.realpath(path), Path(path))
 
     report.used = [own(path) for (path,) in stored["used"]]
     report.broken += [(own(path), why) for path, why in stored["broken"] if os.path.realpath(path) in leading]
