@@ -65,6 +65,18 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
     assert [learning_rate_factor(settings, u, 100) for u in updates] == pytest.approx(expected)
 
 
+def test_the_schedule_counts_from_a_head_start_on() -> None:
+    settings = ScheduleSettings.model_validate({"kind": "decay", "decay_updates": 20, "warmup_updates": 4})
+    factors = [learning_rate_factor(settings, u, 140, 40) for u in (0, 3, 39, 40, 43, 120, 130)]
+    assert factors == pytest.approx([0.25, 1, 1, 0.25, 1, 1, 0.5])
+    assert learning_rate_factor(settings, 1, 140, 2) == 1  # a warm-up longer than the head start
+
+
+def test_a_head_start_is_the_adversarys() -> None:
+    settings = ["discriminator.head_start=9", "run.updates=9"]
+    assert load_recipe("srresnet-mse", settings=settings).head_start == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -84,6 +96,8 @@ def test_schedules(values: dict[str, object], updates: list[int], expected: list
         (["discriminator.width=12"], "multiple of 8"),
         (["discriminator.kind=unet"], "discriminator.kind"),
         (["discriminator.learning_rate_factor=0"], "learning_rate_factor"),
+        (["discriminator.head_start=-1"], "head_start"),
+        (["loss.adversarial=1", "discriminator.head_start=9", "run.updates=9"], "head_start is 9 of 9 updates; none"),
         (["loss.vgg_shift_px=17"], "vgg_shift_px"),
         (["loss.vgg_shift_px=16", "data.crop_px=24"], "VGG19 needs 16"),
         (["loss.vgg_zoom=[0.9,2]"], "vgg_zoom"),

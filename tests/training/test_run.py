@@ -1,5 +1,6 @@
 """Whole runs of tiny networks: what they leave behind, resuming bit for bit, and how they stop."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,26 @@ def test_the_discriminator_may_learn_faster(tmp_path: Path, pictures: Path) -> N
     progress = [values for kind, values in train(recipe, pictures, tmp_path) if kind == "progress"]
     for values in progress:
         assert values["learning_rate_discriminator"] == pytest.approx(5 * values["learning_rate"])
+
+
+def test_a_head_start_teaches_the_discriminator_alone(tmp_path: Path, pictures: Path) -> None:
+    recipe = tiny_recipe("srgan-mse", "discriminator.head_start=4", "run.checkpoint_every=2", "run.keep=9")
+    events = train(recipe, pictures, tmp_path)
+    states = [torch.load(path, weights_only=True)["networks"] for path in checkpoints(tmp_path / "checkpoints")]
+    learns = {
+        name: [not same(a[name], b[name]) for a, b in itertools.pairwise(states)]
+        for name in ("generator", "discriminator")
+    }
+    assert learns == {"generator": [False, True, True], "discriminator": [True, True, True]}
+    progress = {values["update"]: values for kind, values in events if kind == "progress"}
+    assert [update for update, values in progress.items() if "loss" not in values] == [1, 2, 4]
+    assert all("real_accuracy" in values for values in progress.values())
+    # and a run may be stopped in the middle of it
+    for path in checkpoints(tmp_path / "checkpoints")[1:]:
+        path.unlink()
+    assert ("resumed", {"update": 2}) in train(recipe, pictures, tmp_path, resume=True)
+    again = load_checkpoint(tmp_path / "checkpoints")
+    assert again is not None and same(again["networks"], states[-1])
 
 
 def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path, pictures: Path) -> None:

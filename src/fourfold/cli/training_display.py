@@ -80,7 +80,8 @@ class TrainingDisplay:
         rival = ""
         if "real_accuracy" in values:
             rival = f"D {100 * values['real_accuracy']:.0f}%/{100 * values['fake_accuracy']:.0f}%  "
-        state = f"loss {values['loss']:.5f}  {rival}{self._psnr}{values['updates_per_s']:.2f} updates/s"
+        loss = f"loss {values['loss']:.5f}  " if "loss" in values else "D alone  "  # which is a head start
+        state = f"{loss}{rival}{self._psnr}{values['updates_per_s']:.2f} updates/s"
         self._bar.update(self._task, completed=values["update"], total=values["updates"], state=state)
         if self._bar.disable:
             self._console.print(f"update {values['update']}/{values['updates']}  {state}")

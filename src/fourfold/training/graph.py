@@ -3,7 +3,7 @@
 SRResNet on 24x24 crops is hundreds of small kernels, and launching them one by one takes longer than running them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -56,6 +56,10 @@ class GraphedStage:
         self._graph.replay()
         return {name: value.clone() for name, value in self._outputs.items()}
 
+    def prepare(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Makes one update of the head start, the plain way; see :class:`fourfold.training.stage.Stage`."""
+        return self._beside(lambda: self._stage.prepare(lr, hr))
+
     def remarks(self, update: int, means: Mapping[str, float]) -> list[str]:
         """Returns the stage's remarks, and once, why updates are not replayed as a graph."""
         found = self._stage.remarks(update, means)
@@ -65,12 +69,17 @@ class GraphedStage:
         return found
 
     def _plain_step(self, lr: Tensor, hr: Tensor, measure: bool) -> dict[str, Tensor]:
+        values = self._beside(lambda: self._stage.step(lr, hr, measure=measure))
+        self._warm += 1
+        return values
+
+    def _beside(self, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Computes on the side stream."""
         stream = self._side_stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            values = self._stage.step(lr, hr, measure=measure)
+            values = compute()
         torch.cuda.current_stream().wait_stream(stream)
-        self._warm += 1
         return values
 
     def _side_stream(self) -> torch.cuda.Stream:

@@ -227,15 +227,18 @@ class Trainer:
         every = self.recipe.run.gradients_every
         measure = bool(every) and (update % every == 0 or update == first + 1)
         try:
+            if update <= self.recipe.head_start:
+                return self.stage.prepare(*self.batches.next())
             return self.stage.step(*self.batches.next(), measure=measure)
         except TrainingError as error:
             raise TrainingError(f"update {update}: {error}") from error
 
     def _set_learning_rates(self) -> None:
-        rate = self.recipe.optimiser.learning_rate
-        rate *= learning_rate_factor(self.recipe.schedule, self.progress.update, self.recipe.run.updates)
+        recipe = self.recipe
+        rate = recipe.optimiser.learning_rate
+        rate *= learning_rate_factor(recipe.schedule, self.progress.update, recipe.run.updates, recipe.head_start)
         for name, optimiser in self.stage.optimisers.items():
-            ahead = self.recipe.discriminator.learning_rate_factor if name == "discriminator" else 1.0
+            ahead = recipe.discriminator.learning_rate_factor if name == "discriminator" else 1.0
             set_learning_rate(optimiser, rate * ahead)
 
     def _log(self, means: dict[str, float], speed: float) -> None:

@@ -177,12 +177,16 @@ class DiscriminatorSettings(_Settings):
         learning_rate_factor: its learning rate, in multiples of the generator's; 1 is the paper's.
         optimiser: its kind of optimiser; None is the generator's kind. What SOAP costs goes with the cube of the
             maps: for the generator next to nothing, for the paper's discriminator as much as its passes.
+        head_start: updates at the beginning that teach it alone, while the generator stays as it is. One that knows
+            nothing yet asks the generator for anything but texture. The schedule counts from their end on; 0 is the
+            paper's.
     """
 
     kind: Literal["crop", "patch"] = "crop"
     width: int = Field(64, ge=8, le=1024, multiple_of=8)
     learning_rate_factor: float = Field(1.0, gt=0)
     optimiser: Literal["adam", "soap"] | None = None
+    head_start: int = Field(0, ge=0)
 
 
 class OptimiserSettings(_Settings):
@@ -310,7 +314,17 @@ class Recipe(_Settings):
             raise ValueError("run.best_by is 'content', which needs loss.vgg; take 'psnr' or 'newest'")
         if self.loss.recursions and (self.network.architecture != "drcn" or self.loss.adversarial):
             raise ValueError("loss.recursions is for DRCN, trained without an adversary")
+        if self.head_start >= self.run.updates:
+            raise ValueError(
+                f"discriminator.head_start is {self.head_start} of {self.run.updates} updates; none is left for the "
+                "generator"
+            )
         return self
+
+    @property
+    def head_start(self) -> int:
+        """Updates at the beginning that teach the discriminator alone; 0 where there is none."""
+        return self.discriminator.head_start if self.loss.adversarial else 0
 
     @property
     def scale(self) -> int:

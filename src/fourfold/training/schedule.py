@@ -5,17 +5,25 @@ import math
 from fourfold.training.recipe import ScheduleSettings
 
 
-def learning_rate_factor(settings: ScheduleSettings, update: int, updates: int) -> float:
+def learning_rate_factor(settings: ScheduleSettings, update: int, updates: int, head_start: int = 0) -> float:
     """Returns the factor on the learning rate for an update.
 
     A run shorter than its warm-up, or than its descent, has it over all of its updates: either way the learning rate
     is the recipe's at one update, unless both are asked for in fewer updates than they take together.
 
+    The schedule is of the updates after a head start. That has the warm-up alone, for an optimiser's sake; and both
+    networks have it again afterwards, so that their rates keep their ratio.
+
     Args:
         settings: the recipe's schedule.
         update: number of updates done before this one, from 0.
         updates: length of the whole run.
+        head_start: updates at its beginning that teach the discriminator alone.
     """
+    if update < head_start:
+        warmup = min(settings.warmup_updates, head_start)
+        return min(1.0, (update + 1) / warmup) if warmup else 1.0
+    update, updates = update - head_start, updates - head_start
     warmup = min(settings.warmup_updates, updates)
     warm = min(1.0, (update + 1) / warmup) if warmup else 1.0
     if settings.kind == "step":

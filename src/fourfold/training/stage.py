@@ -1,4 +1,7 @@
-"""Stages: what one update computes. The loop knows only ``networks``, ``optimisers``, ``step`` and ``remarks``."""
+"""Stages: what one update computes.
+
+The loop knows only ``networks``, ``optimisers``, ``step``, ``prepare`` and ``remarks``.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +42,15 @@ class Stage(Protocol):
             lr: (N, 3, h, w) RGB in 0..1.
             hr: (N, 3, scale * h, scale * w) RGB in 0..1.
             measure: also return each term's share of the generator's gradient.
+        """
+        ...
+
+    def prepare(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Makes one update of the head start, which leaves the generator as it is; returns scalars as ``step`` does.
+
+        Args:
+            lr: as for ``step``.
+            hr: as for ``step``.
         """
         ...
 
@@ -123,6 +135,10 @@ class ContentStage:
         sr = self._call("generator", lr)
         return self._generator_step(self._content(sr, hr), measure)
 
+    def prepare(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Does nothing: there is nobody to be taught first."""
+        return {}
+
     def _content(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         return {term.name: term.weight * term.loss(sr, hr) for term in self._terms}
 
@@ -175,6 +191,12 @@ class AdversarialStage(ContentStage):
             return self._generator_step(losses, measure) | seen
         return self._bounded_step(sr, losses, measure) | seen
 
+    def prepare(self, lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Makes one update of the discriminator alone; see :class:`Stage`."""
+        with torch.no_grad(), unchanged_statistics(self.networks["generator"]):
+            sr = self._call("generator", lr)
+        return self._discriminator_step(sr, hr)
+
     def _bounded_step(self, sr: Tensor, losses: dict[str, Tensor], measure: bool) -> dict[str, Tensor]:
         """Makes the generator's step with the adversary's gradient cut to its largest share.
 
@@ -205,6 +227,8 @@ class AdversarialStage(ContentStage):
 
     def remarks(self, update: int, means: Mapping[str, float]) -> list[str]:
         """Returns a remark when the discriminator has won or collapsed for long, and when that is over."""
+        if update <= self._recipe.head_start:
+            return []  # it is meant to win
         return self._watch.look(update, means["real_accuracy"], means["fake_accuracy"])
 
 
@@ -237,6 +261,18 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         yield network
     finally:
         network.requires_grad_(True)
+
+
+@contextmanager
+def unchanged_statistics(network: nn.Module) -> Iterator[None]:
+    """Puts batch norm's running statistics back at the end; inside, it uses the batch's own all the same."""
+    buffers = list(network.buffers())
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
 
 
 def freeze_statistics(network: nn.Module) -> None:
