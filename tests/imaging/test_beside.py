@@ -28,6 +28,7 @@ from fourfold.imaging import (
 from fourfold.imaging.avif_colour import unheard_colour
 from fourfold.imaging.exif import EXIF_IFD, Ifd, Tag, build_exif, parse_exif
 from fourfold.imaging.gif_blocks import read_comments
+from fourfold.imaging.iptc import WRAPPER, bare, wrapped
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.png_text import chunk
 from fourfold.imaging.reading import to_array
@@ -396,6 +397,21 @@ def test_what_is_too_long_for_jpeg_is_missed(kind: str, size: int, limit: str) -
     found = read_picture(encode_picture(picture, "jpg", on_loss=said.append)).metadata
     assert (getattr(found, kind) is not None) == kept
     assert said == ([] if kept else [f"JPG is given at most {limit} bytes of {kind.upper()}: left out"])
+
+
+@pytest.mark.parametrize("cut", ["within the records", "between resources"])
+def test_iptc_in_several_segments_is_whole(cut: str) -> None:
+    records = b"\x1c\x02\x78" + (30_000).to_bytes(2, "big") + bytes(range(250)) * 120
+    block = wrapped(records).removeprefix(WRAPPER)
+    other = b"8BIM\x03\xed\0\0\0\0\0\x10" + b"\0" * 16  # the resolution
+    parts = [other + block[:9_001], block[9_001:]] if cut == "within the records" else [other, block]
+    plain = encoded(PICTURE, "JPEG")
+    segments = [b"\xff\xed" + (len(WRAPPER + part) + 2).to_bytes(2, "big") + WRAPPER + part for part in parts]
+    found = read_picture(plain[:2] + b"".join(segments) + plain[2:])
+    assert bare(found.metadata.iptc or b"") == records
+    assert read_picture(encode_picture(found, "tiff")).metadata.iptc == records
+    again = read_picture(encode_picture(found, "jpg")).metadata
+    assert bare(again.iptc or b"") == records
 
 
 def test_extended_xmp_is_missed() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fourfold.imaging import iptc
 from fourfold.imaging.avif_colour import unheard_colour
 from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
@@ -28,7 +29,7 @@ class Beside:
 
     Attributes:
         exif: EXIF of a TIFF file, and of a PNG file, wherever in it; libvips stops looking at the pixels.
-        iptc: IPTC of a TIFF file.
+        iptc: IPTC of a TIFF file, and of a JPEG file in several segments, of which libvips sees one.
         georeference: where a TIFF file's pixels lie on the earth.
         xmp: XMP of a PNG file, wherever in it; libvips stops looking after 50 text fields.
         lost_xmp: why a PNG file's XMP cannot be read here, or "".
@@ -102,6 +103,8 @@ def _of_jpeg(data: Any) -> Beside:
     beside = Beside(comments=_as_comment(segments.comments), states_dpi=segments.states_dpi)
     if segments.pictures > 1:
         beside.notes.append(f"only the first of {segments.pictures} pictures in the file")
+    if len(segments.resources) > 1:
+        beside.iptc = iptc.bare(iptc.WRAPPER + b"".join(segments.resources))
     if segments.more_xmp:
         beside.notes.append("XMP beyond the first 64 KB (extended XMP) was left out")
     return beside

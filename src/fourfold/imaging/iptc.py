@@ -2,16 +2,17 @@
 
 import struct
 
-_WRAPPER = b"Photoshop 3.0\0"
+#: What the segment of a JPEG file begins with.
+WRAPPER = b"Photoshop 3.0\0"
 _RESOURCE = b"8BIM"
 _IPTC_NUMBER = 0x0404
 
 
 def bare(block: bytes) -> bytes | None:
     """Returns the IPTC records of a block, wrapped or not; None if a wrapper holds none."""
-    if not block.startswith(_WRAPPER):
+    if not block.startswith(WRAPPER):
         return block
-    at = len(_WRAPPER)
+    at = len(WRAPPER)
     while block[at : at + 4] == _RESOURCE and at + 7 < len(block):
         (number,) = struct.unpack_from(">H", block, at + 4)
         at += 6
@@ -28,7 +29,7 @@ def bare(block: bytes) -> bytes | None:
 
 def wrapped(block: bytes) -> bytes:
     """Returns the block as JPEG holds it."""
-    if block.startswith(_WRAPPER):
+    if block.startswith(WRAPPER):
         return block
-    head = _WRAPPER + _RESOURCE + struct.pack(">HHI", _IPTC_NUMBER, 0, len(block))
+    head = WRAPPER + _RESOURCE + struct.pack(">HHI", _IPTC_NUMBER, 0, len(block))
     return head + block + b"\0" * (len(block) % 2)

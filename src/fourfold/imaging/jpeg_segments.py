@@ -4,9 +4,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
+from fourfold.imaging import iptc
 from fourfold.imaging.exif import parse_exif
 
-_APP0, _APP1, _APP2, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xFE, 0xDA, 0xD9
+_APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA, 0xD9
 #: Markers that stand alone, without a length.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 #: A file with more of them before its pixels has been made to keep somebody busy.
@@ -23,12 +24,14 @@ class JpegSegments:
         comments: the comments, as stored.
         states_dpi: the density is one per inch or centimetre, not just the shape of a pixel.
         more_xmp: XMP goes on in further segments.
+        resources: Photoshop's, IPTC among them, of each of the segments that they are cut into.
         pictures: in the file: several where it holds views, previews or a gain map behind the first.
     """
 
     comments: list[bytes] = field(default_factory=list)
     states_dpi: bool = False
     more_xmp: bool = False
+    resources: list[bytes] = field(default_factory=list)
     pictures: int = 1
 
 
@@ -36,7 +39,7 @@ def read_segments(data: Any) -> JpegSegments:
     """Returns what the segments of a JPEG file say, as far as they can be followed.
 
     Source: ITU-T T.81 (1992), annex B; T.871 (2011), section 10; XMP specification part 3 (2016), section 1.1.3;
-    CIPA DC-007 (2009), section 5.2.3.
+    CIPA DC-007 (2009), section 5.2.3; Adobe Photoshop file formats specification (2019), "Image resources section".
 
     Args:
         data: the file's bytes, or a memory map of it.
@@ -60,6 +63,8 @@ def read_segments(data: Any) -> JpegSegments:
             found.states_dpi = content[7] in (1, 2)
         elif kind == _APP1 and content.startswith(_MORE_XMP):
             found.more_xmp = True
+        elif kind == _APP13 and content.startswith(iptc.WRAPPER):
+            found.resources.append(bytes(content[len(iptc.WRAPPER) :]))
         elif kind == _APP2 and content.startswith(_PICTURES):
             found.pictures = _count_pictures(bytes(content[len(_PICTURES) :]))
         at += 2 + size
