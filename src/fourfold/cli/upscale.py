@@ -88,6 +88,8 @@ def upscale(
 
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other; give one of them")
+    if output == "":  # an unset variable of a script; Path would make it the current folder
+        raise UsageError("-o is empty; give a file or a folder ('.' for the current one)")
     if ext != "auto":
         format_named(ext)
     parse_size(max_memory)
