@@ -260,7 +260,7 @@ WRONG_USE = {
     "two formats": (["{cat}", "-n", "{tiny}", "-o", "{tmp}/a.jpg", "--ext", "png"], "name two formats"),
     "output format": (["{cat}", "-n", "{tiny}", "-o", "{tmp}/a.bmp"], "no picture format ends in '.bmp'"),
     "contradiction": (["{cat}", "-n", "{tiny}", "--overwrite", "--skip-existing"], "contradict"),
-    "nothing": (["{cat}", "-n", "{tiny}", "-o", ""], "-o is empty"),
+    "empty output": (["{cat}", "-n", "{tiny}", "-o", ""], "-o is empty"),
     "suffix": (["{cat}", "-n", "{tiny}", "--suffix", "/../x"], "part of a file name"),
     "itself": (["{cat}", "-n", "{tiny}", "--suffix", "", "--overwrite"], "would replace an input"),
     "standard output": (["{cat}", "-n", "{tiny}", "-o", "-"], "not written to standard output"),

@@ -86,12 +86,17 @@ def test_killed_many_times(trainer: Trainer, tmp_path: Path, in_writes: bool) ->
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "by two at once"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_it_keeps_everything(trainer: Trainer, tmp_path: Path, number: signal.Signals) -> None:
+def test_asked_to_stop_it_keeps_everything(
+    trainer: Trainer, tmp_path: Path, number: signal.Signals, times: int
+) -> None:
     child = trainer.start(tmp_path / "run", "run.updates=100000")
     while updates_done(tmp_path / "run") < 4:
         assert trainer.runs(child)
-    os.kill(child, number)
+    for _ in range(times):
+        os.kill(child, number)
+        time.sleep(0.01)
     assert trainer.wait(child) == STOPPED
     last = (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1]
     assert '"kind": "stopped"' in last

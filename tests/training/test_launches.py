@@ -76,12 +76,28 @@ def test_a_damaged_record_is_nobodys(text: str, tmp_path: Path) -> None:
 
 def test_a_requeued_job_finds_its_numbered_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert folder_of(Launch(restarts=1, name="slurm 7"), "x") is None
+    again = Launch(restarts=1, name="slurm 7")
+    assert folder_of(again, tiny_recipe()) is None
+    name = tiny_recipe().name
     for number, job in ((1, "6"), (2, "7"), (3, "8")):
-        RunFolder(Path(f"runs/x-00{number}")).start(tiny_recipe(), BankReport(), "0", "again", f"slurm {job}")
-    assert folder_of(Launch(restarts=1, name="slurm 7"), "x") == Path("runs/x-002")
-    assert folder_of(Launch(restarts=1, name="slurm 9"), "x") is None
-    assert folder_of(Launch(restarts=0, name="slurm 7"), "x") is None
+        RunFolder(Path(f"runs/{name}-00{number}")).start(tiny_recipe(), BankReport(), "0", "again", f"slurm {job}")
+    assert folder_of(again, tiny_recipe()) == Path(f"runs/{name}-002")
+    assert folder_of(Launch(restarts=1, name="slurm 9"), tiny_recipe()) is None
+    assert folder_of(Launch(restarts=0, name="slurm 7"), tiny_recipe()) is None
+
+
+def test_a_job_of_several_runs_finds_the_one_that_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    again, name = Launch(restarts=1, name="slurm 7"), tiny_recipe().name
+    rates = [tiny_recipe("srresnet-mse", f"optimiser.learning_rate={rate}") for rate in ("1e-3", "2e-3", "3e-3")]
+    for number, recipe in enumerate(rates[:2], start=1):
+        RunFolder(Path(f"runs/{name}-00{number}")).start(recipe, BankReport(), "0", "again", "slurm 7")
+    assert [folder_of(again, recipe) for recipe in rates] == [
+        Path(f"runs/{name}-001"), Path(f"runs/{name}-002"), None,
+    ]  # fmt: skip
+    RunFolder(Path(f"runs/{name}-003")).start(rates[0], BankReport(), "0", "again", "slurm 7")
+    with pytest.raises(TrainingError, match=r"-001 and .*-003, with the same settings; give each"):
+        folder_of(again, rates[0])
 
 
 def test_one_process_in_an_allocation_for_several(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,8 @@ def test_a_head_start_is_the_adversarys() -> None:
         (["schedule.kind=decay"], "schedule.kind is 'decay', which needs schedule.decay_updates"),
         (["schedule.kind=step"], "schedule.kind is 'step', which needs schedule.milestones"),
         (["schedule.milestones=[2]"], "schedule.milestones does nothing .* without schedule.kind=step"),
+        (["schedule.factor=0.5"], "schedule.factor does nothing .* without schedule.kind=step"),
+        (["schedule.final_factor=0.5"], "schedule.final_factor does nothing .* without schedule.kind=decay or cosine"),
         (["schedule.decay_updates=3"], "schedule.decay_updates does nothing .* without schedule.kind=decay"),
     ],
 )

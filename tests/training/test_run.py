@@ -117,10 +117,13 @@ def test_the_discriminator_may_learn_faster(tmp_path: Path, pictures: Path) -> N
         assert values["learning_rate_discriminator"] == pytest.approx(5 * values["learning_rate"])
 
 
-def test_a_head_start_teaches_the_discriminator_alone(tmp_path: Path, pictures: Path) -> None:
-    recipe = tiny_recipe("srgan-mse", "discriminator.head_start=4", "run.checkpoint_every=2", "run.keep=9")
-    events = train(recipe, pictures, tmp_path)
-    states = [torch.load(path, weights_only=True)["networks"] for path in checkpoints(tmp_path / "checkpoints")]
+def test_a_head_start_teaches_the_discriminator_alone(tmp_path: Path, pictures: Path, valid: Path) -> None:
+    settings = ["discriminator.head_start=4", "run.checkpoint_every=2", "run.validate_every=2", "run.keep=9"]
+    recipe = tiny_recipe("srgan-mse", *settings, "run.gradients_every=100")
+    events = train(recipe, pictures, tmp_path, valid=valid)
+    found = [torch.load(path, weights_only=True) for path in checkpoints(tmp_path / "checkpoints")]
+    states = [state["networks"] for state in found]
+    assert same(found[1]["average"], states[1]["generator"])
     learns = {
         name: [not same(a[name], b[name]) for a, b in itertools.pairwise(states)]
         for name in ("generator", "discriminator")
@@ -129,10 +132,14 @@ def test_a_head_start_teaches_the_discriminator_alone(tmp_path: Path, pictures: 
     progress = {values["update"]: values for kind, values in events if kind == "progress"}
     assert [update for update, values in progress.items() if "loss" not in values] == [1, 2, 4]
     assert all("real_accuracy" in values for values in progress.values())
+    # what counts from its end on: the check for terms without gradient, validation, the weights' updates
+    assert [update for update, values in progress.items() if "gradient_share_pixel" in values] == [5]
+    assert [values["update"] for kind, values in events if kind == "validation"] == [6, 8]
+    assert read_weights(tmp_path / "latest.safetensors").config.updates == 4
     # and a run may be stopped in the middle of it
     for path in checkpoints(tmp_path / "checkpoints")[1:]:
         path.unlink()
-    assert ("resumed", {"update": 2}) in train(recipe, pictures, tmp_path, resume=True)
+    assert ("resumed", {"update": 2}) in train(recipe, pictures, tmp_path, valid=valid, resume=True)
     again = load_checkpoint(tmp_path / "checkpoints")
     assert again is not None and same(again["networks"], states[-1])
 

@@ -53,7 +53,7 @@ def train(
     from it, bit for bit on a CPU. Several processes: torchrun --nproc-per-node 8 -m -- fourfold train ..., see
     docs/training.md.
     """
-    from fourfold.training import DataSource, load_recipe, next_run_folder, run_training
+    from fourfold.training import DataSource, load_recipe, next_run_folder, run_training, settled
     from fourfold.training.going_on import folder_of
     from fourfold.training.processes import read_launch
 
@@ -71,7 +71,7 @@ def train(
         return
     from fourfold.cli.training_display import TrainingDisplay
 
-    folder = run or folder_of(launch, resolved.name) or next_run_folder(resolved.name)
+    folder = run or folder_of(launch, settled(resolved, device)) or next_run_folder(resolved.name)
     with TrainingDisplay(resolved, folder, quiet=launch.rank > 0) as display:
         progress = run_training(
             resolved,

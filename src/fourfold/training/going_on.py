@@ -48,11 +48,33 @@ def is_of(run_folder: RunFolder, launch: Launch) -> bool:
     return bool(launch.name) and name == launch.name and since >= launch.since
 
 
-def folder_of(launch: Launch, name: str) -> Path | None:
-    """Returns the numbered folder that an earlier attempt of this launch made for its run, or None."""
+def folder_of(launch: Launch, recipe: Recipe) -> Path | None:
+    """Returns the numbered folder that an earlier attempt of this launch made for the same run, or None.
+
+    Args:
+        launch: how this process was started.
+        recipe: what is to be run, its precision decided. A job may have several runs, one after the other or side by
+            side; they differ in their settings.
+
+    Raises:
+        TrainingError: if the launch has several runs with these settings.
+    """
     if launch.restarts == 0:
         return None
-    return next((path for path in sorted(RUNS.glob(f"{name}-*")) if is_of(RunFolder(path), launch)), None)
+    own = (folder for path in sorted(RUNS.glob(f"{recipe.name}-*")) if is_of(folder := RunFolder(path), launch))
+    found = [folder.path for folder in own if _recipe_of(folder) == recipe]
+    if len(found) > 1:
+        raise TrainingError(
+            f"this job has begun {' and '.join(map(str, found))}, with the same settings; give each of its runs a --run"
+        )
+    return found[0] if found else None
+
+
+def _recipe_of(folder: RunFolder) -> Recipe | None:
+    try:
+        return folder.recipe()
+    except TrainingError:  # killed before it had written it: there is nothing to go on with
+        return None
 
 
 def changes(before: Recipe, now: Recipe) -> str:

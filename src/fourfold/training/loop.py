@@ -37,6 +37,9 @@ Listener = Callable[[str, dict[str, Any]], None]
 #: this often.
 AGREE_EVERY = 10
 
+#: Signals within so many seconds are one request to stop.
+SAME_REQUEST_S = 2.0
+
 
 @dataclass
 class Progress:
@@ -119,20 +122,24 @@ class Trainer:
         """
         run = self.recipe.run
         started, first = time.monotonic() - self.progress.elapsed_s, self.progress.update
+        head = self.recipe.head_start
         window, window_start, window_update = Window(self.fabric), time.monotonic(), first
         with self._stop_signals(), self._drawing_curves(first):
             while self.progress.update < run.updates and not self._stop_wanted():
                 # one update
                 update = self.progress.update + 1
                 self._set_learning_rates()
-                window.note(update, self._step(update, first))
+                # where the run, or the generator's part of it, begins: a term that is dead shows in its gradient
+                opening = update in (first + 1, head + 1)
+                window.note(update, self._step(update, opening))
                 self.progress.update = update
                 self.progress.elapsed_s = time.monotonic() - started
-                self.average.update(self.generator, update)
+                if update > head:
+                    self.average.update(self.generator, update - head)
 
                 # what is seen of it: nothing is written unless everything up to here was finite
-                logging = update % run.log_every == 0 or update == run.updates or update == first + 1
-                validating = bool(self.validator and run.validate_every) and (
+                logging = update % run.log_every == 0 or update == run.updates or opening
+                validating = bool(self.validator and run.validate_every and update > head) and (
                     update % run.validate_every == 0 or update == run.updates
                 )
                 saving = update % run.checkpoint_every == 0 or update == run.updates
@@ -201,8 +208,12 @@ class Trainer:
             written = read_config(self.folder.latest).updates
         except WeightsError:
             written = None
-        if written != self.progress.update:
+        if written != self._generator_updates:
             self._write_weights(self.folder.latest, {})
+
+    @property
+    def _generator_updates(self) -> int:
+        return max(self.progress.update - self.recipe.head_start, 0)
 
     def _compare_best(self, chosen_by: str) -> None:
         """Forgets a best that the scores to come do not compare with, and says so."""
@@ -223,9 +234,9 @@ class Trainer:
         progress.best_score, progress.best_update = -math.inf, 0
         self._tell("remark", {"update": progress.update, "text": f"the best so far was {why}; it is chosen anew"})
 
-    def _step(self, update: int, first: int) -> dict[str, Tensor]:
+    def _step(self, update: int, opening: bool) -> dict[str, Tensor]:
         every = self.recipe.run.gradients_every
-        measure = bool(every) and (update % every == 0 or update == first + 1)
+        measure = bool(every) and (update % every == 0 or opening)
         try:
             if update <= self.recipe.head_start:
                 return self.stage.prepare(*self.batches.next())
@@ -324,7 +335,7 @@ class Trainer:
             parameters=recipe.network.parameters,
             name=recipe.name,
             recipe=recipe.portable(),
-            updates=self.progress.update,
+            updates=self._generator_updates,
             scores=scores,
             **self.about,
         )
@@ -381,13 +392,17 @@ class Trainer:
     def _stop_signals(self) -> Iterator[None]:
         """Turns Ctrl-C, SIGTERM and a closed terminal into "finish this update, checkpoint, leave".
 
-        A second one leaves at once.
+        A second one leaves at once; but not one that comes with the first: whoever stops a whole job, as SLURM does,
+        sends one to every process, and torchrun hands its own on to those that it started.
         """
+        asked = 0.0
 
         def request(number: int, _frame: FrameType | None) -> None:
-            if self._stop is not None:
+            nonlocal asked
+            if self._stop is None:
+                self._stop, asked = signal.Signals(number).name, time.monotonic()
+            elif time.monotonic() - asked > SAME_REQUEST_S:
                 raise KeyboardInterrupt
-            self._stop = signal.Signals(number).name
 
         numbers = (signal.SIGINT, signal.SIGTERM, *unless_ignored("SIGHUP"))
         try:

@@ -178,8 +178,8 @@ class DiscriminatorSettings(_Settings):
         optimiser: its kind of optimiser; None is the generator's kind. What SOAP costs goes with the cube of the
             maps: for the generator next to nothing, for the paper's discriminator as much as its passes.
         head_start: updates at the beginning that teach it alone, while the generator stays as it is. One that knows
-            nothing yet asks the generator for anything but texture. The schedule counts from their end on; 0 is the
-            paper's.
+            nothing yet asks the generator for anything but texture. They are some of ``run.updates``; the schedule and
+            the average count from their end on. 0 is the paper's.
     """
 
     kind: Literal["crop", "patch"] = "crop"
@@ -395,7 +395,12 @@ def _refuse_constant_by_mistake(schedule: ScheduleSettings, source: str) -> None
 
 
 #: Settings that act only with one kind of schedule.
-_IDLE = {"schedule.milestones": "step", "schedule.decay_updates": "decay"}
+_IDLE = {
+    "schedule.milestones": ("step",),
+    "schedule.factor": ("step",),
+    "schedule.decay_updates": ("decay",),
+    "schedule.final_factor": ("decay", "cosine"),
+}
 
 
 def _refuse_idle(recipe: Recipe, given: Set[str]) -> None:
@@ -403,9 +408,9 @@ def _refuse_idle(recipe: Recipe, given: Set[str]) -> None:
 
     Other settings that a recipe has no use for are let through, so that all variants can be run with the same ones.
     """
-    for key, kind in _IDLE.items():
-        if key in given and recipe.schedule.kind != kind:
-            raise RecipeError(f"--set {key} does nothing in this recipe without schedule.kind={kind}")
+    for key, kinds in _IDLE.items():
+        if key in given and recipe.schedule.kind not in kinds:
+            raise RecipeError(f"--set {key} does nothing in this recipe without schedule.kind={' or '.join(kinds)}")
 
 
 def _locate(recipe: str | Path) -> Path:
