@@ -17,9 +17,10 @@ import pytest
 
 from fourfold.errors import OutputExistsError, StudyError, UsageError
 from fourfold.evaluation.paper import PICTURES
-from fourfold.study import Report, ReportRequest, export, make_report, open_store, read_manifest
+from fourfold.study import Report, ReportRequest, create_study, export, make_report, open_store, read_manifest
 from fourfold.study.manifest import write_manifest
 from fourfold.study.store import Answer
+from tests.study.conftest import small_request
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +130,10 @@ def test_the_papers_mos_stands_beside_sets_of_as_many_pictures(
 def test_a_rater_with_too_few_ratings_has_no_bias(report: Report, request_of: ReportRequest, tmp_path: Path) -> None:
     ratings = tmp_path / "ratings.csv"
     lines = (report.page.parent / "ratings.csv").read_text(encoding="utf-8").splitlines()
-    short = next(line for line in lines if ",rating," in line and line.startswith("r02-abcdef,"))
-    ratings.write_text("\n".join([*lines, short.replace("r02-abcdef", "passer-by")]) + "\n", encoding="utf-8")
+    first = next(showing for showing in report.manifest.order("passer-by") if showing.kind == "rating")
+    shown = report.manifest.stimuli[first.id]
+    short = f"passer-by,{first.position},rating,{shown.set_name},{shown.scene},{shown.method},3,,,"
+    ratings.write_text("\n".join([*lines, short]) + "\n", encoding="utf-8")
     made = make_report(replace(request_of, ratings=ratings))
     folder = made.page.parent
     [row] = [row for row in read_csv(folder / "raters.csv") if row["rater"] == "passer-by"]
@@ -171,10 +174,10 @@ def test_hostile_names_are_text_everywhere(rated_study: Path, tmp_path: Path) ->
     (folder / "ratings.csv").write_text(
         "rater,position,kind,set_name,scene,method,score\n"
         + "".join(
-            f'r{r},{3 * s + n},rating,Set5,{s},"{m}",{1 + (r + n) % 5}\n'
-            for r in range(3)
-            for s in range(2)
-            for n, m in enumerate(sets["Set5"])
+            f'{rater},{showing.position},{showing.kind},{one.set_name},{one.scene},"{one.method}",{1 + n % 5}\n'
+            for rater in ("r0", "r1", "r2")
+            for n, showing in enumerate(changed.order(rater))
+            for one in [stimuli[showing.id]]
         )
     )
     report = make_report(ReportRequest(folder, tmp_path / "report", ratings=folder / "ratings.csv"))
@@ -248,13 +251,13 @@ BAD_CSV = {
         "line 4: rater r1 has a rating at position 4 in line 2 already; give each rating once",
     ),
     "binary": ("\x00\x01", "line|nothing|cannot"),
-    "another set": (
-        "rater,position,kind,set_name,scene,method,score\nr1,4,rating,Set5,scene0,hr,5\nr1,5,repeat,Other,a,hr,3\n",
-        r"line 3 \(rater r1, position 5\): this study has no set 'Other', only Set5, BSD100; give the study",
+    "a position before the first": (
+        "rater,position,kind,set_name,scene,method,score\nr1,-1,rating,Set5,scene0,hr,5\n",
+        r"line 2 \(rater r1, position -1\): the rating of scene0 of Set5 by hr, where this study has nothing there",
     ),
-    "another method": (
-        "rater,position,kind,set_name,scene,method,score\nr1,4,rating,Set5,scene0,srgan,5\n",
-        "line 2 .*no method 'srgan' on Set5, only nearest, bicubic, hr; give the study",
+    "a position after the last": (
+        "rater,position,kind,set_name,scene,method,score\nr1,999,rating,Set5,scene0,hr,5\n",
+        "line 2 .*where this study has nothing there; give the study",
     ),
 }
 
@@ -274,6 +277,34 @@ def test_an_export_gives_the_same_report(report: Report, request_of: ReportReque
     exported = report.page.parent / "ratings.csv"
     assert "calibration" in {row["set_name"] for row in read_csv(exported)}  # which is no set of the study
     assert make_report(replace(request_of, ratings=exported)).json() == report.json()
+
+
+@pytest.fixture(scope="module")
+def rated_twin(bench_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of the same pictures, methods and seed, and an export of what the same raters rated in it."""
+    folder = tmp_path_factory.mktemp("twin") / "study"
+    manifest = create_study(folder, small_request(bench_folder))
+    store = open_store(None, folder, study_id=manifest.study_id, digest=manifest.digest)
+    for rater in ("r01-abcdef", "r02-abcdef"):
+        store.enrol(rater, "", "invited")
+        order = manifest.order(rater)
+        for showing in order:
+            store.record(rater, order, showing.position, Answer(showing.anchor or 3, f"nonce-{showing.position:04d}"))
+    (folder / "ratings.csv").write_bytes(export.ratings_csv(manifest, store))
+    store.close()
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["calibration", "rating", "repeat"])
+def test_ratings_of_a_twin_of_the_study_are_refused(
+    kind: str, rated_twin: Path, request_of: ReportRequest, tmp_path: Path
+) -> None:
+    make_report(ReportRequest(rated_twin, tmp_path / "own", ratings=rated_twin / "ratings.csv"))
+    head, *lines = (rated_twin / "ratings.csv").read_text(encoding="utf-8").splitlines()
+    some = tmp_path / "some.csv"
+    some.write_text("\n".join([head, *(line for line in lines if f",{kind}," in line)]) + "\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=rf"some.csv, line \d+ \(.*: the {kind} of .* where this study has .*; give"):
+        make_report(replace(request_of, ratings=some))
 
 
 def test_methods_that_look_like_formulas_come_back_from_an_export(tmp_path: Path) -> None:

@@ -190,21 +190,22 @@ def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Re
 
 
 def _check_belonging(records: Sequence[export.Record], manifest: Manifest, path: Path) -> None:
-    """Refuses ratings of another study, which would otherwise be left out without a word."""
+    """Refuses ratings of another study, which may have the same sets and methods, but never the same orders."""
     for line, record in enumerate(records, start=2):
-        if record.kind == "calibration":  # of pictures that are in no set
-            continue
-        where = f"{path}, line {line} (rater {record.rater}, position {record.position})"
-        remedy = "give the study that these ratings are of"
-        if record.set_name not in manifest.sets:
-            known = ", ".join(manifest.sets)
-            raise StudyError(f"{where}: this study has no set {record.set_name!r}, only {known}; {remedy}")
-        methods = manifest.sets[record.set_name]
-        if record.method not in methods:
-            known = ", ".join(methods)
-            raise StudyError(
-                f"{where}: this study has no method {record.method!r} on {record.set_name}, only {known}; {remedy}"
-            )
+        order = manifest.order(record.rater)
+        shown = "nothing there"
+        if 0 <= record.position < len(order):
+            showing = order[record.position]
+            stimulus = manifest.stimuli[showing.id]
+            expected = (showing.kind, stimulus.set_name, stimulus.scene, stimulus.method)
+            if (record.kind, record.set_name, record.scene, record.method) == expected:
+                continue
+            shown = f"the {showing.kind} of {stimulus.scene} of {stimulus.set_name} by {stimulus.method}"
+        raise StudyError(
+            f"{path}, line {line} (rater {record.rater}, position {record.position}): the {record.kind} of "
+            f"{record.scene} of {record.set_name} by {record.method}, where this study has {shown}; give the study "
+            "that these ratings are of, and the ratings as they were exported"
+        )
 
 
 def _access_notes(store: RatingStore) -> list[str]:
