@@ -403,15 +403,48 @@ def test_what_is_too_long_for_jpeg_is_missed(kind: str, size: int, limit: str) -
 def test_iptc_in_several_segments_is_whole(cut: str) -> None:
     records = b"\x1c\x02\x78" + (30_000).to_bytes(2, "big") + bytes(range(250)) * 120
     block = wrapped(records).removeprefix(WRAPPER)
-    other = b"8BIM\x03\xed\0\0\0\0\0\x10" + b"\0" * 16  # the resolution
-    parts = [other + block[:9_001], block[9_001:]] if cut == "within the records" else [other, block]
-    plain = encoded(PICTURE, "JPEG")
-    segments = [b"\xff\xed" + (len(WRAPPER + part) + 2).to_bytes(2, "big") + WRAPPER + part for part in parts]
-    found = read_picture(plain[:2] + b"".join(segments) + plain[2:])
+    parts = [PATH + block[:9_001], block[9_001:]] if cut == "within the records" else [PATH, block]
+    found = read_picture(jpeg_with(*parts))
     assert bare(found.metadata.iptc or b"") == records
     assert read_picture(encode_picture(found, "tiff")).metadata.iptc == records
     again = read_picture(encode_picture(found, "jpg")).metadata
-    assert bare(again.iptc or b"") == records
+    assert again.iptc == WRAPPER + PATH + block
+    assert found.metadata.notes == []
+
+
+#: One of Photoshop's resources: a clipping path.
+PATH = b"8BIM\x07\xd0\0\0\0\0\0\x10" + b"a path".ljust(16, b"\0")
+
+
+def jpeg_with(*resources: bytes) -> bytes:
+    """A JPEG file with Photoshop's resources, in a segment each."""
+    plain = encoded(PICTURE, "JPEG")
+    segments = [b"\xff\xed" + (len(WRAPPER + part) + 2).to_bytes(2, "big") + WRAPPER + part for part in resources]
+    return plain[:2] + b"".join(segments) + plain[2:]
+
+
+def test_resources_too_long_for_a_segment_leave_iptc() -> None:
+    records = b"\x1c\x02\x78" + (30_000).to_bytes(2, "big") + bytes(range(250)) * 120
+    long = b"8BIM\x07\xd1\0\0\0\0\xc3\x50" + b"x" * 50_000
+    for parts, kept in (([long, wrapped(records).removeprefix(WRAPPER)], records), ([long, long], None)):
+        found = read_picture(jpeg_with(*parts)).metadata
+        assert found.iptc == kept
+        [note] = found.notes
+        assert note.startswith("Photoshop's resources (such as clipping paths) were left out")
+    alone = b"\x1c\x02\x05" + bytes(70_000)
+    block = wrapped(alone).removeprefix(WRAPPER)
+    found = read_picture(jpeg_with(block[:40_000], block[40_000:])).metadata
+    assert (found.iptc, found.notes) == (alone, [])
+
+
+@pytest.mark.parametrize("parts", [[PATH], [PATH, PATH]])
+def test_resources_without_iptc_are_not_taken_for_it(parts: list[bytes]) -> None:
+    found = read_picture(jpeg_with(*parts))
+    for format in ("png", "tiff"):
+        said: list[str] = []
+        assert read_picture(encode_picture(found, format, on_loss=said.append)).metadata.iptc is None
+        assert said == []
+    assert read_picture(encode_picture(found, "jpg")).metadata.iptc == WRAPPER + b"".join(parts)
 
 
 def test_extended_xmp_is_missed() -> None:

@@ -306,12 +306,20 @@ def test_a_tiff_in_one_compressed_strip_of_more_than_50_mb_is_read() -> None:
     assert np.array_equal(read_picture(file).pixels, noise)
 
 
-def test_layers_of_a_tiff_are_named() -> None:
+@pytest.mark.parametrize(
+    ("tag", "content", "said"),
+    [
+        (37724, b"Adobe Photoshop Document Data Block\0" + b"8BIM" * 9, "Photoshop's layers were left out"),
+        (34377, b"8BIM\7\xd0\0\0\0\0\0\x08a path..", "Photoshop's resources (such as clipping paths) were left out"),
+    ],
+    ids=["layers", "resources"],
+)
+def test_what_photoshop_keeps_in_a_tiff_is_missed(tag: int, content: bytes, said: str) -> None:
     info = TiffImagePlugin.ImageFileDirectory_v2()
-    info[37724], info.tagtype[37724] = b"Adobe Photoshop Document Data Block\0" + b"8BIM" * 9, 7
+    info[tag], info.tagtype[tag] = content, 7
     file = encoded(Image.fromarray(make_photo(8, 9)), "TIFF", tiffinfo=info)
     [note] = read_picture(file).metadata.notes
-    assert note.startswith("Photoshop's layers were left out")
+    assert note.startswith(said)
 
 
 def test_pages_that_mean_something_else_leave_the_first(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ class Beside:
 
     Attributes:
         exif: EXIF of a TIFF file, and of a PNG file, wherever in it; libvips stops looking at the pixels.
-        iptc: IPTC of a TIFF file, and of a JPEG file in several segments, of which libvips sees one.
+        iptc: IPTC of a TIFF file, and of a JPEG file in several segments, of which libvips sees one; empty where these
+            hold none.
         georeference: where a TIFF file's pixels lie on the earth.
         xmp: XMP of a PNG file, wherever in it; libvips stops looking after 50 text fields.
         lost_xmp: why a PNG file's XMP cannot be read here, or "".
@@ -104,10 +105,23 @@ def _of_jpeg(data: Any) -> Beside:
     if segments.pictures > 1:
         beside.notes.append(f"only the first of {segments.pictures} pictures in the file")
     if len(segments.resources) > 1:
-        beside.iptc = iptc.bare(iptc.WRAPPER + b"".join(segments.resources))
+        beside.iptc, lost = _joined(segments.resources)
+        beside.notes += lost
     if segments.more_xmp:
         beside.notes.append("XMP beyond the first 64 KB (extended XMP) was left out")
     return beside
+
+
+def _joined(resources: list[bytes]) -> tuple[bytes, list[str]]:
+    """Returns Photoshop's resources as one block, or of those too long for one segment IPTC alone; and what is lost."""
+    block = iptc.WRAPPER + b"".join(resources)
+    if len(block) <= iptc.MAX_JPEG_BYTES:
+        return block, []
+    records = iptc.bare(block) or b""
+    if records and len(iptc.wrapped(records)) >= len(block):
+        return records, []
+    lost = "Photoshop's resources (such as clipping paths) were left out: with IPTC they are too long for a segment"
+    return records, [lost]
 
 
 def _of_gif(data: Any) -> Beside:

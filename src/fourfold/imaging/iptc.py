@@ -1,9 +1,11 @@
-"""IPTC blocks: bare in TIFF files, wrapped in a Photoshop resource in JPEG files."""
+"""IPTC blocks: bare in TIFF files, wrapped in a Photoshop resource in JPEG files, where others stand beside it."""
 
 import struct
 
 #: What the segment of a JPEG file begins with.
 WRAPPER = b"Photoshop 3.0\0"
+#: Longer blocks libvips leaves out of JPEG files, where a segment holds 64 KB.
+MAX_JPEG_BYTES = 65_500
 _RESOURCE = b"8BIM"
 _IPTC_NUMBER = 0x0404
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fourfold.errors import PictureError
+from fourfold.imaging import iptc
 from fourfold.imaging.exif import MAKER_NOTE_MOVED, has_maker_note
 from fourfold.imaging.exif_corrections import corrected
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES
@@ -12,7 +13,7 @@ from fourfold.imaging.picture import Metadata
 from fourfold.imaging.png_text import can_hold
 
 #: Longer blocks libvips leaves out of JPEG files, where a segment holds 64 KB.
-_MAX_JPEG_BYTES = {"xmp": 60_000, "iptc": 65_500}
+_MAX_JPEG_BYTES = {"xmp": 60_000, "iptc": iptc.MAX_JPEG_BYTES}
 #: libvips writes WebP frames that are shown no longer than this with 100 ms instead, as browsers show them.
 _SHORTEST_WEBP_MS = 10
 
@@ -69,10 +70,12 @@ def _depth(metadata: Metadata) -> int:
 
 
 def _lost_metadata(name: str, format: Format, layout: Layout, metadata: Metadata) -> list[str]:
+    # a block of JPEG's may hold Photoshop's other resources alone
+    records = None if metadata.iptc is None else iptc.bare(metadata.iptc)
     lost = [
         f"{name} holds no {kind.upper()}: left out"
-        for kind in ("exif", "xmp", "iptc")
-        if getattr(metadata, kind) is not None and kind not in format.holds
+        for kind, block in (("exif", metadata.exif), ("xmp", metadata.xmp), ("iptc", records))
+        if block is not None and kind not in format.holds
     ]
     if metadata.georeference is not None and format.name != "tiff":
         lost.append(f"{name} holds no map coordinates (GeoTIFF): left out")

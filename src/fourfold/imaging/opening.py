@@ -355,7 +355,7 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
         icc=_get(image, "icc-profile-data", None),
         exif=beside.exif if format.name == "tiff" else _get(image, "exif-data", None),
         xmp=_get(image, "xmp-data", beside.xmp),
-        iptc=beside.iptc if format.name == "tiff" or beside.iptc else _get(image, "iptc-data", None),
+        iptc=(_get(image, "iptc-data", None) if format.name != "tiff" and beside.iptc is None else beside.iptc) or None,
         comments=beside.comments,
         georeference=beside.georeference,
         notes=beside.notes,

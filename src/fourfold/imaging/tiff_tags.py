@@ -34,8 +34,9 @@ _IPTC = 0x83BB
 _EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION = 0x0152, 0x0106, 0x0128, 0x0103
 #: What cameras' raw files have: a first picture that is only a preview, others below it, and DNG's version.
 _SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION = 0x00FE, 0x014A, 0xC612
-#: What Photoshop keeps of layers (ImageSourceData), and colour profiles (ICC.1, annex B.4).
-_LAYERS, _ICC = 0x935C, 0x8773
+#: What Photoshop keeps of layers (ImageSourceData) and of everything else (ImageResources), and colour profiles (ICC.1,
+#: annex B.4).
+_LAYERS, _RESOURCES, _ICC = 0x935C, 0x8649, 0x8773
 _SHORT, _LONG = 3, 4
 #: The bit of NewSubfileType for a reduced picture of another one in the file.
 _REDUCED = 1
@@ -168,6 +169,8 @@ def _photograph(found: Ifd, order: str) -> Photograph:
     notes = found.notes() + [f"EXIF: {MAKER_NOTE_MOVED}"] * has_maker_note(exif)
     if _LAYERS in found.passed:
         notes.append("Photoshop's layers were left out: the picture is what they make together")
+    if _RESOURCES in found.passed:
+        notes.append("Photoshop's resources (such as clipping paths) were left out")
     of_the_map = {number: tag for number, tag in found.tags.items() if number in {*georeference.TAGS, *LEFT_OUT}}
     place, lost = read_georeference(_in_order(Ifd(of_the_map), order, "<").tags)
     return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, place, notes + lost)
