@@ -8,10 +8,12 @@ HR holds what no network can know from LR, and most of the gradient is noise of 
 than the model's own, and can be known from LR (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
 The ensemble knows an answer to any LR, so pictures may be shown in more ways than they were taken: --shrink makes
 targets of each picture shrunk by a random factor, which --seed chooses, beside those that are there.
-What is there already is left as it is, so that it can be stopped and gone on with.
+What is there already is left as it is, so that it can be stopped and gone on with; OUT/targets.json says what it was
+made with, and targets that are made otherwise go elsewhere.
 """
 
 import argparse
+import json
 import random
 import sys
 from dataclasses import dataclass
@@ -78,6 +80,20 @@ def make_pair(original: Pixels, upscaler: Upscaler, share: float, hr: Path, lr: 
         write_atomically(path, encode_picture(Picture(pixels), "png"))
 
 
+def agree(out: Path, ending: str, settings: dict[str, object]) -> None:
+    """Notes what targets of an ending are made with; refuses to mix them with targets that were made otherwise."""
+    record = out / "targets.json"
+    known = json.loads(record.read_bytes()) if record.exists() else {}
+    for name, ours in settings.items():
+        if ending in known and known[ending].get(name) != ours:
+            raise UsageError(
+                f"{out} has targets *{ending} made with {name} {known[ending].get(name)}, not {ours}; name another "
+                "folder, or another --seed"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(record, (json.dumps({**known, ending: settings}, indent=2) + "\n").encode())
+
+
 def make_targets(folder: Path, upscaler: Upscaler, share: float, out: Path, shrinking: Shrinking | None = None) -> int:
     """Writes the pairs of a folder's pictures under ``out/hr`` and ``out/lr``; returns how many could not be read."""
     if out.resolve().is_relative_to(folder.resolve()):  # targets would be made of targets
@@ -85,6 +101,8 @@ def make_targets(folder: Path, upscaler: Upscaler, share: float, out: Path, shri
     failed = 0
     sources = find_pictures(folder, recursive=True)
     ending = ".png" if shrinking is None else f".shrunk-{shrinking.seed}.png"
+    shrink = None if shrinking is None else [shrinking.least, shrinking.largest]
+    agree(out, ending, {"model": upscaler.weights.sha256, "share": share, "shrink": shrink})
     for number, source in enumerate(sources, 1):
         name = source.relative_to(folder)
         target = name.with_name(name.name + ending)  # a.jpg and a.webp are two pictures

@@ -67,6 +67,23 @@ def test_no_targets_are_made_of_targets(photos: Path, tiny_weights: Path) -> Non
         make_targets(photos, upscaler, 0.5, photos / "targets")
 
 
+def test_targets_made_otherwise_are_not_mixed(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
+    other = fourfold.load("espcn", precision="fp32", ensemble=True)
+    out = tmp_path / "out"
+    make_targets(photos, upscaler, 0.5, out, Shrinking(0.6, 0.9, 1))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for model, share, least, words in (
+        (other, 0.5, 0.6, "made with model"),
+        (upscaler, 0.75, 0.6, "made with share 0.5, not 0.75"),
+        (upscaler, 0.5, 0.5, "made with shrink"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            make_targets(photos, model, share, out, Shrinking(least, 0.9, 1))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    make_targets(photos, upscaler, 0.75, out, Shrinking(0.5, 0.9, 2))  # which has names of its own
+
+
 def test_what_is_there_is_left(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:
     upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
     make_targets(photos, upscaler, 0.5, tmp_path / "out")

@@ -207,7 +207,11 @@ def test_a_dry_run_refuses_to_go_on_with_other_networks(tmp_path: Path, data: Pa
     arguments = ["srresnet-mse", "--data", str(data), *TINY, "--run", str(tmp_path / "run")]
     assert CliRunner().invoke(app, [*arguments, "--set", "run.updates=1"]).exit_code == 0
     going_on = [*arguments, "--resume", "--set", "run.updates=2"]
-    assert CliRunner().invoke(app, [*going_on, "--dry-run"]).exit_code == 0
+    plan = CliRunner().invoke(app, [*going_on, "--dry-run"])
+    assert plan.exit_code == 0
+    needs = json.loads(plan.stdout)["estimate"]
+    assert (needs["updates_left"], needs["run_s"]) == (1, needs["update_s"])
+    assert "the 1 updates left of 2 in about" in plan.stderr
     for more in (["--dry-run"], []):
         done = CliRunner().invoke(app, [*going_on, "--set", "network.parameters.width=12", *more])
         assert isinstance(done.exception, CheckpointError), done.output
@@ -252,6 +256,16 @@ def test_wrong_calls(
     result = CliRunner().invoke(app, [*arguments, "--data", str(data)])
     assert isinstance(result.exception, kind)
     assert words in str(result.exception)
+
+
+@pytest.mark.parametrize("option", ["--data", "--valid", "--run", "--vgg", "--lr-data", "--cache"])
+def test_an_empty_path_is_not_the_current_folder(option: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+    before = sorted(data.rglob("*"))
+    result = CliRunner().invoke(app, ["srresnet-mse", "--data", str(data), option, "", *TINY])
+    assert result.exit_code == 2
+    assert "the path is empty" in result.output
+    assert sorted(data.rglob("*")) == before
 
 
 def test_several_processes_need_a_run_folder(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

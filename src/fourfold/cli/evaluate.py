@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from fourfold.cli.paths import given_path
 from fourfold.errors import DataError, EvaluationError, UsageError
 from fourfold.places import is_file, is_folder, is_stream, why_unseen
 
@@ -34,7 +35,7 @@ _UNSAVED_TOLD = 5
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="Folder of benchmark sets, or one set.")],
+    data: Annotated[Path, typer.Option("--data", parser=given_path, help="Folder of benchmark sets, or one set.")],
     sets: Annotated[
         str | None, typer.Option("--sets", help="Sets, separated by commas; the default is every one there is.")
     ] = None,
@@ -53,24 +54,34 @@ def evaluate(
         typer.Option("--against", help="Method that the others are tested against (Wilcoxon); bicubic if it is there."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every number as JSON; - for standard output.")
+        Path | None,
+        typer.Option("--json", parser=given_path, help="Write every number as JSON; - for standard output."),
     ] = None,
     html_file: Annotated[
         Path | None,
-        typer.Option("--html", help="Write the report as one self-contained page; - for standard output."),
+        typer.Option(
+            "--html", parser=given_path, help="Write the report as one self-contained page; - for standard output."
+        ),
     ] = None,
     pictures: Annotated[
         str | None,
         typer.Option("--pictures", help="Pictures to show in the report, such as Set5/baby.png,Set14/comic.png."),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Keep the restored pictures: DIR/SET/METHOD/NAME.png.")
+        Path | None,
+        typer.Option("--save", parser=given_path, help="Keep the restored pictures: DIR/SET/METHOD/NAME.png."),
     ] = None,
     niqe: Annotated[
-        Path | None, typer.Option("--niqe", help="NIQE's parameters (.npz); looked for in niqe/ of the data folder.")
+        Path | None,
+        typer.Option(
+            "--niqe", parser=given_path, help="NIQE's parameters (.npz); looked for in niqe/ of the data folder."
+        ),
     ] = None,
     vgg: Annotated[
-        Path | None, typer.Option("--vgg", help="VGG19's weights: measures the distances of VGG22 and VGG54 too.")
+        Path | None,
+        typer.Option(
+            "--vgg", parser=given_path, help="VGG19's weights: measures the distances of VGG22 and VGG54 too."
+        ),
     ] = None,
     vgg_normalisation: Annotated[
         str | None,
@@ -133,6 +144,8 @@ def evaluate(
             progress=progress,
             keep=keep if save is not None or gallery is not None else None,
         )
+    if parameters is not None:
+        found.notes.append(f"niqe is counted with the parameters of {parameters.name}, {_hash(parameters)}")
     if vgg is not None:
         counted = f"the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}"
         found.notes.append(f"vgg22 and vgg54 are counted with {counted}")

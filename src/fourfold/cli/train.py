@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fourfold.cli.paths import given_path
 from fourfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,26 +20,39 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (srresnet-mse, srgan-vgg54, ...) or a TOML file.")],
-    data: Annotated[list[Path], typer.Option("--data", help="Folder of training pictures; may be given again.")],
-    valid: Annotated[Path | None, typer.Option("--valid", help="Folder of HR pictures to validate on.")] = None,
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", parser=given_path, help="Folder of training pictures; may be given again."),
+    ],
+    valid: Annotated[
+        Path | None, typer.Option("--valid", parser=given_path, help="Folder of HR pictures to validate on.")
+    ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Run folder; the default is the next runs/NAME-###.")
+        Path | None,
+        typer.Option("--run", parser=given_path, help="Run folder; the default is the next runs/NAME-###."),
     ] = None,
     profile: Annotated[str, typer.Option("--profile", help="paper, quick, cpu, or another of the recipe.")] = "paper",
     init: Annotated[
         str | None, typer.Option("--init", help="Start from a shipped model or a weights file; none begins anew.")
     ] = None,
     vgg: Annotated[
-        Path | None, typer.Option("--vgg", help="VGG19's weights; the default is torchvision's, downloaded once.")
+        Path | None,
+        typer.Option(
+            "--vgg", parser=given_path, help="VGG19's weights; the default is torchvision's, downloaded once."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value on top of the recipe, such as run.updates=2000.")
     ] = None,
     lr_data: Annotated[
-        Path | None, typer.Option("--lr-data", help="Folder of LR pictures made beforehand, instead of shrinking HR.")
+        Path | None,
+        typer.Option(
+            "--lr-data", parser=given_path, help="Folder of LR pictures made beforehand, instead of shrinking HR."
+        ),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option("--cache", help="Where a set larger than memory is kept decoded.")
+        Path | None,
+        typer.Option("--cache", parser=given_path, help="Where a set larger than memory is kept decoded."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's newest checkpoint.")] = False,
@@ -100,6 +114,10 @@ def _exit_status(stopped_by: str | None) -> int:
     return 128 + number
 
 
+def _count(left: int, updates: int) -> str:
+    return f"{updates} updates" if left == updates else f"the {left} updates left of {updates}"
+
+
 def _print_plan(
     recipe: "Recipe",
     source: "DataSource",
@@ -128,6 +146,6 @@ def _print_plan(
         f"{needs.pictures} pictures ({needs.left_out} left out), {needs.data_bytes / 1e9:.2f} GB of pixels, "
         f"{needs.data_kept}; {needs.update_bytes / 1e9:.2f} GB for networks and one update; checkpoints of "
         f"{needs.checkpoint_bytes / 1e6:.0f} MB. On {needs.device}: {needs.update_s:.3g} s per update, "
-        f"{recipe.run.updates} updates in about {hours} h {minutes} min",
+        f"{_count(needs.updates_left, recipe.run.updates)} in about {hours} h {minutes} min",
         err=True,
     )

@@ -12,7 +12,7 @@ from fourfold.evaluation.sets import SCALE
 from fourfold.version import __version__
 
 #: libraries whose version can move a result
-_LIBRARIES = ("numpy", "pyvips", "openvino", "torch", "scipy")
+_LIBRARIES = ("numpy", "pyvips", "openvino", "torch", "scipy", "lpips")
 
 CONVENTIONS = {
     "psnr_y": f"Y of BT.601 in studio range, not rounded; {BORDER_PX} px cut from every border; mean over pictures",

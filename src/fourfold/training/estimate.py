@@ -41,7 +41,8 @@ class Estimate:
             0 where it is not known.
         checkpoint_bytes: about, of one checkpoint.
         update_s: one update, measured.
-        run_s: all updates; validation and checkpoints come on top.
+        updates_left: of the whole run, after those of its checkpoint.
+        run_s: the updates that are left; validation and checkpoints come on top.
         device: where it was measured.
     """
 
@@ -52,6 +53,7 @@ class Estimate:
     update_bytes: int
     checkpoint_bytes: int
     update_s: float
+    updates_left: int
     run_s: float
     device: str
 
@@ -94,8 +96,7 @@ def estimate(
     if features is not None:
         features = compute_dtype(features, recipe).to(fabric.device)
     stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=1e-6)
-    if resume is not None:
-        _check_networks(stage, resume)
+    done = _updates_done(stage, resume) if resume is not None else 0
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     update_s = _time_updates(stage, recipe, fabric)
     trained = sum(p.numel() for network in stage.networks.values() for p in network.parameters())
@@ -108,21 +109,24 @@ def estimate(
         update_bytes=_peak_bytes(fabric.device),
         checkpoint_bytes=4 * (3 * trained + averaged),
         update_s=update_s,
-        run_s=update_s * recipe.run.updates,
+        updates_left=(left := max(recipe.run.updates - done, 0)),
+        run_s=update_s * left,
         device=_with_threads(fabric.device),
     )
 
 
-def _check_networks(stage: Stage, checkpoints: Path) -> None:
+def _updates_done(stage: Stage, checkpoints: Path) -> int:
+    """Returns how many updates the newest checkpoint has behind it; refuses one of other networks."""
     state = load_checkpoint(checkpoints)
     if state is None:
-        return
+        return 0
 
     def shapes(networks: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, dict[str, torch.Size]]:
         return {name: {key: tensor.shape for key, tensor in values.items()} for name, values in networks.items()}
 
     if shapes(state["networks"]) != shapes({name: network.state_dict() for name, network in stage.networks.items()}):
         raise CheckpointError(f"the checkpoint in {checkpoints} is of other networks; give the settings that it had")
+    return int(state["update"])
 
 
 def _features(recipe: Recipe, vgg: Path | None) -> VGG19Features | None:

@@ -63,8 +63,8 @@ class DataSettings(_Settings):
     Attributes:
         crop_px: side of the HR crops.
         batch: crops per update, of all processes together.
-        flips: mirror half of the crops.
-        quarter_turns: turn crops by quarters.
+        flips: mirror half of the crops; the paper does not say that it does.
+        quarter_turns: turn crops by quarters; neither does it say that.
         degradation: how LR is made: "bicubic" (the experiments') or "gaussian" (the method section's).
         bank: "resident" keeps all pictures in the device's memory, "streamed" reads them from a decoded file,
             "auto" takes the first where it fits.
@@ -236,7 +236,8 @@ class RunSettings(_Settings):
         seed: of the initial weights and of the order of the crops.
         precision: "bf16" (autocast), "fp32", or "auto": bf16 where the device multiplies it in hardware. Where it does
             not, bf16 costs a multiple of fp32. A run's own recipe names what it was.
-        ema: decay of the weights' moving average, which is validated and written; 0 switches it off.
+        ema: decay of the weights' moving average, which is validated and written; 0 switches it off,
+            as in the paper.
         log_every: updates between lines of the log.
         validate_every: updates between validations.
         checkpoint_every: updates between checkpoints: what ``kill -9`` can cost at most.

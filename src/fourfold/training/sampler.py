@@ -55,7 +55,7 @@ def check_batch(pictures: int, settings: DataSettings, world_size: int) -> None:
 
 
 class CropSampler:
-    """Draws mini-batches: random crops of distinct pictures, flipped and turned (Ledig et al. 2017, section 3.2).
+    """Draws mini-batches: random crops of distinct pictures (Ledig et al. 2017, section 3.2), flipped and turned.
 
     Pictures come in shuffled rounds: each is seen once before any is seen again. With several processes, all draw
     the same batch and each takes its own slice of it, so nothing overlaps and nothing depends on their number.
