@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fourfold.imaging import Picture, encode_picture, read_picture
+from fourfold.serving.pipeline import NOTE_LENGTH
 from tests.conftest import make_photo
 from tests.serving.conftest import HeldAnswers, RunningServer, png, wait_until
 
@@ -303,6 +304,33 @@ def tab_through(page: Any, steps: int) -> set[str]:
             reached.add(name)
             assert outline != "none", f"{name} has the focus and does not show it"
     return reached
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_notes_on_a_result_can_be_read_to_the_end(open_page: Callable[..., Any], tmp_path: Path, width: int) -> None:
+    picture = Picture(make_photo(16, 16))
+    picture.metadata.comments = {f"{'k' * 70}{number}": "text" for number in range(100)}
+    (tmp_path / "one.png").write_bytes(encode_picture(picture, "png"))
+    (tmp_path / "two.png").write_bytes(png())
+    page = open_page(viewport={"width": width, "height": 800})
+    page.select_option("#format", "jpg")
+    page.set_input_files("#file", str(tmp_path / "one.png"))
+    page.wait_for_selector(DONE)
+    [note] = page.locator("#notes li").all()
+    assert len(note.inner_text()) == NOTE_LENGTH
+    assert note.inner_text() in page.inner_text("#announcer")
+    assert page.locator("#notes").evaluate("(notes) => notes.scrollWidth <= notes.clientWidth"), "cut off"
+    page.focus("#notes")
+    page.keyboard.press("End")
+    at_the_end = "n.scrollTop + n.clientHeight >= n.scrollHeight - 1"
+    page.wait_for_function(f"() => {{ const n = document.getElementById('notes'); return {at_the_end}; }}")
+    assert page.locator("#notes").bounding_box()["height"] < 120
+    page.click("#settings > summary")
+    page.select_option("#format", "png")
+    page.set_input_files("#file", str(tmp_path / "two.png"))
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.click(".row-select >> nth=1")
+    assert not page.is_visible("#notes")
 
 
 @pytest.mark.parametrize("width", [390, 320])

@@ -89,7 +89,7 @@ queue.addEventListener("change", ({ detail: item }) => {
   showFrame();
 });
 queue.addEventListener("finished", ({ detail: item }) => {
-  if (item.state === "done") announce(`${item.name} is done, ${stateText(item)}`);
+  if (item.state === "done") announce([`${item.name} is done, ${stateText(item)}`, ...notesOf(item)].join("; "));
   if (item.state === "failed") announce(`${item.name} failed: ${item.problem?.title || ""}`);
 });
 queue.addEventListener("connection", ({ detail: good }) => ($("connection").hidden = good));
@@ -144,6 +144,7 @@ function showSelected() {
   $("canvas").inert = failed;
   $("waiting").hidden = failed || state === "done";
   $("facts").replaceChildren(...factsOf(selected));
+  showNotes(selected);
   if (failed) return showFailure(selected);
   if (state !== "done") showWaiting(selected);
   const signature = `${selected.key} ${job?.id || ""} ${state === "done"} ${Boolean(job)}`;
@@ -172,8 +173,18 @@ function factsOf({ name, job }) {
   const parts = [Object.assign(document.createElement("b"), { textContent: name })];
   if (job?.source.width) parts.push(` ${job.source.width} × ${job.source.height}`);
   if (job?.result) parts.push(` → ${job.result.width} × ${job.result.height}, ${bytesText(job.result.bytes)}`);
-  for (const note of job?.result?.notes || []) parts.push(`; ${note}`);
   return parts;
+}
+
+/** What to know about a result: damage in the picture, what was converted or left out. */
+function notesOf({ state, job }) {
+  return (state === "done" && job.result.notes) || [];
+}
+
+function showNotes(item) {
+  const notes = notesOf(item);
+  $("notes").hidden = !notes.length;
+  $("notes").replaceChildren(...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
 }
 
 function showWaiting(item) {
