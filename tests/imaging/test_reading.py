@@ -6,10 +6,12 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import pyvips
+from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from fourfold.errors import PictureError, PictureTooLargeError
@@ -82,6 +84,50 @@ def test_floating_point_alpha_counts_as_its_colours_do(case: str, tmp_path: Path
     assert found.alpha is not None and np.allclose(found.alpha, min(1.0, alpha / peaks[1]))
     again = tifffile.imread(found.save(tmp_path / "again.tif"))
     assert np.allclose(again, np.minimum(values, [peaks[0]] * 3 + [peaks[1]]), rtol=1e-6)
+
+
+#: samples, photometric interpretation and kind of alpha of a file -> what is read, colours and alpha
+ALPHAS = {
+    "grey float, multiplied": (np.float32([0.4, 0.5]), "minisblack", "assocalpha", [0.8, 0.5]),
+    "grey float, straight": (np.float32([0.8, 0.5]), "minisblack", "unassalpha", [0.8, 0.5]),
+    "float, multiplied": (np.float32([0.4, 0.2, 0.1, 0.5]), "rgb", "assocalpha", [0.8, 0.4, 0.2, 0.5]),
+    "grey float of 0..255, multiplied": (np.float32([40, 128]), "minisblack", "assocalpha", [0.3125, 1.0]),
+    "8 bits, multiplied": (np.uint8([102, 51, 0, 128]), "rgb", "assocalpha", [203, 101, 0, 128]),
+    "CIELAB, opaque": (np.uint16([65535, 0, 0, 65535]), "cielab", "unassalpha", [65535, 65535, 65535, 65535]),
+    "CIELAB, half": (np.uint16([65535, 0, 0, 32768]), "cielab", "unassalpha", [65535, 65535, 65535, 32768]),
+    "CIELAB, quarter": (np.uint16([65535, 0, 0, 16384]), "cielab", "unassalpha", [65535, 65535, 65535, 16384]),
+}
+
+
+@pytest.mark.parametrize("case", ALPHAS)
+def test_alpha_of_a_tiff_whatever_its_kind(case: str) -> None:
+    samples, photometric, kind, expected = ALPHAS[case]
+    found = read_picture(tiff_of(samples, photometric, kind))
+    assert found.alpha is not None
+    assert [*found.pixels[3, 3], found.alpha[3, 3]] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("samples", "photometric", "kind"),
+    [
+        (np.uint16([9999, 0, 0, 32768]), "cielab", "CIELAB"),
+        (np.uint32([9999, 0, 0, 32768]), "rgb", "32-bit whole numbers"),
+        (np.uint32([9999, 32768]), "minisblack", "32-bit whole numbers"),
+    ],
+)
+def test_colours_that_cannot_be_told_from_their_alpha_are_refused(
+    samples: NDArray[Any], photometric: str, kind: str
+) -> None:
+    with pytest.raises(PictureError, match=f"{kind} multiplied by alpha"):
+        read_picture(tiff_of(samples, photometric, "assocalpha"))
+
+
+def tiff_of(samples: NDArray[Any], photometric: str, alpha: str) -> bytes:
+    """A TIFF file all of whose pixels are the same."""
+    tifffile, file = pytest.importorskip("tifffile"), io.BytesIO()
+    values = np.broadcast_to(samples, (8, 9, len(samples)))
+    tifffile.imwrite(file, values, photometric=photometric, extrasamples=[alpha], planarconfig="contig", metadata=None)
+    return file.getvalue()
 
 
 def test_nan_and_negative_values_become_black() -> None:

@@ -301,6 +301,8 @@ def _assemble(
     metadata.notes += notes
     if frames > 1 and metadata.georeference is not None:
         metadata.notes.append("of the map coordinates, only the first page's are kept")
+    if beside.samples.associated:
+        image = _straight(image)
     image = _turned(image, orientation, frames)
     image = _without_extras(image, beside.samples.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
@@ -323,6 +325,25 @@ def _assemble(
         turned=turned,
         negative=negative,
     )
+
+
+def _straight(image: Any) -> Any:
+    """Returns a TIFF's image whose colours had been multiplied by alpha; libvips divides them, but not all rightly.
+
+    Raises:
+        PictureError: where what libvips makes of them cannot be put right.
+    """
+    kind = "32-bit whole numbers" if image.format == "uint" else "CIELAB" if image.interpretation == "labs" else ""
+    if kind:
+        raise PictureError(
+            f"{kind} multiplied by alpha (associated alpha), which is not read here; save it with straight alpha first"
+        )
+    if image.format == "float" and image.interpretation == "b-w":
+        # grey was taken for alpha up to 255; what goes beyond 1 is 1 beside colours already
+        others = image[1:]
+        straight = (image[0] / 255.0).bandjoin((others > 1.0).ifthenelse(1.0, others))
+        return straight.cast("float").copy(interpretation="b-w")
+    return image
 
 
 def _floating(image: Any) -> Any:
@@ -440,12 +461,19 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
     if kind in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy", "cmc", "oklab", "oklch"):
         metadata.notes.append(f"{'CIELAB' if kind.startswith('lab') else kind} converted to sRGB")
         metadata.icc = None
-        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
+        colours = image[:3].colourspace("srgb" if image.format == "uchar" else "rgb16")
+        return colours.bandjoin(_unsigned(image[3])) if image.bands == 4 else colours
     if image.bands > 4:
         raise PictureError(
             f"{image.bands} channels; pictures with 1 to 4 (grey or RGB, with or without alpha) are read"
         )
     return image
+
+
+def _unsigned(alpha: Any) -> Any:
+    """Returns 16-bit alpha beside CIELAB, whose upper half libvips gives as negative numbers, as the file has it."""
+    wide = alpha.cast("int")
+    return (wide < 0).ifthenelse(wide + 65536, wide).cast("ushort")
 
 
 def _is_profile(icc: bytes) -> bool:

@@ -38,6 +38,8 @@ _SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION = 0x00FE, 0x014A, 0xC612
 #: annex B.4).
 _LAYERS, _RESOURCES, _ICC = 0x935C, 0x8649, 0x8773
 _SHORT, _LONG = 3, 4
+#: The value of ExtraSamples for alpha that the colours have been multiplied by.
+_ASSOCIATED = 1
 #: The bit of NewSubfileType for a reduced picture of another one in the file.
 _REDUCED = 1
 #: Values of PhotometricInterpretation; the last ones are a sensor's colour filters (TIFF/EP, DNG), and ICC's and ITU's
@@ -82,6 +84,11 @@ class Samples(NamedTuple):
     white_is_zero: bool = False
     palette: bool = False
     refused: str = ""
+
+    @property
+    def associated(self) -> bool:
+        """Whether the colours have been multiplied by alpha."""
+        return _ASSOCIATED in self.extra_samples
 
 
 class Photograph(NamedTuple):
