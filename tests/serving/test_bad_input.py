@@ -1,13 +1,18 @@
 """Everything that can be wrong with a request, and the problem that answers it."""
 
+import asyncio
 import socket
 import struct
 import zlib
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from fourfold.imaging import Picture, encode_picture
-from fourfold.serving.problems import KINDS
+from fourfold.serving import Limits, uploads
+from fourfold.serving.problems import KINDS, ProblemError
+from fourfold.serving.uploads import LimitedReceive
 from tests.conftest import make_photo
 from tests.serving.conftest import RunningServer, png, wait_until
 
@@ -209,7 +214,35 @@ def test_a_lying_content_length_is_refused_before_the_body(server: RunningServer
 def test_a_body_that_stops_coming_is_given_up(server: RunningServer) -> None:
     answer = raw(server, b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc")
     assert b" 408 " in answer.split(b"\r\n")[0]
+    assert b"nothing came for 2 s; 3 bytes had come" in answer
     assert not server.service._arriving
+
+
+@pytest.mark.parametrize(
+    ("upload_bytes", "bytes_per_s", "said"),
+    [
+        (64 << 20, 40 * 1024, None),
+        (64 << 20, 20 * 1024, "it took over 2048 s; 42024960 bytes had come"),
+        (1 << 20, 1024, "it took over 600 s; 614400 bytes had come"),
+    ],
+)
+def test_a_steady_body_has_as_long_as_the_largest_one_may_take(
+    monkeypatch: pytest.MonkeyPatch, upload_bytes: int, bytes_per_s: int, said: str | None
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(uploads, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def receive() -> dict:
+        now[0] += 12.0
+        return {"type": "http.request", "body": bytes(12 * bytes_per_s), "more_body": True}
+
+    async def all_of_it() -> None:
+        limited = LimitedReceive(receive, Limits(upload_bytes=upload_bytes))
+        while limited.count + 12 * bytes_per_s <= upload_bytes:
+            await limited()
+
+    with pytest.raises(ProblemError, match=said) if said else nullcontext():
+        asyncio.run(all_of_it())
 
 
 def test_a_client_that_hangs_up_leaves_nothing(server: RunningServer) -> None:

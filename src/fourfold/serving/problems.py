@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
     # the picture
     "empty-upload": Kind(400, "No picture came", "Send the picture's bytes as the body."),
     "upload-too-large": Kind(413, "The file is too large", "Send a smaller file; /v1/limits names the limit."),
-    "upload-too-slow": Kind(408, "The upload stalled", "Send it again over a steadier connection."),
+    "upload-too-slow": Kind(408, "The upload was too slow", "Send it again over a steadier connection."),
     "unsupported-media": Kind(
         415, "This kind of file is not taken", "Send a PNG, JPEG, WebP, TIFF, AVIF or another listed picture."
     ),

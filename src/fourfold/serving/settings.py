@@ -22,7 +22,8 @@ class Limits:
 
     Attributes:
         upload_bytes: largest body, counted while it streams in; Content-Length is only a hint.
-        upload_s: longest pause between two pieces of a body.
+        upload_s: longest pause between two pieces of a body; how long all of it may take follows from this and
+            ``upload_bytes``.
         input_px: most pixels a header may announce; checked before anything is decoded.
         side_px: longest side a header may announce.
         output_px: most pixels of a result, 16 times those of the input.

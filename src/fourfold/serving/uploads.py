@@ -19,8 +19,8 @@ from fourfold.serving.settings import Limits
 FIELD = "picture"
 #: Overhead of multipart/form-data that is granted beyond the limit.
 FORM_BYTES = 64 * 1024
-#: A body may take so many times the longest pause altogether.
-PAUSES = 30
+#: A body may take so many times the longest pause altogether, or as long as the largest one takes at this rate.
+PAUSES, SLOWEST_BYTES_PER_S = 30, 32 * 1024
 FLUSH_BYTES = 1024 * 1024
 #: How forms write what would break a quoted file name (HTML standard, multipart/form-data); a ``%`` stays as it is.
 _ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
@@ -42,7 +42,8 @@ class LimitedReceive:
         self._receive = receive
         self._limits = limits
         self._most = limits.upload_bytes + extra_bytes
-        self._until = time.monotonic() + PAUSES * limits.upload_s
+        self._total_s = max(PAUSES * limits.upload_s, limits.upload_bytes / SLOWEST_BYTES_PER_S)
+        self._until = time.monotonic() + self._total_s
         self.count = 0
 
     async def __call__(self) -> Message:
@@ -51,12 +52,13 @@ class LimitedReceive:
         Raises:
             ProblemError: ``upload-too-large`` or ``upload-too-slow``.
         """
+        left_s = self._until - time.monotonic()
         try:
-            message = await asyncio.wait_for(
-                self._receive(), min(self._limits.upload_s, max(0.01, self._until - time.monotonic()))
-            )
+            message = await asyncio.wait_for(self._receive(), min(self._limits.upload_s, left_s))
         except TimeoutError as error:
-            raise ProblemError("upload-too-slow", f"{self.count} bytes had come") from error
+            over = left_s < self._limits.upload_s
+            why = f"it took over {self._total_s:.0f} s" if over else f"nothing came for {self._limits.upload_s:g} s"
+            raise ProblemError("upload-too-slow", f"{why}; {self.count} bytes had come") from error
         self.count += len(message.get("body", b""))
         if self.count > self._most:
             raise too_large(self._limits)
