@@ -112,6 +112,21 @@ def test_the_page_says_what_a_careful_reader_must_know(report: Report) -> None:
     assert report.manifest.digest in plain
 
 
+def test_remarks_are_on_raters_who_count(rated_study: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(rated_study, tmp_path / "study"))
+    manifest = read_manifest(folder)
+    store = open_store(None, folder, study_id=manifest.study_id, digest=manifest.digest)
+    store.enrol("came-and-went", "", "invited")
+    store.note("came-and-went", "screen", {"magnification": 3, "fits": True})
+    store.set_revoked("came-and-went", True)
+    store.set_revoked("r04-abcdef", True)
+    store.close()
+    left_out = ("r01-abcdef", "r05-abcdef")
+    page = make_report(ReportRequest(folder, tmp_path / "report", exclude=left_out)).page.read_text(encoding="utf-8")
+    assert "still counted here: r04-abcdef; see --exclude" in page
+    assert "fine screens" not in page
+
+
 def test_the_papers_mos_stands_beside_sets_of_as_many_pictures(
     request_of: ReportRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

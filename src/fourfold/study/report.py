@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from fourfold.study import export, figures
 from fourfold.study.analysis import Analysis, SetAnalysis, analyse
 from fourfold.study.design import SCALE
 from fourfold.study.manifest import Manifest, check_all_pictures, read_manifest
-from fourfold.study.store import RatingStore, open_store
+from fourfold.study.store import open_store
 from fourfold.version import __version__
 
 
@@ -86,13 +86,14 @@ def make_report(request: ReportRequest) -> Report:
     _check_output(request)
     # Not by open_study: a report needs no key, so that whoever analyses the ratings need not be given it.
     check_all_pictures(request.study, manifest)
-    records, notes = _ratings(request, manifest)
+    records, source = _ratings(request, manifest)
     analysis = analyse(records, manifest.sets, unit=request.pairs, exclude=request.exclude, screening=request.screening)
+    notes = [*_source_notes(source, analysis), *_remarks(manifest, analysis)]
     report = Report(request.output / "index.html", manifest, analysis)
     folder = Path(os.path.realpath(request.output))  # a link stays, and what it leads to is replaced
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.part"
     try:
-        _write(partial, report, records, [*notes, *_remarks(manifest, analysis)])
+        _write(partial, report, records, notes)
         _put_in_place(partial, folder)
     except OSError as error:
         raise StudyError(f"cannot write the report to {request.output}: {error.strerror or error}") from error
@@ -170,11 +171,20 @@ def _put_in_place(partial: Path, folder: Path) -> None:
         raise StudyError(f"the report is written; what was there before is left in {old}: {error.strerror}") from error
 
 
-def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Record], list[str]]:
+@dataclass(frozen=True)
+class _Source:
+    """Where the ratings are from: an export, or the store, which knows more of the raters."""
+
+    export: str = ""
+    shut_out: Sequence[str] = ()
+    fine_screens: Collection[str] = ()
+
+
+def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Record], _Source]:
     if request.ratings is not None:
         found = export.read_records(request.ratings)
         _check_belonging(found, manifest, request.ratings)
-        return found, [f"The ratings were read from {request.ratings.name}."]
+        return found, _Source(request.ratings.name)
     if request.database is None and not is_file(request.study / "ratings.sqlite"):
         raise StudyError(
             f"{request.study} has no ratings yet; serve it with: fourfold study serve {request.study} "
@@ -184,7 +194,10 @@ def _ratings(request: ReportRequest, manifest: Manifest) -> tuple[list[export.Re
         request.database, request.study, study_id=manifest.study_id, digest=manifest.digest, read_only=True
     )
     try:
-        return export.records(manifest, store), _access_notes(store)
+        return export.records(manifest, store), _Source(
+            shut_out=[rater.id for rater in store.raters() if rater.revoked_at is not None],
+            fine_screens={r for r, seen in export.last_screens(store).items() if seen.get("magnification", 1) > 1},
+        )
     finally:
         store.close()
 
@@ -208,13 +221,14 @@ def _check_belonging(records: Sequence[export.Record], manifest: Manifest, path:
         )
 
 
-def _access_notes(store: RatingStore) -> list[str]:
-    """Returns remarks on raters who were shut out or whose screen did not show pictures as meant."""
-    notes = []
-    shut_out = [rater.id for rater in store.raters() if rater.revoked_at is not None]
+def _source_notes(source: _Source, analysis: Analysis) -> list[str]:
+    """Returns remarks on raters who count though they were shut out, or whose screen did not show pictures as meant."""
+    notes = [f"The ratings were read from {source.export}."] if source.export else []
+    count = {rater.rater for rater in analysis.raters}
+    shut_out = [rater for rater in source.shut_out if rater in count]
     if shut_out:
         notes.append(f"Shut out on the admin page, and still counted here: {', '.join(shut_out)}; see --exclude.")
-    magnified = sorted(rater for rater, seen in export.last_screens(store).items() if seen.get("magnification", 1) > 1)
+    magnified = count.intersection(source.fine_screens)
     if magnified:
         notes.append(
             f"{len(magnified)} raters had fine screens, on which every picture pixel covered a square of several "
