@@ -447,6 +447,23 @@ def test_leaving_raters_out() -> None:
         analyse([], {"Set5": ("a", "b")})
 
 
+def test_who_passed_the_screening_is_not_called_rejected() -> None:
+    """Once the first is left out, screening again would reject a second one, who counts all the same."""
+    rng = np.random.default_rng(99)
+    truth = rng.uniform(1, 5, 20)
+    noise = np.array([0.4] * 8 + [1.2, 2.5])
+    values = np.clip(np.rint(truth + rng.normal(size=(10, 20)) * noise[:, None]), 1, 5)
+    out = rejected(values)
+    assert out.sum() == 1 and rejected(values[~out]).any()
+    records = [
+        Record(f"r{rater}", n, "rating", "Set5", f"s{n // 2}", "ab"[n % 2], int(score))
+        for (rater, n), score in np.ndenumerate(values)
+    ]
+    screened = analyse(records, {"Set5": ("a", "b")}, screening=True)
+    assert [*screened.excluded] == [f"r{rater}" for rater in np.flatnonzero(out)]
+    assert not any(rater.rejected for rater in screened.raters)
+
+
 def test_leaving_out_everyone_is_not_the_same_as_nobody_having_rated() -> None:
     rated = [Record("r1", 1, "rating", "Set5", "s", m, 3) for m in "ab"]
     begun = Record("r2", 0, "calibration", "calibration", "c", "hr", 5)

@@ -79,17 +79,18 @@ def analyse(
     excluded = dict.fromkeys(exclude, "left out by hand")
     kept = _without(excluded, records)
     pictures = by_picture(by_set(kept, sets))
+    out = rejected(pictures.values)
     if screening:
-        out = rejected(pictures.values)
         excluded |= {r: "rejected by BT.500's screening" for r, bad in zip(pictures.raters, out, strict=True) if bad}
         kept = _without(excluded, kept)
         pictures = by_picture(by_set(kept, sets))
+        out = np.zeros(len(pictures.raters), np.bool_)  # who is left has passed
     model = fit_quality(pictures.values)
     return Analysis(
         sets=[_analyse_set(scores, pictures, model, unit) for scores in by_set(kept, sets) if scores.scenes],
         pictures=pictures,
         quality=model,
-        raters=summarise(pictures, model),
+        raters=summarise(pictures, model, out),
         excluded=excluded,
         consistency=consistency(repeated(kept)),
         unit=unit,

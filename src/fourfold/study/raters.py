@@ -168,10 +168,9 @@ def correlation_with_others(values: Array) -> Array:
     return found
 
 
-def summarise(scores: PictureScores, model: QualityModel) -> list[RaterSummary]:
-    """Returns one row a rater."""
+def summarise(scores: PictureScores, model: QualityModel, out: NDArray[np.bool_]) -> list[RaterSummary]:
+    """Returns one row a rater; ``out`` tells whom the screening rejects."""
     correlations = correlation_with_others(scores.values)
-    out = rejected(scores.values)
     return [
         RaterSummary(
             rater,
