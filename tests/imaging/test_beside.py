@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image, PngImagePlugin
 
 from fourfold.errors import PictureError
@@ -25,13 +26,14 @@ from fourfold.imaging import (
     open_picture,
     read_picture,
 )
-from fourfold.imaging.avif_colour import unheard_colour
+from fourfold.imaging.avif_colour import read_samples, unheard_colour
 from fourfold.imaging.exif import EXIF_IFD, Ifd, Tag, build_exif, parse_exif
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.iptc import WRAPPER, bare, wrapped
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.png_text import chunk
 from fourfold.imaging.reading import to_array
+from fourfold.imaging.samples import widened
 from fourfold.imaging.tiff_tags import _in_order
 from fourfold.imaging.xmp import upright_xmp
 from tests.imaging.samples import XMP, animation, encoded, exif_with, make_photo, matrix_profile
@@ -165,8 +167,35 @@ def test_code_points_beside_a_profile_are_nobodys_business() -> None:
     assert unheard_colour(file) == []
 
 
+@pytest.mark.parametrize("range_", ["full", "limited"])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("subsampling", ["4:0:0", "4:4:4"])
+def test_grey_of_an_avif_is_in_the_range_that_it_says(range_: str, alpha: bool, subsampling: str) -> None:
+    grey = Image.fromarray(np.tile(np.linspace(0, 255, 64).astype(np.uint8), (32, 1))).convert("RGB")
+    if alpha:
+        grey.putalpha(200)
+    found = read_picture(encoded(grey, "AVIF", quality=95, subsampling=subsampling, range=range_))
+    assert np.abs(found.pixels.astype(int) - np.asarray(grey)[:, :, :3]).max() <= 2
+    assert not alpha or (found.alpha is not None and np.all(found.alpha == 200))
+
+
+@pytest.mark.parametrize(("bits", "black", "white"), [(8, 16, 235), (10, 64 << 6, 940 << 6), (12, 256 << 4, 3760 << 4)])
+def test_black_and_white_of_a_narrow_range(bits: int, black: int, white: int) -> None:
+    kind, top = (np.uint8, 255) if bits == 8 else (np.uint16, 65536 - (1 << (16 - bits)))
+    image = pyvips.Image.new_from_array(np.array([[[0] * 3, [black] * 3, [white] * 3]], kind))
+    assert widened(image, bits).numpy()[0, :, 0].tolist() == [0, 0, top]
+
+
+def test_colours_of_an_avif_that_are_multiplied_by_alpha_are_divided_by_it() -> None:
+    picture = Image.new("RGBA", (24, 16), (200, 100, 50, 128))
+    found = read_picture(encoded(picture, "AVIF", quality=100, subsampling="4:4:4", alpha_premultiplied=True))
+    assert found.alpha is not None and np.all(found.alpha == 128)
+    assert np.abs(found.pixels.astype(int) - [200, 100, 50]).max() <= 3
+
+
 @pytest.mark.parametrize("cut", range(0, 400, 7))
 def test_a_damaged_avif_is_no_error(cut: int) -> None:
+    read_samples(encoded(PICTURE.convert("RGBA"), "AVIF", alpha_premultiplied=True)[:cut])
     file = colr(nclx(9, 16))
     assert unheard_colour(file[:cut]) in ([], unheard_colour(file))
     assert len(unheard_colour(file[:cut] + b"\0\0\0\1" + file[cut + 4 :])) <= 1

@@ -1,14 +1,46 @@
-"""How an AVIF file without a colour profile says that its numbers are meant as colours: libvips does not tell."""
+"""How an AVIF file says in what way its numbers are meant as colours: libvips does not tell."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-#: Boxes that lead to the properties of the file's pictures, each inside the one before; "meta" begins with 4 flags.
-_PATH = (b"meta", b"iprp", b"ipco")
+#: Boxes that lead to the properties of the file's pictures, and to what these are to each other.
+_PROPERTIES, _REFERENCES = (b"meta", b"iprp", b"ipco"), (b"meta", b"iref")
+#: Boxes that begin with four bytes of version and flags.
+_FULL = (b"meta", b"iref")
 #: A file with more boxes than this has been made to keep somebody busy.
 _MAX_BOXES = 1000
 #: Code points of sRGB, and of "not said", which is taken for sRGB everywhere.
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (13, 2)
+
+
+class AvifSamples(NamedTuple):
+    """What an AVIF file says of its samples.
+
+    Attributes:
+        narrow_grey: the picture is monochrome, from 16 for black to 235 for white of 255; libheif takes 0 and 255 for
+            them, as it does for no picture in colour.
+        premultiplied: the colours have been multiplied by alpha.
+    """
+
+    narrow_grey: bool = False
+    premultiplied: bool = False
+
+
+def read_samples(data: Any) -> AvifSamples:
+    """Returns what an AVIF file says of its samples.
+
+    Source: AV1 codec ISO media file format binding, section 2.3.3 (av1C); ISO/IEC 14496-12, section 12.1.5 (colr);
+    ISO/IEC 23000-22, section 7.3.5.2 (prem).
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+    """
+    properties = [(kind, bytes(data[a : min(b, a + 11)])) for kind, a, b in _within(data, _PROPERTIES)]
+    # alpha, which is a monochrome picture as well, may be in the file, too
+    coded = [text for kind, text in properties if kind == b"av1C" and len(text) >= 3]
+    ranges = [text[10] >> 7 for kind, text in properties if kind == b"colr" and text[:4] == b"nclx" and len(text) > 10]
+    narrow = bool(coded) and all(text[2] & 0x10 for text in coded) and ranges[:1] == [0]
+    return AvifSamples(narrow, any(kind == b"prem" for kind, _, _ in _within(data, _REFERENCES)))
 
 
 def unheard_colour(data: Any) -> list[str]:
@@ -19,13 +51,7 @@ def unheard_colour(data: Any) -> list[str]:
     Args:
         data: the file's bytes, or a memory map of it.
     """
-    start, end = 0, len(data)
-    for wanted in _PATH:
-        found = next(((a, b) for kind, a, b in _boxes(data, start, end) if kind == wanted), None)
-        if found is None:
-            return []
-        start, end = found[0] + 4 * (wanted == b"meta"), found[1]
-    said = [bytes(data[a : min(b, a + 8)]) for kind, a, b in _boxes(data, start, end) if kind == b"colr"]
+    said = [bytes(data[a : min(b, a + 8)]) for kind, a, b in _within(data, _PROPERTIES) if kind == b"colr"]
     points = next((text for text in said if text[:4] == b"nclx"), b"")
     if len(points) < 8 or any(text[:4] in (b"prof", b"rICC") for text in said):
         return []
@@ -33,6 +59,17 @@ def unheard_colour(data: Any) -> list[str]:
     if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
         return []
     return [f"colours by code points (primaries {primaries}, transfer {transfer}) were taken for sRGB"]
+
+
+def _within(data: Any, path: tuple[bytes, ...]) -> Iterator[tuple[bytes, int, int]]:
+    """Yields what :func:`_boxes` does of what lies within a box, none where there is no such box."""
+    start, end = 0, len(data)
+    for wanted in path:
+        found = next(((a, b) for kind, a, b in _boxes(data, start, end) if kind == wanted), None)
+        if found is None:
+            return
+        start, end = found[0] + 4 * (wanted in _FULL), found[1]
+    yield from _boxes(data, start, end)
 
 
 def _boxes(data: Any, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:

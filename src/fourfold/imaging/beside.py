@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fourfold.imaging import iptc
-from fourfold.imaging.avif_colour import unheard_colour
+from fourfold.imaging.avif_colour import AvifSamples, read_samples, unheard_colour
 from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
 from fourfold.imaging.georeference import Georeference
@@ -37,6 +37,7 @@ class Beside:
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
         samples: what a TIFF file says of its samples.
+        avif: what an AVIF file says of them.
         notes: what could not be taken over.
     """
 
@@ -48,6 +49,7 @@ class Beside:
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
     samples: Samples = field(default_factory=Samples)
+    avif: AvifSamples = field(default_factory=AvifSamples)
     notes: list[str] = field(default_factory=list)
 
 
@@ -139,7 +141,7 @@ def _of_tiff(data: Any) -> Beside:
 
 
 def _of_avif(data: Any) -> Beside:
-    return Beside(notes=unheard_colour(data))
+    return Beside(avif=read_samples(data), notes=unheard_colour(data))
 
 
 def _as_comment(texts: list[bytes]) -> dict[str, str]:

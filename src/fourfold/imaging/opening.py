@@ -26,6 +26,7 @@ from fourfold.imaging.beside import Beside, pages_of, read_beside
 from fourfold.imaging.exif_corrections import QUARTER_TURNS, upright
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
+from fourfold.imaging.samples import divided, floating, straight, stretched, unsigned, widened
 from fourfold.imaging.vips_text import read_leniently
 from fourfold.imaging.xmp import still_xmp, upright_xmp
 
@@ -302,12 +303,16 @@ def _assemble(
     if frames > 1 and metadata.georeference is not None:
         metadata.notes.append("of the map coordinates, only the first page's are kept")
     if beside.samples.associated:
-        image = _straight(image)
+        image = straight(image)
     image = _turned(image, orientation, frames)
     image = _without_extras(image, beside.samples.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
     negative = beside.samples.white_is_zero and image.format == "float"
+    if beside.avif.narrow_grey:
+        image = widened(image, metadata.bits)
     image = _to_kept_kind(image, format, metadata)
+    if beside.avif.premultiplied and image.bands == 4:
+        image = divided(image)
     image = _fit_profile(image, metadata)
     alpha = image.bands in (2, 4)
     return OpenPicture(
@@ -325,33 +330,6 @@ def _assemble(
         turned=turned,
         negative=negative,
     )
-
-
-def _straight(image: Any) -> Any:
-    """Returns a TIFF's image whose colours had been multiplied by alpha; libvips divides them, but not all rightly.
-
-    Raises:
-        PictureError: where what libvips makes of them cannot be put right.
-    """
-    kind = "32-bit whole numbers" if image.format == "uint" else "CIELAB" if image.interpretation == "labs" else ""
-    if kind:
-        raise PictureError(
-            f"{kind} multiplied by alpha (associated alpha), which is not read here; save it with straight alpha first"
-        )
-    if image.format == "float" and image.interpretation == "b-w":
-        # grey was taken for alpha up to 255; what goes beyond 1 is 1 beside colours already
-        others = image[1:]
-        straight = (image[0] / 255.0).bandjoin((others > 1.0).ifthenelse(1.0, others))
-        return straight.cast("float").copy(interpretation="b-w")
-    return image
-
-
-def _floating(image: Any) -> Any:
-    """Returns 32-bit whole numbers as floating point: colours keep their values, alpha is 1 where it was full."""
-    if image.bands not in (2, 4):
-        return image.cast("float")
-    last = image.bands - 1
-    return image[:last].cast("float").bandjoin((image[last] / float(2**32 - 1)).cast("float"))
 
 
 def _turned(image: Any, orientation: int, frames: int) -> Any:
@@ -461,19 +439,14 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
     if kind in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy", "cmc", "oklab", "oklch"):
         metadata.notes.append(f"{'CIELAB' if kind.startswith('lab') else kind} converted to sRGB")
         metadata.icc = None
-        colours = image[:3].colourspace("srgb" if image.format == "uchar" else "rgb16")
-        return colours.bandjoin(_unsigned(image[3])) if image.bands == 4 else colours
+        if kind == "labs" and image.bands == 4:
+            return image[:3].colourspace("rgb16").bandjoin(unsigned(image[3]))
+        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
     if image.bands > 4:
         raise PictureError(
             f"{image.bands} channels; pictures with 1 to 4 (grey or RGB, with or without alpha) are read"
         )
     return image
-
-
-def _unsigned(alpha: Any) -> Any:
-    """Returns 16-bit alpha beside CIELAB, whose upper half libvips gives as negative numbers, as the file has it."""
-    wide = alpha.cast("int")
-    return (wide < 0).ifthenelse(wide + 65536, wide).cast("ushort")
 
 
 def _is_profile(icc: bytes) -> bool:
@@ -503,7 +476,7 @@ def _fit_profile(image: Any, metadata: Metadata) -> Any:
 def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
     """Returns the image as uint8, uint16 or float32 samples."""
     if format.name == "avif" and image.format == "ushort" and metadata.bits < 16:
-        return _stretch(image, metadata.bits)
+        return stretched(image, metadata.bits)
     if image.format in _KEPT:
         return image
     if image.format == "double":
@@ -511,13 +484,8 @@ def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
         return image.cast("float")
     if image.format == "uint":
         metadata.notes.append("32-bit whole numbers turned into 32-bit floating point")
-        return _floating(image)
+        return floating(image)
     raise PictureError(f"samples of kind {image.format!r}; 8- and 16-bit unsigned and floating point are read")
-
-
-def _stretch(image: Any, bits: int) -> Any:
-    """Returns 10- or 12-bit samples, which libvips shifts up, so stretched that white is 65535 exactly."""
-    return (image * (65535.0 / (65536 - (1 << (16 - bits))))).rint().cast("ushort")
 
 
 _SIGNS_OF_DAMAGE = ("truncat", "end of", "premature", "read error", "out of order read", "read gave")
