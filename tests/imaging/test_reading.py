@@ -346,6 +346,12 @@ def test_opening_alone_decodes_nothing() -> None:
         open_picture(file, max_pixels=200, verify=True)
 
 
+def test_a_sound_tiff_with_jpeg_inside_is_read() -> None:
+    found = read_picture(_JPEG_IN_TIFF)
+    assert np.abs(found.pixels.astype(int) - np.asarray(_PHOTO)).mean() < 5
+    assert found.metadata.notes == []
+
+
 def test_a_tiff_in_one_compressed_strip_of_more_than_50_mb_is_read() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 300_000, 3), dtype=np.uint8)
     file = encoded(Image.fromarray(noise), "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 60})
@@ -504,8 +510,20 @@ def tiff_with(**tags: int | tuple[int, ...]) -> bytes:
     return encoded(Image.fromarray(make_photo(9, 8)), "TIFF", tiffinfo=info)
 
 
+def with_strips_cut(file: bytes) -> bytes:
+    """A little-endian TIFF file in one strip, of which half is left."""
+    at = struct.unpack_from("<I", file, 4)[0]
+    entries = range(at + 2, at + 2 + 12 * struct.unpack_from("<H", file, at)[0], 12)
+    (counts,) = (entry for entry in entries if struct.unpack_from("<H", file, entry)[0] == 279)
+    (size,) = struct.unpack_from("<I", file, counts + 8)
+    return file[: counts + 8] + struct.pack("<I", size // 2) + file[counts + 12 :]
+
+
 _PHOTO = Image.fromarray(make_photo(200, 200))
+_JPEG_IN_TIFF = encoded(_PHOTO, "TIFF", compression="jpeg", quality=90, tiffinfo={278: 200})
 BAD = {
+    "jpeg in a tiff truncated": (with_strips_cut(_JPEG_IN_TIFF), "damaged"),
+    "jpeg in a tiff damaged": (overwritten(_JPEG_IN_TIFF, 1), "damaged"),
     "jpeg damaged": (overwritten(encoded(_PHOTO, "JPEG", quality=90), 1), "damaged|cannot be decoded"),
     "jpeg with restarts damaged": (
         overwritten(encoded(_PHOTO, "JPEG", quality=90, restart_marker_rows=1), 0),

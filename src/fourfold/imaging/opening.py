@@ -33,6 +33,9 @@ from fourfold.imaging.xmp import still_xmp, upright_xmp
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
 
+#: Pixels that are decoded at a time where they are only looked through.
+_PIECE_PX = 1 << 18
+
 #: libvips' warnings come here; what matters of them is passed on as notes, so nobody need print them.
 _LOGGER = logging.getLogger("pyvips")
 _LOGGER.addHandler(logging.NullHandler())
@@ -105,7 +108,8 @@ def open_picture(
         all_frames: read every frame of an animation or page of a TIFF; else the first, with a note. What a format
             holds (:attr:`fourfold.imaging.Format.frames`) may be given, too.
         sequential: pixels will be asked for from top to bottom, once.
-        verify: look a JPEG file through for damage, which its decoder passes over; for whoever goes on to read it.
+        verify: look a file of JPEG's, a TIFF with JPEG inside included, through for damage, which its decoder passes
+            over; for whoever goes on to read it.
 
     Raises:
         PictureError: if it cannot be opened, is no picture, or is damaged.
@@ -127,6 +131,8 @@ def open_picture(
                 raise PictureError(beside.samples.refused)
             if verify and format.name == "jpg":
                 _look_through(load, notes)
+            if verify and beside.samples.jpeg:
+                _look_through_tiff(load, frames, remarks)
             opened = _assemble(header, format, load, frames, notes, sequential, beside)
         kept = opened.metadata.icc is not None
         opened.metadata.notes += dict.fromkeys(_told(r, kept) for r in remarks if not _is_made_good(r, format))
@@ -164,6 +170,24 @@ def _look_through(load: Any, notes: list[str]) -> None:
         if _DAMAGE.search(reason):
             raise
         notes.append(f"its decoder warns: {reason}; look whether the picture is whole")
+
+
+def _look_through_tiff(load: Any, frames: int, remarks: list[str]) -> None:
+    """Decodes a TIFF file that is JPEG inside, and refuses it where its decoder says that it is damaged.
+
+    Nothing but remarks tells of that, and they come from the thread that decodes: it has to be this one.
+
+    Raises:
+        PictureError: if it is damaged.
+    """
+    image = load(access="sequential", **({"n": -1} if frames > 1 else {}))
+    region = pyvips.Region.new(image)
+    rows = max(1, _PIECE_PX // image.width)
+    for top in range(0, image.height, rows):
+        region.fetch(0, top, image.width, min(rows, image.height - top))
+        for remark in remarks:
+            if _DAMAGE.search(remark):
+                raise PictureError(_damaged(remark))
 
 
 @contextmanager
@@ -497,5 +521,9 @@ def explain(error: pyvips.Error) -> str:
     if "bad labq format" in detail:
         return "8-bit CIELAB, which is not read here; convert it to 16-bit CIELAB or to RGB first"
     if any(word in detail.lower() for word in _SIGNS_OF_DAMAGE):
-        return f"the file is damaged or ends too early ({detail[:200]})"
+        return _damaged(detail)
     return f"cannot be decoded ({detail[:200]})"
+
+
+def _damaged(detail: str) -> str:
+    return f"the file is damaged or ends too early ({detail[:200]})"

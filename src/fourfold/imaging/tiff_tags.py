@@ -76,6 +76,7 @@ class Samples(NamedTuple):
         white_is_zero: a grey picture is stored as a negative, black at the largest value (PhotometricInterpretation
             0). libvips turns whole numbers, and not floating point.
         palette: the samples number the colours of a palette (PhotometricInterpretation 3).
+        jpeg: they are compressed as JPEG (Compression 6 and 7).
         refused: why the samples would be taken for what they are not, or "".
     """
 
@@ -83,6 +84,7 @@ class Samples(NamedTuple):
     states_dpi: bool = True
     white_is_zero: bool = False
     palette: bool = False
+    jpeg: bool = False
     refused: str = ""
 
     @property
@@ -166,6 +168,7 @@ def _samples(found: Ifd, order: str) -> Samples:
         states_dpi=not unit or unit[0] in (2, 3),
         white_is_zero=photometric == _WHITE_IS_ZERO,
         palette=photometric == _PALETTE,
+        jpeg=compression in _JPEG,
         refused=refused,
     )
 
