@@ -1,5 +1,6 @@
 """Reading: every kind of picture that people have, and every kind of file that is none."""
 
+import errno
 import io
 import os
 import struct
@@ -27,6 +28,7 @@ from fourfold.imaging import (
 )
 from fourfold.imaging.apng import frames_of
 from fourfold.imaging.formats import recognise
+from fourfold.imaging.opening import explain
 from fourfold.imaging.picture import Metadata, Picture
 from tests.conftest import make_photo
 from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header
@@ -579,6 +581,12 @@ def test_flipped_bytes_never_do_worse_than_an_error(file: bytes, position: int) 
         except PictureError:
             return
     assert found.pixels.size > 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_folder_for_temporary_files_is_no_fault_of_the_picture(code: int) -> None:
+    error = pyvips.Error("", f"wbuffer_write: write failed\nsystem error: {os.strerror(code)}\n")
+    assert explain(error).startswith("the folder for temporary files is full; the environment variable TMPDIR")
 
 
 def test_huge_headers_are_refused_before_decoding() -> None:

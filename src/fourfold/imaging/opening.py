@@ -3,6 +3,7 @@
 Both the reading of whole pictures and the reading in bands start here, so that they see the same pixels.
 """
 
+import errno
 import logging
 import os
 import re
@@ -520,6 +521,8 @@ def explain(error: pyvips.Error) -> str:
     detail = " ".join(dict.fromkeys(line.strip() for line in str(error.detail).splitlines() if line.strip()))
     if "bad labq format" in detail:
         return "8-bit CIELAB, which is not read here; convert it to 16-bit CIELAB or to RGB first"
+    if any(os.strerror(code) in detail for code in (errno.ENOSPC, errno.EDQUOT)):  # a large picture is turned on disk
+        return "the folder for temporary files is full; the environment variable TMPDIR names another one"
     if any(word in detail.lower() for word in _SIGNS_OF_DAMAGE):
         return _damaged(detail)
     return f"cannot be decoded ({detail[:200]})"
