@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import signal
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,10 @@ import pytest
 from fourfold.durable import write_atomically
 from fourfold.errors import FourfoldError, PictureError
 from fourfold.imaging import Picture, encode_picture, write_error
-from fourfold.serving import store
+from fourfold.serving import Limits, store
 from fourfold.serving.child import MESSAGE_BYTES, Child, ChildDiedError
+from fourfold.serving.inspection import Inspection
+from fourfold.serving.inspector import MOST_PAGES, has_more_pages, look
 from fourfold.serving.jobs import Job, State
 from fourfold.serving.pipeline import shortened
 from fourfold.serving.problems import ProblemError
@@ -289,6 +292,66 @@ def test_a_dead_inspector_is_replaced(server: RunningServer) -> None:
     server.service.inspection._child.kill()
     wait_until(lambda: not server.service.inspection._child.alive)
     assert server.wait_for(server.submit()["id"])["state"] == "done"
+
+
+def test_clients_take_turns_at_the_inspector(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def ask(self: Inspection, path: Path, format: str) -> dict[str, object]:
+        asked.append(path.name)
+        await asyncio.sleep(0)
+        return {"event": "picture", "format": "png", "width": 1, "height": 1, "frames": 1, "refusal": None}
+
+    async def all_at_once() -> None:
+        inspection = Inspection(Limits(), 1 << 30)
+        wanted = [("many", name) for name in "abcd"] + [("one", "single"), ("another", "other")]
+        await asyncio.gather(*(inspection.look(Path(name), client=client) for client, name in wanted))
+        assert not inspection._clients, "who waits no more is forgotten"
+
+    monkeypatch.setattr(Inspection, "_ask", ask)
+    asyncio.run(all_at_once())
+    assert asked[:3] == ["a", "single", "other"]
+    assert sorted(asked) == sorted(["a", "b", "c", "d", "single", "other"])
+
+
+def test_an_inspector_that_takes_too_long_is_said_to_be_slow(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    server = start(limits={"inspect_s": 0.0001})
+    check_problem(server.client.post("/v1/jobs", content=png()), 422, "unreadable-picture")
+    assert "the inspector was lost over a picture: too slow" in caplog.text
+    server.stop()
+
+
+def tiff_of_pages(pages: int, order: str, big: bool, last: int = 0) -> bytes:
+    """A TIFF file whose pages hold next to nothing, after the last one of which comes ``last``."""
+    mark, start = {"<": b"II", ">": b"MM"}[order], 16 if big else 8
+    offset, size = ("Q", 8 + 20 + 8) if big else ("I", 2 + 12 + 4)
+    head = struct.pack(f"{order}HHHQ", 43, 8, 0, start) if big else struct.pack(f"{order}HI", 42, start)
+    entry = struct.pack(f"{order}QHHQQ", 1, 256, 3, 1, 1) if big else struct.pack(f"{order}HHHII", 1, 256, 3, 1, 1)
+    following = [*(start + n * size for n in range(1, pages)), last]
+    return mark + head + b"".join(entry + struct.pack(order + offset, after) for after in following)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_of_too_many_pages_is_not_opened(tmp_path: Path, order: str, big: bool) -> None:
+    path = tmp_path / "many.tif"
+    path.write_bytes(tiff_of_pages(5, order, big))
+    assert has_more_pages(path, 4) and not has_more_pages(path, 5)
+    path.write_bytes(tiff_of_pages(5, order, big, last=16 if big else 8))
+    assert not has_more_pages(path, 5), "five pages that go in a circle are five"
+    path.write_bytes(tiff_of_pages(5, order, big, last=2**31 + 1))
+    assert not has_more_pages(path, 6)
+    path.write_bytes(tiff_of_pages(MOST_PAGES + 1, order, big))
+    found = look(path, "auto", 1 << 30)
+    assert (found["slug"], found["detail"]) == ("picture-too-large", "it has more than 4,096 pages")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"I", b"II*\0", b"MM\0+" + b"\xff" * 12, png()], ids=["nothing", "one", "short", "far", "png"]
+)
+def test_what_is_no_tiff_has_no_pages(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    assert not has_more_pages(tmp_path / "file", 1)
 
 
 def test_jobs_that_hang_or_hoard_are_stopped(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

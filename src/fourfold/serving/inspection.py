@@ -8,6 +8,7 @@ import asyncio
 import logging
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from fourfold.serving.child import Child, ChildDiedError
 from fourfold.serving.problems import ProblemError
@@ -20,16 +21,18 @@ INSPECTOR = "fourfold.serving.inspector"
 
 
 class Inspection:
-    """One inspector process, asked one picture at a time."""
+    """One inspector process, asked one picture at a time; clients take turns."""
 
     def __init__(self, limits: Limits, max_memory: int) -> None:
         self._limits, self._max_memory = limits, max_memory
         self._child: Child | None = None
         self._turn = asyncio.Lock()
+        # a client holds his own while he waits for his turn, so that only one of his pictures does; then it goes away
+        self._clients: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.deaths = 0
 
     async def look(
-        self, path: Path, format: str = "auto", most_pixels: int | None = None, *, ensemble: bool = False
+        self, path: Path, format: str = "auto", most_pixels: int | None = None, *, client: str, ensemble: bool = False
     ) -> dict[str, Any]:
         """Returns format, width, height and frames as the header gives them.
 
@@ -37,12 +40,13 @@ class Inspection:
             path: the picture's file.
             format: of the result, or "auto".
             most_pixels: a smaller limit than the server's, or None.
+            client: who sent it.
             ensemble: whether the work is that of a self-ensemble, which makes every limit smaller.
 
         Raises:
             ProblemError: if it is no picture, not of an allowed kind, over the limits, or more than the format holds.
         """
-        async with self._turn:
+        async with self._clients.setdefault(client, asyncio.Lock()), self._turn:
             message = await self._ask(path, format)
         if message["event"] != "picture":
             raise ProblemError(str(message["slug"]), str(message["detail"]))
@@ -60,7 +64,7 @@ class Inspection:
             return await asyncio.wait_for(self._child.receive(), self._limits.inspect_s)
         except (ChildDiedError, TimeoutError) as error:
             self.deaths += 1
-            log.warning("the inspector was lost over a picture: %s", error or "too slow")
+            log.warning("the inspector was lost over a picture: %s", str(error) or "too slow")
             if self._child is not None:
                 self._child.kill()
                 self._child = None

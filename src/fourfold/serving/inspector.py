@@ -1,5 +1,7 @@
 """The inspector process: reads headers of pictures and nothing else. Run by :mod:`fourfold.serving.inspection`."""
 
+import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ from fourfold.serving.settings import SCALE
 
 #: The server compares dimensions with its own limits; here they are only read.
 ANY_SIZE = 2**62
+#: The header of every page of a TIFF is read and compared, which takes longer than to send it.
+MOST_PAGES = 4096
+#: By the version in a TIFF file's header: where the first page is told, an offset, a count, the bytes of an entry.
+_TIFFS = {42: (4, "I", "H", 12), 43: (8, "Q", "Q", 20)}
 
 
 def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
@@ -22,6 +28,9 @@ def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
         format: of the result, or "auto"; a result that it cannot hold is told as ``refusal``.
         max_memory: bytes that upscaling may take.
     """
+    if has_more_pages(path, MOST_PAGES):
+        detail = f"it has more than {MOST_PAGES:,} pages"
+        return {"event": "problem", "slug": "picture-too-large", "detail": detail}
     try:
         opened = open_picture(path, max_pixels=ANY_SIZE, all_frames=True)
     except (PictureError, MemoryError) as error:
@@ -34,6 +43,25 @@ def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
         "frames": opened.frames,
         "refusal": _refusal(opened, format, max_memory),
     }
+
+
+def has_more_pages(path: Path, most: int) -> bool:
+    """Returns whether a TIFF file has more pages than so many, looking at nothing but where the next one is."""
+    seen: set[int] = set()
+    with path.open("rb") as file, suppress(KeyError, struct.error, OSError, ValueError):
+        order = {b"II": "<", b"MM": ">"}[file.read(2)]
+
+        def number(kind: str, at: int) -> int:
+            file.seek(at)
+            found: int = struct.unpack(order + kind, file.read(struct.calcsize(order + kind)))[0]
+            return found
+
+        first, offset, count, entry_bytes = _TIFFS[number("H", 2)]
+        page = number(offset, first)
+        while page and page not in seen and len(seen) <= most:  # damaged files may go in circles
+            seen.add(page)
+            page = number(offset, page + struct.calcsize(order + count) + number(count, page) * entry_bytes)
+    return len(seen) > most
 
 
 def _refusal(opened: OpenPicture, format: str, max_memory: int) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ KINDS: dict[str, Kind] = {
         415, "This kind of file is not taken", "Send a PNG, JPEG, WebP, TIFF, AVIF or another listed picture."
     ),
     "unreadable-picture": Kind(422, "The picture cannot be read", "Open and save it again in another program."),
-    "picture-too-large": Kind(413, "The picture has too many pixels", "Crop or shrink it; /v1/limits names the limit."),
+    "picture-too-large": Kind(413, "The picture is too large", "Crop, shrink or split it; /v1/limits names the limit."),
     # the load
     "too-many-jobs": Kind(429, "You have too many jobs here", "Wait for one to finish, or cancel one."),
     "queue-full": Kind(429, "The server is busy", "Try again after the seconds in Retry-After."),

@@ -182,7 +182,9 @@ class Service:
         Raises:
             ProblemError: if it is not a picture that this server takes.
         """
-        found = await self.inspection.look(upload, request.format, most_pixels, ensemble=request.ensemble)
+        found = await self.inspection.look(
+            upload, request.format, most_pixels, client=request.client, ensemble=request.ensemble
+        )
         job = Job(**vars(request), id=job_id)
         job.source = {**found, "bytes": upload.stat().st_size}
         await self.store.save(job)
