@@ -170,6 +170,31 @@ def test_places_run_out_exactly_also_when_many_join_at_once(store: RatingStore) 
     assert (store.enrolled("open"), store.enrolled("invited")) == (5, 1)
 
 
+def test_a_rater_who_is_enrolled_meanwhile_is_there(tmp_path: Path, open_stores: Callable[..., RatingStore]) -> None:
+    """As on PostgreSQL, where two transactions may both find no rater; SQLite lets one in at a time."""
+    store = open_stores(f"sqlite:///{tmp_path / 'ratings.sqlite'}")
+    store.enrol(RATER, "Ada", "invited")
+    looked: list[str] = []
+
+    @sa.event.listens_for(store._engine, "before_cursor_execute", retval=True)
+    def miss_once(_c: object, _cursor: object, statement: str, values: object, *_: object) -> tuple[str, object]:
+        if "FROM study_raters" in statement:
+            looked.append(statement)
+        return statement, ("nobody",) if looked == [statement] else values
+
+    assert store.enrol(RATER, "", "invited").name == "Ada"
+    assert [rater.id for rater in store.raters()] == [RATER]
+
+
+def test_two_first_requests_at_once_are_of_one_rater(store: RatingStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(1, 21):
+            opened = pool.map(lambda _, n=number: store.enrol(f"open-{n:06d}", "", "open", limit=n), range(4))
+            invited = pool.map(lambda _, n=number: store.enrol(f"invited-{n:06d}", "", "invited"), range(4))
+            assert (len(set(opened)), len(set(invited))) == (1, 1)
+    assert (store.enrolled("open"), store.enrolled("invited")) == (20, 20)
+
+
 def test_two_tabs_at_once_leave_one_rating(enrolled: RatingStore, order: list[Showing]) -> None:
     first = calibrate(enrolled, order)
     both = threading.Barrier(8)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from fourfold.errors import RatingRefusedError, StudyStoreError
 from fourfold.study.databases import make_engine, make_reading_engine, store_error, without_password
@@ -114,16 +114,26 @@ class RatingStore:
         Raises:
             RatingRefusedError: if the limit is reached.
         """
+        try:
+            return self._enrol(rater, name, enrolment, limit)
+        except StudyStoreError as error:
+            # PostgreSQL: of two first requests of one rater that come at once, the other one was faster
+            there = self.rater(rater) if isinstance(error.__cause__, IntegrityError) else None
+            if there is None:
+                raise
+            return there
+
+    def _enrol(self, rater: str, name: str, enrolment: str, limit: int | None) -> Rater:
         with self._transaction() as connection:
+            if limit is not None:
+                # PostgreSQL: two people who join at once must not both take the last place, nor one of them two
+                connection.execute(sa.select(meta_table).where(meta_table.c.name == "digest").with_for_update())
             row = connection.execute(sa.select(raters_table).where(raters_table.c.id == rater)).first()
             if row is not None:
                 return Rater(*row)
-            if limit is not None:
-                # PostgreSQL: two people who join at once must not both take the last place
-                connection.execute(sa.select(meta_table).where(meta_table.c.name == "digest").with_for_update())
-                if _enrolled(connection, enrolment) >= limit:
-                    message = f"this study has all the {limit} raters it looks for; thank you"
-                    raise RatingRefusedError(message, "forbidden")
+            if limit is not None and _enrolled(connection, enrolment) >= limit:
+                message = f"this study has all the {limit} raters it looks for; thank you"
+                raise RatingRefusedError(message, "forbidden")
             new = Rater(rater, name, enrolment, _now(), None)
             connection.execute(raters_table.insert().values(**vars(new)))
             return new
