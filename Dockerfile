@@ -5,6 +5,14 @@
 #   docker run --rm -p 127.0.0.1:8080:8080 -e FOURFOLD_TOKEN \
 #     --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
 #     --memory 4g --pids-limit 256 --stop-timeout 60 -v fourfold-state:/state fourfold
+#
+# For a team, behind a reverse proxy on this machine that speaks HTTPS, add after the image's name:
+#
+#     --proxy 172.17.0.1 --secure-cookie --allow-host pictures.example.org
+#
+# To the container every request comes from Docker's gateway, whose address this tells:
+# docker network inspect bridge -f '{{(index .IPAM.Config 0).Gateway}}'. Without --proxy, everybody is one client, and
+# all share the 16 jobs and the turn of one.
 
 FROM python:3.12-slim AS build
 WORKDIR /build

@@ -230,6 +230,20 @@ def test_every_option_of_the_command_is_documented() -> None:
                 assert f"`{option}`" in text, option
 
 
+def test_what_the_docker_recipe_passes_on_is_taken() -> None:
+    from typer.main import get_command
+
+    from fourfold.cli.serve import app
+
+    root = Path(__file__).parents[2]
+    [line] = [line for line in (root / "Dockerfile").read_text().splitlines() if line.startswith("#     --proxy")]
+    arguments = line.lstrip("# ").split()
+    assert " ".join(arguments) in " ".join((root / "docs" / "serving.md").read_text().split())
+    given = get_command(app).make_context("serve", arguments).params
+    assert (given["proxy"], given["secure_cookie"]) == (["172.17.0.1"], True)
+    assert given["allow_host"] == ["pictures.example.org"]
+
+
 def test_every_route_is_documented(server: RunningServer) -> None:
     text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
     for path in server.client.get("/v1/openapi.json").json()["paths"]:
