@@ -214,8 +214,9 @@ def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPa
 def test_limits_that_can_never_be_met_are_refused() -> None:
     with pytest.raises(UsageError, match="job_s"):
         Limits(job_s=0)
-    with pytest.raises(UsageError, match="more storage or smaller uploads"):
-        Limits(upload_bytes=2000, stored_bytes=1000)
+    with pytest.raises(UsageError, match=r"may have 9,999 bytes.* can have 10,000; allow more storage.*--max-stored"):
+        Limits(upload_bytes=2000, output_px=1000, stored_bytes=9999)
+    Limits(upload_bytes=2000, output_px=1000, stored_bytes=10_000)
 
 
 def test_every_option_of_the_command_is_documented() -> None:

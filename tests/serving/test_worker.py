@@ -406,8 +406,8 @@ def test_what_waits_too_long_or_expires_is_let_go(start: Start) -> None:
 
 
 def test_the_oldest_results_make_room_for_new_ones(start: Start) -> None:
-    server = start(limits={"upload_bytes": 10_000, "stored_bytes": 120_000})
-    jobs = [server.wait_for(server.submit(png(32, 32, number))["id"])["id"] for number in range(6)]
+    server = start(limits={"upload_bytes": 10_000, "output_px": 13_000, "stored_bytes": 120_000})
+    jobs = [server.wait_for(server.submit(png(28, 28, number))["id"])["id"] for number in range(8)]
     wait_until(lambda: server.job(jobs[0])["state"] == "expired")
     assert server.job(jobs[-1])["state"] == "done"
     wait_until(lambda: server.service.store.bytes <= 120_000)

@@ -11,6 +11,8 @@ from fourfold.upscaling import check_installed, check_names, parse_size
 MEBI = 1024 * 1024
 #: What every served model does: names, limits and the page count on it.
 SCALE = 4
+#: What a pixel of a result takes at most: 16 bits of red, green, blue and alpha. (A floating-point TIFF takes more.)
+PIXEL_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Limits:
         wait_s: longest time a job may wait before it is given up.
         inspect_s: longest time the header of a picture may take.
         retention_s: how long a result is kept.
-        stored_bytes: most bytes of all pictures on disk; the oldest results go first.
+        stored_bytes: most bytes of all pictures on disk; the oldest results go first. One upload and the largest
+            result must find room.
         sync_px: most pixels of a picture for the synchronous call.
         sync_s: longest time the synchronous call waits.
         streams: event streams open at once, all clients together.
@@ -66,10 +69,12 @@ class Limits:
         for name, value in vars(self).items():
             if value < 0 or (value == 0 and name != "worker_bytes"):
                 raise UsageError(f"the limit {name} is {value}; it must be more than 0")
-        if self.upload_bytes > self.stored_bytes:
+        one = self.upload_bytes + PIXEL_BYTES * self.output_px
+        if one > self.stored_bytes:  # results would go as soon as they are there
             raise UsageError(
-                f"an upload may have {self.upload_bytes:,} bytes and all pictures together {self.stored_bytes:,}; "
-                "allow more storage or smaller uploads"
+                f"all pictures together may have {self.stored_bytes:,} bytes, and one upload and the largest result "
+                f"can have {one:,}; allow more storage (--max-stored), smaller uploads (--max-upload) or smaller "
+                "pictures (--max-megapixels)"
             )
 
 
