@@ -20,6 +20,9 @@ class Client:
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self._runner.run(self._http.get(path, **options))
 
+    def head(self, path: str, **options: Any) -> httpx.Response:
+        return self._runner.run(self._http.head(path, **options))
+
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self._runner.run(self._http.post(path, **options))
 

@@ -643,6 +643,36 @@ def test_health_needs_no_token(client: Client) -> None:
     assert client.get("/health").json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/rate", "/api/state", "/static/rate.js", "/admin", "/nowhere"])
+@pytest.mark.parametrize("arrived", [False, True])
+def test_head_is_answered_as_get_without_a_body(client: Client, study: Study, path: str, arrived: bool) -> None:
+    if arrived:
+        arrive(client, study)
+    head, got = client.head(path), client.get(path)
+    assert (head.status_code, head.headers) == (got.status_code, got.headers)
+    assert head.status_code != 405
+
+
+def test_head_sends_no_body_itself(study: Study, store: RatingStore) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "HEAD", "path": "/health", "query_string": b"", "headers": []}
+    asyncio.run(create_app(study, store)(scope, receive, send))
+    assert sent[0]["status"] == 200
+    assert dict(sent[0]["headers"])[b"content-length"] == b"15"
+    assert [message["body"] for message in sent[1:]] == [b""] * len(sent[1:])
+
+
+def test_head_of_what_is_only_posted_is_refused(client: Client) -> None:
+    assert client.head("/join").status_code == 405
+
+
 def test_tokens_are_compared_in_constant_time_and_hold_no_secret(study: Study) -> None:
     token = issue(study.key, "r01-abcdef", SOON)
     assert study.key.hex() not in token

@@ -148,7 +148,10 @@ def _handle_errors(app: FastAPI, context: Context) -> None:
 
 
 class _Guard:
-    """Adds the security headers to every answer; refuses large bodies and requests that another site made."""
+    """Adds the security headers to every answer; refuses large bodies and requests that another site made.
+
+    HEAD is answered wherever GET is, with the same headers and no body (RFC 9110, 9.3.2).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -158,11 +161,15 @@ class _Guard:
             await self.app(scope, receive, send)
             return
 
+        only_head = scope["method"] == "HEAD"
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _SECURITY_HEADERS.items():
                     headers[name] = value
+            elif only_head:
+                message = {**message, "body": b""}
             await send(message)
 
         async def refuse(status: int, detail: str) -> None:
@@ -186,7 +193,8 @@ class _Guard:
         except _DisconnectedError:
             return  # half a form is no form, and nobody waits for an answer
         else:
-            await self.app(scope, _replay(body, receive), send_guarded)
+            asked = {**scope, "method": "GET"} if only_head else scope
+            await self.app(asked, _replay(body, receive), send_guarded)
 
 
 class _TooLargeError(Exception):
