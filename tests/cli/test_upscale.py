@@ -666,6 +666,19 @@ def test_stopping_in_the_middle_leaves_nothing(sent: signal.Signals, cat: Path, 
     assert names(cat.parent) == ["cat.png"]
 
 
+@pytest.mark.parametrize("step", ["fourfold.upscaling.outputs.plan_jobs", "fourfold.upscaling.load"])
+def test_stopping_before_the_first_picture(
+    step: str, cli: Cli, cat: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        done = cli("upscale", cat, "-n", tiny_weights)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (done.code, done.err) == (130, "stopped; nothing half-written is left\n")
+
+
 def test_a_closed_terminal_that_is_ignored_stops_nothing() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:

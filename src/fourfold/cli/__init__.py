@@ -2,14 +2,15 @@
 
 import importlib
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from fourfold.cli.extras import extra_with
-from fourfold.cli.pipes import EXIT_CODE, NobodyReadsError, noticing_readers, silence
+from fourfold.cli.pipes import EXIT_CODE, NobodyReadsError, UnwritableError, noticing_readers, silence
+from fourfold.cli.printing import say
 from fourfold.errors import FourfoldError, UsageError
 from fourfold.version import __version__
 
@@ -72,22 +73,31 @@ def main() -> None:
     # None makes importing it fail at once, and OpenVINO goes on without
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     try:
-        app()
+        with noticing_readers():  # what is wrong with the options is printed out here
+            app()
     except NobodyReadsError:
         silence()
         sys.exit(EXIT_CODE)
+    except UnwritableError as error:
+        _end(1, f"error: {error}")
     except FourfoldError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        _end(2 if isinstance(error, UsageError) else 1, f"error: {error}")
     except KeyboardInterrupt:
-        typer.echo("stopped; nothing half-written is left", err=True)
-        sys.exit(130)
+        _end(130, "stopped; nothing half-written is left")
     except ModuleNotFoundError as error:
         extra = extra_with(error.name or "")
         if extra is None:
             raise
-        typer.echo(
-            f"error: this command needs {error.name}; install it with: pip install 'fourfold[{extra}]'",
-            err=True,
-        )
-        sys.exit(1)
+        _end(1, f"error: this command needs {error.name}; install it with: pip install 'fourfold[{extra}]'")
+
+
+def _end(code: int, last: str) -> NoReturn:
+    """Ends with a last line, on standard error or, where that takes nothing, on standard output."""
+    for err in (True, False):
+        try:
+            say(last, err=err)
+            break
+        except (OSError, UnwritableError):
+            continue
+    silence()  # or the interpreter would fail once more with what is still waiting, and end with a code of its own
+    sys.exit(code)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fourfold.cli.printing import say
 from fourfold.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +92,11 @@ def demo(
     x, y, side = square
     in_photograph = (x + corner[0], y + corner[1], side)
     report = _report(output, credit, comparison, in_photograph, upscalers, time.perf_counter() - start)
-    typer.echo(json.dumps(report, indent=2) if as_json else _text(report))
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    for line in _lines(report):
+        say(line)
 
 
 def _both_ends() -> list[str]:
@@ -205,7 +210,7 @@ def _report(
     }
 
 
-def _text(report: dict[str, Any]) -> str:
+def _lines(report: dict[str, Any]) -> list[str]:
     (width, height), (lr_width, lr_height) = report["size"], report["lr_size"]
     lines = [
         f"{report['picture']}: {width}x{height}, shrunk to {lr_width}x{lr_height} and restored",
@@ -216,4 +221,4 @@ def _text(report: dict[str, Any]) -> str:
             lines.append(f"{method:<24}{row['psnr_y_db']:>10.2f}{row['ssim_daala']:>9.4f}{row['elapsed_s']:>9.2f}")
     lines.append(f"engine {report['engine']}, {report['precision']}; everything took {report['elapsed_s']:.1f} s")
     lines.append(f"the sheet is {report['sheet']}")
-    return "\n".join(lines)
+    return lines

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ import typer
 
 from fourfold.cli.doctor_psnr import psnr
 from fourfold.cli.extras import EXTRAS
+from fourfold.cli.printing import say
 from fourfold.errors import FourfoldError, UnknownModelError
 from fourfold.memory import system_memory
 from fourfold.version import __version__
@@ -238,7 +238,7 @@ def _engine_text(engine: dict[str, Any]) -> str:
 
 
 def _line(label: str, text: str) -> None:
-    typer.echo(f"{label:<11}{text}", file=sys.stdout)
+    say(f"{label:<11}{text}")
 
 
 def _gib(size: int | None) -> str:

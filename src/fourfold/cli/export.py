@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fourfold.cli.printing import say
+
 app = typer.Typer(add_completion=False)
 
 
@@ -50,5 +52,5 @@ def export(
         typer.echo(json.dumps(report, indent=2))
         return
     for path in done.paths:
-        typer.echo(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
-    typer.echo(f"read back with {done.checked_with}: differs from Fourfold's engine by at most {done.difference:.1e}")
+        say(f"{path}  {path.stat().st_size / 1e6:.2f} MB")
+    say(f"read back with {done.checked_with}: differs from Fourfold's engine by at most {done.difference:.1e}")

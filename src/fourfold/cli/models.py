@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fourfold.cli.printing import say
 from fourfold.errors import UnknownModelError
 from fourfold.places import is_file
 
@@ -45,12 +46,12 @@ def _show_all(as_json: bool) -> None:
     other_names = {name: [a for a, n in ALIASES.items() if n == name] for name in (m.name for m in found)}
     for model in found:
         names = ", ".join([model.name, *other_names[model.name]])
-        typer.echo(f"{names}{'  (default)' if model.name == default else ''}")
-        typer.echo(f"    {'; '.join(_scores(model.config, _BRIEFLY)) or 'not scored'}")
+        say(f"{names}{'  (default)' if model.name == default else ''}")
+        say(f"    {'; '.join(_scores(model.config, _BRIEFLY)) or 'not scored'}")
         data = re.split(r"[:.](?=\s)", model.config.data or "unknown pictures")[0]
         licence = model.config.licence or "no licence"
-        typer.echo(f"    {_network(model.config)}, {_megabytes(model.path)}; trained on {data}; {licence}")
-    typer.echo("fourfold models NAME tells all of one: every measure, its data and their licences, its model card")
+        say(f"    {_network(model.config)}, {_megabytes(model.path)}; trained on {data}; {licence}")
+    say("fourfold models NAME tells all of one: every measure, its data and their licences, its model card")
 
 
 def _default() -> str | None:
@@ -82,10 +83,11 @@ def _show_one(name: str, as_json: bool) -> None:
         typer.echo(_json(row))
         return
     for label, value in _lines(row, config):
-        typer.echo(f"{label:<14}" + str(value).replace("\n", "\n" + 14 * " "))
+        for k, line in enumerate(str(value).split("\n")):
+            say(f"{'' if k else label:<14}{line}")
     card = path.with_suffix(".md")
     if is_file(card):
-        typer.echo(f"{'card':<14}{card}")
+        say(f"{'card':<14}{card}")
 
 
 def _json(value: Any) -> str:

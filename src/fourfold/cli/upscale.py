@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fourfold.cli.pipes import UnwritableError
+from fourfold.cli.printing import printable, say
 from fourfold.errors import FourfoldError, UsageError
 from fourfold.signals import unless_ignored
 
@@ -20,7 +22,27 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
+@contextmanager
+def _stopping_cleanly() -> Iterator[None]:
+    """Turns Ctrl-C, a request to terminate and a closed terminal into exit code 130, once everything is tidied up."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in unless_ignored("SIGTERM", "SIGHUP")}
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(OSError):  # a terminal that is closed shows nothing
+            typer.echo("stopped; nothing half-written is left", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @app.command()
+@_stopping_cleanly()
 def upscale(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders or globs.")],
     output: Annotated[
@@ -123,11 +145,10 @@ def upscale(
             max_memory=max_memory,
             ensemble=ensemble,
         )
-        with _stopping_cleanly(), _progress(plan, quiet) as progress:
+        with _progress(plan, quiet) as progress:
             for outcome in upscale_files(upscaler, plan.jobs, options=options, progress=progress):
                 report.outcome(outcome)
-    if report.failed:
-        raise typer.Exit(1)
+    report.end()
 
 
 def _idle(plan: "Plan", output: str | None, suffix: str | None, lossless: bool) -> list[str]:
@@ -149,31 +170,13 @@ def _checked_suffix(suffix: str) -> str:
     return suffix
 
 
-@contextmanager
-def _stopping_cleanly() -> Iterator[None]:
-    """Turns Ctrl-C, a request to terminate and a closed terminal into exit code 130, once everything is tidied up."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in unless_ignored("SIGTERM", "SIGHUP")}
-    try:
-        yield
-    except KeyboardInterrupt:
-        with suppress(OSError):  # a terminal that is closed shows nothing
-            typer.echo("stopped; nothing half-written is left", err=True)
-        raise typer.Exit(130) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class _Report:
     """Says what happened: results to standard output, notes and errors to standard error."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:
         self._as_json, self._quiet = as_json, quiet
-        self.failed = 0
+        self._failed = 0
+        self._unsaid: UnwritableError | None = None
 
     def plan(self, plan: "Plan") -> None:
         for note in plan.notes:
@@ -198,20 +201,38 @@ class _Report:
         elif not self._quiet:
             frames = f", {outcome.frames} frames" if outcome.frames > 1 else ""
             size = f"{outcome.width}x{outcome.height}{frames}"
-            _print(f"{job.source} -> {job.destination}  {size}  {outcome.elapsed_s:.1f} s")
+            self._say(f"{job.source} -> {job.destination}  {size}  {outcome.elapsed_s:.1f} s")
 
     def _failure(self, source: str, destination: str | None, error: FourfoldError) -> None:
-        self.failed += 1
-        _print(f"error: {error}", err=True)
+        self._failed += 1
+        self._say(f"error: {error}", err=True)
         if self._as_json:
             self._object({"input": source, "output": destination, "status": "failed", "error": str(error)})
 
     def _note(self, text: str) -> None:
         if not self._quiet:
-            _print(f"note: {text}", err=True)
+            self._say(f"note: {text}", err=True)
 
     def _object(self, value: dict[str, Any]) -> None:
-        _print(json.dumps(value))
+        self._say(json.dumps(value))
+
+    def _say(self, line: str, err: bool = False) -> None:
+        try:
+            say(line, err=err)
+        except UnwritableError as error:  # told at the end: the pictures are what matters
+            self._unsaid = error
+
+    def end(self) -> None:
+        """Ends the command with what its exit code is to be, if something failed.
+
+        Raises:
+            UnwritableError: if a line could not be printed.
+            typer.Exit: if a picture could not be made.
+        """
+        if self._unsaid is not None:
+            raise self._unsaid
+        if self._failed:
+            raise typer.Exit(1)
 
 
 def _as_object(outcome: "Outcome") -> dict[str, Any]:
@@ -227,14 +248,6 @@ def _as_object(outcome: "Outcome") -> dict[str, Any]:
         "notes": outcome.notes,
         "receipt": None if outcome.receipt is None else str(outcome.receipt),
     }
-
-
-def _print(text: str, err: bool = False) -> None:
-    """Prints text that may hold file names which are not valid Unicode, or letters that the stream has not."""
-    stream = sys.stderr if err else sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 @contextmanager
@@ -258,7 +271,7 @@ def _progress(plan: "Plan", quiet: bool) -> Iterator[Callable[["Job", int, int],
             nonlocal shown, finished
             if job is not shown:
                 shown, finished = job, finished + 1
-                name = Path(job.source).name.encode("utf-8", "replace").decode()
+                name = printable(Path(job.source).name, sys.stderr)
                 bar.reset(task, total=tiles, description=f"{finished}/{total} {name[:40]}")
             bar.update(task, completed=done, total=tiles)
 
