@@ -3,14 +3,16 @@
 import errno
 import os
 import re
+import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fourfold.errors import CancelledError, PictureError
-from fourfold.imaging import Picture, SaveOptions, read_picture
+from fourfold.imaging import Picture, SaveOptions, opening, read_picture
 from fourfold.upscaling import load
-from fourfold.upscaling.files import MOST_REPEATS, FileOptions, upscale_file
+from fourfold.upscaling.files import MOST_REPEATS, FileOptions, Job, upscale_file, upscale_files
 from fourfold.weights import shipped_names
 from tests.conftest import make_photo
 from tests.imaging.samples import XMP, exif_with
@@ -76,6 +78,32 @@ def test_a_network_that_repeats_work_in_any_case_is_not_refused(upscaler, source
     """Its halo is larger than the largest window: no memory would do."""
     monkeypatch.setattr(type(upscaler), "repeats", lambda self, height, width, dtype, memory: 20.0)
     assert upscale_file(upscaler, source, source.with_name("b.png")).status == "done"
+
+
+@pytest.mark.parametrize(("side_px", "thread"), [(60, "decoder"), (600, "Main")])
+def test_a_file_that_takes_much_memory_is_looked_through_when_the_network_is_done(
+    upscaler, source, monkeypatch, side_px, thread
+):
+    """A progressive JPEG is decoded whole, and the file before may have all the memory but its own."""
+    Image.fromarray(make_photo(side_px, side_px)).save(source.with_name("b.jpg"), progressive=True)
+    found, look = [], opening._look_through_jpeg
+    monkeypatch.setattr(
+        opening, "_look_through_jpeg", lambda load: found.append(threading.current_thread().name) or look(load)
+    )
+    jobs = [Job(source, source.with_name("a_x4.png")), Job(source.with_name("b.jpg"), source.with_name("b_x4.png"))]
+    assert [made.status for made in upscale_files(upscaler, jobs)] == ["done", "done"]
+    [name] = found
+    assert name.startswith(thread)
+
+
+@pytest.mark.parametrize("side_px", [60, 600])
+def test_a_damaged_file_leaves_nothing_however_much_memory_it_takes(upscaler, source, side_px):
+    Image.fromarray(make_photo(side_px, side_px)).save(source.with_name("b.jpg"), progressive=True)
+    whole = source.with_name("b.jpg").read_bytes()
+    source.with_name("b.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PictureError, match="damaged or ends too early"):
+        upscale_file(upscaler, source.with_name("b.jpg"), source.with_name("b.png"))
+    assert sorted(path.name for path in source.parent.iterdir()) == ["a.png", "b.jpg"]
 
 
 def test_the_memory_comes_back_after_a_failure(upscaler, source):

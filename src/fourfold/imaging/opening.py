@@ -71,6 +71,8 @@ class OpenPicture:
         loop: how often an animation runs; 0 is for ever.
         turned: the orientation moves rows, so the file must be decoded whole.
         negative: colours are floating point whose 0 is white and whose peak is black.
+        look_through: decodes a JPEG file, or a TIFF with JPEG inside, and returns notes on what its decoder warns of;
+            PictureError where that is damage, which the decoder would pass over. Of other files, nothing.
     """
 
     image: Any
@@ -86,6 +88,7 @@ class OpenPicture:
     loop: int = 0
     turned: bool = False
     negative: bool = False
+    look_through: Callable[[], list[str]] = list
 
     @property
     def bands(self) -> int:
@@ -109,35 +112,40 @@ def open_picture(
         all_frames: read every frame of an animation or page of a TIFF; else the first, with a note. What a format
             holds (:attr:`fourfold.imaging.Format.frames`) may be given, too.
         sequential: pixels will be asked for from top to bottom, once.
-        verify: look a file of JPEG's, a TIFF with JPEG inside included, through for damage, which its decoder passes
-            over; for whoever goes on to read it.
+        verify: look it through for damage at once; for whoever goes on to read it.
 
     Raises:
         PictureError: if it cannot be opened, is no picture, or is damaged.
         PictureTooLargeError: if the header announces more pixels than the limit.
     """
-    name = "the picture" if isinstance(source, bytes) else str(source)
     read_leniently()
-    try:
+    with _named(source), _remarks() as remarks:
         format, load = _loader(source)
-        with _remarks() as remarks:
+        header = load(access="sequential")
+        if main := int(_get(header, "heif-primary", 0)):
+            load = partial(load, page=main)
             header = load(access="sequential")
-            if main := int(_get(header, "heif-primary", 0)):
-                load = partial(load, page=main)
-                header = load(access="sequential")
-            frames, notes = _choose_frames(source, header, format, load, all_frames)
-            _check_size(header, frames, max_pixels)
-            beside = read_beside(source, format)
-            if beside.samples.refused:
-                raise PictureError(beside.samples.refused)
-            if verify and format.name == "jpg":
-                _look_through(load, notes)
-            if verify and beside.samples.jpeg:
-                _look_through_tiff(load, frames, remarks)
-            opened = _assemble(header, format, load, frames, notes, sequential, beside)
-        kept = opened.metadata.icc is not None
-        opened.metadata.notes += dict.fromkeys(_told(r, kept) for r in remarks if not _is_made_good(r, format))
-        return opened
+        frames, notes = _choose_frames(source, header, format, load, all_frames)
+        _check_size(header, frames, max_pixels)
+        beside = read_beside(source, format)
+        if beside.samples.refused:
+            raise PictureError(beside.samples.refused)
+        opened = _assemble(header, format, load, frames, notes, sequential, beside)
+    kept = opened.metadata.icc is not None
+    opened.metadata.notes += dict.fromkeys(_told(r, kept) for r in remarks if not _is_made_good(r, format))
+    if format.name == "jpg" or beside.samples.jpeg:
+        opened.look_through = partial(_look_through, source, format, load, frames, remarks)
+    if verify:
+        opened.metadata.notes += opened.look_through()
+    return opened
+
+
+@contextmanager
+def _named(source: str | Path | bytes) -> Iterator[None]:
+    """Turns whatever goes wrong with a picture into a PictureError that names it."""
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    try:
+        yield
     except pyvips.Error as error:
         raise PictureError(f"{name}: {explain(error)}") from error
     except PictureTooLargeError as error:
@@ -154,7 +162,22 @@ def open_picture(
 _DAMAGE = re.compile(r"premature end|bad Huffman|instead of RST|before marker 0xd[0-7]", re.IGNORECASE)
 
 
-def _look_through(load: Any, notes: list[str]) -> None:
+def _look_through(source: str | Path | bytes, format: Format, load: Any, frames: int, said: list[str]) -> list[str]:
+    """Returns notes on what decoding a picture tells beyond what has been said on opening it.
+
+    Raises:
+        PictureError: if it is damaged.
+    """
+    notes = []
+    with _named(source), _remarks() as remarks:
+        if format.name == "jpg":
+            notes = _look_through_jpeg(load)
+        else:
+            _look_through_tiff(load, frames, remarks)
+    return notes + list(dict.fromkeys(r for r in remarks if r not in said and not _is_made_good(r, format)))
+
+
+def _look_through_jpeg(load: Any) -> list[str]:
     """Decodes a JPEG file, row by row, and refuses it where its decoder says that it is damaged.
 
     A decoder goes on behind damaged data with whatever it makes of it. It also warns of what costs no pixel, such as
@@ -170,7 +193,8 @@ def _look_through(load: Any, notes: list[str]) -> None:
         reason = explain(error)
         if _DAMAGE.search(reason):
             raise
-        notes.append(f"its decoder warns: {reason}; look whether the picture is whole")
+        return [f"its decoder warns: {reason}; look whether the picture is whole"]
+    return []
 
 
 def _look_through_tiff(load: Any, frames: int, remarks: list[str]) -> None:

@@ -277,6 +277,8 @@ class _Line:
         codecs = codec_bytes(opened, format, layout, self._save)
         _refuse_too_much(job, codecs, self._max_memory, format)
         _refuse_repetition(job, opened, codecs, self._max_memory, self._upscaler)
+        if not self._is_heavy(codecs):
+            notes += opened.look_through()
         try:
             job.destination.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -300,6 +302,8 @@ class _Line:
         """Makes all rows and hands them to the encoder; on any failure nothing is left."""
         if isinstance(prepared, Outcome):
             return prepared
+        if self._is_heavy(prepared.codec_bytes):  # only now does the network not need the memory that this takes
+            prepared.notes += prepared.opened.look_through()
         destination = prepared.job.destination
         output = AtomicOutput(destination, overwrite=self._options.overwrite)
         sink = None
@@ -426,7 +430,7 @@ def _less_memory(upscaler: Upscaler, taken_bytes: int) -> Iterator[None]:
 
 
 def _open(source: Path, format: Format, max_pixels: int) -> OpenPicture:
-    opened = open_picture(source, max_pixels=max_pixels, all_frames=format.frames, verify=True)
+    opened = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
     if opened.dtype.kind == "f":
         again = open_picture(source, max_pixels=max_pixels, all_frames=format.frames)
         opened.metadata.set_range(find_range(again, str(source)))
