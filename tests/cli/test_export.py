@@ -2,6 +2,10 @@
 
 import json
 import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,6 +21,7 @@ from fourfold.errors import EngineError, FourfoldError
 from fourfold.networks import SRResNet, from_weights
 from fourfold.upscaling import export as export_module
 from fourfold.weights import WeightsConfig, load_weights, write_weights
+from tests.cli.running import command
 from tests.conftest import make_tensors
 
 
@@ -143,6 +148,35 @@ def test_a_network_between_two_names_the_data_of_both(run, tmp_path):
     said = CliRunner().invoke(app, ["models", str(tmp_path / "mixed.safetensors")]).stdout
     assert "data          a: DIV2K\n              b: Flickr2K\n" in said
     assert "training      a: 1 updates on here\n              b: 2 updates on here\n" in said
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml", ".safetensors"])
+def test_a_folder_whose_name_is_no_text(run, tiny_weights, tmp_path, ending):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    run(tiny_weights, "-o", folder / f"out{ending}")
+    assert (folder / f"out{ending}").is_file()
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml", ".safetensors"])
+def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tiny_weights, tmp_path, ending):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess.run(
+        command("export", tiny_weights, "-o", tmp_path / f"out{ending}"),
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "FOURFOLD_CACHE": ""},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "cannot write" in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.glob("*out*")) == []
 
 
 @pytest.mark.parametrize("options", [[], ["--overwrite"]])

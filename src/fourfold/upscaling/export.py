@@ -210,7 +210,10 @@ def _write_openvino(weights: WeightsFile, path: Path) -> None:
     model = build(folded(weights))
     for key, value in facts(weights).items():
         model.set_rt_info(value, ["fourfold", key])
-    openvino.save_model(model, str(path), compress_to_fp16=False)
+    try:
+        openvino.save_model(model, str(path), compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError("OpenVINO cannot, most likely since the disk is full") from error
 
 
 def _write_safetensors(weights: WeightsFile, path: Path) -> None:
@@ -232,7 +235,8 @@ def _run_onnx(path: Path, weights: WeightsFile, lr: Array) -> tuple[Array, str]:
         import onnxruntime
     except ImportError:
         return _run_with_openvino(path, weights, lr)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    # its bytes: a path that is no Unicode is none to it
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     return session.run(["sr"], {"lr": lr})[0], f"ONNX Runtime {onnxruntime.__version__}"
 
 
