@@ -27,8 +27,8 @@ from fourfold.imaging import (
     write_picture,
 )
 from fourfold.imaging.apng import frames_of
+from fourfold.imaging.decoders import explain
 from fourfold.imaging.formats import recognise
-from fourfold.imaging.opening import explain
 from fourfold.imaging.picture import Metadata, Picture
 from tests.conftest import make_photo
 from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fourfold.errors import CancelledError, PictureError
-from fourfold.imaging import Picture, SaveOptions, opening, read_picture
+from fourfold.imaging import Picture, SaveOptions, decoders, read_picture
 from fourfold.upscaling import load
 from fourfold.upscaling.files import MOST_REPEATS, FileOptions, Job, upscale_file, upscale_files
 from fourfold.weights import shipped_names
@@ -86,9 +86,9 @@ def test_a_file_that_takes_much_memory_is_looked_through_when_the_network_is_don
 ):
     """A progressive JPEG is decoded whole, and the file before may have all the memory but its own."""
     Image.fromarray(make_photo(side_px, side_px)).save(source.with_name("b.jpg"), progressive=True)
-    found, look = [], opening._look_through_jpeg
+    found, look = [], decoders._look_through_jpeg
     monkeypatch.setattr(
-        opening, "_look_through_jpeg", lambda load: found.append(threading.current_thread().name) or look(load)
+        decoders, "_look_through_jpeg", lambda load: found.append(threading.current_thread().name) or look(load)
     )
     jobs = [Job(source, source.with_name("a_x4.png")), Job(source.with_name("b.jpg"), source.with_name("b_x4.png"))]
     assert [made.status for made in upscale_files(upscaler, jobs)] == ["done", "done"]

@@ -8,8 +8,9 @@ import pyvips
 from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
+from fourfold.imaging.decoders import explain
 from fourfold.imaging.float_range import Census, to_range
-from fourfold.imaging.opening import MAX_PIXELS, OpenPicture, explain, open_picture
+from fourfold.imaging.opening import MAX_PIXELS, OpenPicture, open_picture
 from fourfold.imaging.picture import Picture
 
 

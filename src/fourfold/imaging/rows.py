@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
 from fourfold.imaging.alpha import FILL_REACH_PX, alpha_rows_needed, enlarge_alpha, fill_hidden
+from fourfold.imaging.decoders import explain
 from fourfold.imaging.float_range import Census, FloatRange, to_range
-from fourfold.imaging.opening import OpenPicture, explain
+from fourfold.imaging.opening import OpenPicture
 
 #: Pixels that are worked on at a time where a step needs floating-point copies.
 _PIECE_PX = 1 << 18
