@@ -67,7 +67,7 @@ _OF_TEXT_FIELDS = ("text chunks will be loaded", "no space in chunk cache")
 
 def is_made_good(remark: str, format: Format) -> bool:
     """Says whether nobody need hear a remark: what it tells of is read elsewhere, or told."""
-    if format.name == "jpg" and _COUNTED.fullmatch(remark):  # said by look_through
+    if format.name == "jpg" and _COUNTED.fullmatch(remark):  # its first warning stands before it
         return True
     return not remark or (format.name == "png" and any(words in remark for words in _OF_TEXT_FIELDS))
 
@@ -96,13 +96,11 @@ def look_through(source: str | Path | bytes, format: Format, load: Any, frames: 
     Raises:
         PictureError: if it is damaged.
     """
-    notes: list[str] = []
     with named(source), remarks_of_thread() as remarks:
         if format.name == "jpg":
-            notes = _look_through_jpeg(load)
-        else:
-            _look_through_tiff(load, frames, remarks)
-    return notes + list(dict.fromkeys(r for r in remarks if r not in said and not is_made_good(r, format)))
+            return _look_through_jpeg(load)
+        _look_through_tiff(load, frames, remarks)
+        return list(dict.fromkeys(r for r in remarks if r not in said and not is_made_good(r, format)))
 
 
 def _look_through_jpeg(load: Any) -> list[str]:
@@ -116,7 +114,7 @@ def _look_through_jpeg(load: Any) -> list[str]:
         pyvips.Error: if it is damaged.
     """
     try:
-        load(access="sequential", fail_on="warning").avg()
+        _decode(load(access="sequential", fail_on="warning"))
     except pyvips.Error as error:
         reason = explain(error)
         if _DAMAGE.search(reason):
@@ -133,14 +131,21 @@ def _look_through_tiff(load: Any, frames: int, remarks: list[str]) -> None:
     Raises:
         PictureError: if it is damaged.
     """
-    image = load(access="sequential", **({"n": -1} if frames > 1 else {}))
+    _decode(load(access="sequential", **({"n": -1} if frames > 1 else {})))
+    for remark in remarks:
+        if _DAMAGE.search(remark):
+            raise PictureError(_damaged(remark))
+
+
+def _decode(image: Any) -> None:
+    """Decodes an image and keeps nothing of it.
+
+    What libvips computes of an image, such as its average, stays in a cache, and the decoder's memory with it.
+    """
     region = pyvips.Region.new(image)
     rows = max(1, _PIECE_PX // image.width)
     for top in range(0, image.height, rows):
         region.fetch(0, top, image.width, min(rows, image.height - top))
-        for remark in remarks:
-            if _DAMAGE.search(remark):
-                raise PictureError(_damaged(remark))
 
 
 _SIGNS_OF_DAMAGE = ("truncat", "end of", "premature", "read error", "out of order read", "read gave")
