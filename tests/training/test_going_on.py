@@ -14,6 +14,7 @@ from fourfold.errors import TrainingError
 from fourfold.imaging import Picture, read_rgb, write_picture
 from fourfold.training.calibration import calibrated_for
 from fourfold.training.checkpoint import checkpoints, save_checkpoint
+from fourfold.training.discriminator_watch import DiscriminatorWatch
 from fourfold.training.pictures import BankReport
 from fourfold.training.recipe import Recipe
 from fourfold.training.run import _known_scale
@@ -69,6 +70,22 @@ def test_another_layer_is_calibrated_again(tmp_path: Path, pictures: Path, vgg: 
     again = scale("run.updates=3", "loss.vgg_layer=21", resume=True)
     assert (again["scale"], again["how"]) == (other["scale"], "of the checkpoint")
     assert read_weights(tmp_path / "latest.safetensors").config.content_scale == other["scale"]
+
+
+def test_a_discriminator_that_won_before_a_stop_is_named_after_it(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiscriminatorWatch, "_judge", staticmethod(lambda real, fake: "won"))
+    monkeypatch.setattr(DiscriminatorWatch.__init__, "__defaults__", (3,))
+
+    def remarks(*settings: str, resume: bool) -> list[int]:
+        recipe = tiny_recipe("srgan-mse", *SHORT, "run.log_every=1", *settings)
+        found = of(train(recipe, pictures, tmp_path, resume=resume), "remark")
+        return [values["update"] for values in found if "nearly always" in values["text"]]
+
+    assert remarks("run.updates=2", resume=False) == []
+    assert remarks("run.updates=5", resume=True) == [4]
+    assert remarks("run.updates=6", resume=True) == []
 
 
 @pytest.mark.parametrize(

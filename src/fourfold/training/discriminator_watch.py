@@ -1,5 +1,7 @@
 """Names a discriminator that has won or collapsed for long: two ways in which adversarial training dies quietly."""
 
+from typing import Any
+
 #: Above this accuracy on both real and fake, the discriminator knows everything.
 WON_ACCURACY = 0.99
 #: Below this accuracy on either, it calls everything by one name.
@@ -26,23 +28,28 @@ _WORDS = {
 
 
 class DiscriminatorWatch:
-    """Looks at the discriminator's accuracies over time and speaks when one state lasts."""
+    """Looks at the discriminator's accuracies over time and speaks when one state lasts.
+
+    Attributes:
+        memory: the state, the update since which it lasts, and whether it was named; plain values, which a checkpoint
+            keeps, so that a state lasts over a stop.
+    """
 
     def __init__(self, patience_updates: int = PATIENCE_UPDATES) -> None:
         self._patience = patience_updates
-        self._state, self._since, self._told = "fine", 0, False
+        self.memory: dict[str, Any] = {"state": "fine", "since": 0, "told": False}
 
     def look(self, update: int, real: float, fake: float) -> list[str]:
         """Returns remarks on the accuracies (0..1) that were logged at an update; mostly none."""
-        state = self._judge(real, fake)
-        if state != self._state:
-            over = [f"the discriminator is no longer {self._state} (update {update})"] if self._told else []
-            self._state, self._since, self._told = state, update, False
+        state, before = self._judge(real, fake), self.memory
+        if state != before["state"]:
+            over = [f"the discriminator is no longer {before['state']} (update {update})"] if before["told"] else []
+            self.memory.update(state=state, since=update, told=False)
             return over
-        long = update - self._since
-        if state == "fine" or self._told or long < self._patience:
+        long = update - before["since"]
+        if state == "fine" or before["told"] or long < self._patience:
             return []
-        self._told = True
+        self.memory["told"] = True
         return [_WORDS[state].format(real=real, fake=fake, long=long)]
 
     @staticmethod

@@ -28,7 +28,7 @@ class GraphedStage:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self.networks, self.optimisers = stage.networks, stage.optimisers
+        self.networks, self.optimisers, self.memory = stage.networks, stage.optimisers, stage.memory
         self._warm = 0
         self._refused: str | None = None
         self._told = False

@@ -188,6 +188,7 @@ class Trainer:
                 f"the checkpoint in {self.folder.checkpoints} is of other networks: {error}"
             ) from error
         self.batches.load_state_dict(state["sampler"])
+        self.stage.memory.update(state.get("memory", {}))  # the first checkpoints had none
         restore_random_state(state["random"])
         # the first checkpoints had no score, and every best was chosen by PSNR
         first = {"best_score": state["progress"]["best_psnr"]} if before.run.best_by == "psnr" else {}
@@ -316,6 +317,7 @@ class Trainer:
             "optimiser_kinds": {name: optimiser_settings(self.recipe, name).kind for name in optimisers},
             "average": self.average.network.state_dict(),
             "sampler": self.batches.state_dict(),
+            "memory": dict(self.stage.memory),
             "progress": {key: value for key, value in vars(self.progress).items() if key != "stopped_by"},
             "random": random_state(),
             "content_scale": self.about.get("content_scale"),

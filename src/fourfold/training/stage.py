@@ -1,6 +1,6 @@
 """Stages: what one update computes.
 
-The loop knows only ``networks``, ``optimisers``, ``step``, ``prepare`` and ``remarks``.
+The loop knows only ``networks``, ``optimisers``, ``memory``, ``step``, ``prepare`` and ``remarks``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +30,12 @@ class Stage(Protocol):
     Attributes:
         networks: every trained network, "generator" among them; bare, without wrappers.
         optimisers: one per network, under the same name.
+        memory: what the remarks go by besides the values logged; plain values, part of every checkpoint.
     """
 
     networks: Networks
     optimisers: Optimisers
+    memory: dict[str, Any]
 
     def step(self, lr: Tensor, hr: Tensor, *, measure: bool = False) -> dict[str, Tensor]:
         """Makes one update and returns detached scalars to log, still on the device.
@@ -108,6 +110,7 @@ class ContentStage:
     def __init__(self, recipe: Recipe, fabric: Fabric, generator: nn.Module, terms: Sequence[Term]) -> None:
         self.networks: Networks = {}
         self.optimisers: Optimisers = {}
+        self.memory: dict[str, Any] = {}
         self._distributed: Networks = {}
         self._recipe, self._fabric, self._terms = recipe, fabric, terms
         self._adopt("generator", generator)
@@ -179,6 +182,7 @@ class AdversarialStage(ContentStage):
         self._adopt("discriminator", discriminator)
         self._weight = recipe.loss.adversarial
         self._watch = DiscriminatorWatch()
+        self.memory = self._watch.memory
 
     def step(self, lr: Tensor, hr: Tensor, *, measure: bool = False) -> dict[str, Tensor]:
         """Makes one update of the discriminator, then one of the generator; see :class:`Stage`."""
