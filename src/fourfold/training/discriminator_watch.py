@@ -41,15 +41,15 @@ class DiscriminatorWatch:
 
     def look(self, update: int, real: float, fake: float) -> list[str]:
         """Returns remarks on the accuracies (0..1) that were logged at an update; mostly none."""
-        state, before = self._judge(real, fake), self.memory
-        if state != before["state"]:
-            over = [f"the discriminator is no longer {before['state']} (update {update})"] if before["told"] else []
-            self.memory.update(state=state, since=update, told=False)
+        state, memory = self._judge(real, fake), self.memory
+        if state != memory["state"]:
+            over = [f"the discriminator is no longer {memory['state']} (update {update})"] if memory["told"] else []
+            memory.update(state=state, since=update, told=False)
             return over
-        long = update - before["since"]
-        if state == "fine" or before["told"] or long < self._patience:
+        long = update - memory["since"]
+        if state == "fine" or memory["told"] or long < self._patience:
             return []
-        self.memory["told"] = True
+        memory["told"] = True
         return [_WORDS[state].format(real=real, fake=fake, long=long)]
 
     @staticmethod
