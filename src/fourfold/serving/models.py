@@ -12,7 +12,6 @@ WORDS = {
     "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
     "srresnet-plus": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
     "srresnet-mse": ("SRResNet", "The paper's faithful network, with the paper's loss."),
-    "srresnet-origin": ("Faithful, before", "Where the photo-realistic ones began: the end of their fidelity dial."),
     "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
     "srgan-vgg22": ("SRGAN-VGG22", "The paper's, by an early layer of VGG19: sharp edges, little texture."),
     "srgan-mse": ("SRGAN-MSE", "The paper's, on pixels alone: crisp, with little texture."),

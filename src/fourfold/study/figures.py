@@ -30,7 +30,6 @@ LABELS = {
     "espcn": "ESPCN",
     "srresnet-mse": "SRResNet",
     "srresnet-plus": "SRResNet-plus",
-    "srresnet-origin": "SRResNet-origin",
     "srresnet-vgg22": "SRResNet-VGG22",
     "srgan-mse": "SRGAN-MSE",
     "srgan-vgg22": "SRGAN-VGG22",
