@@ -14,9 +14,10 @@ from fourfold.upscaling.graph import Graph
 from fourfold.weights import WeightsFile, locate, shipped_names
 
 #: Halo of the shipped networks. Their receptive field reaches 40 pixels, but what lies far away hardly counts: with
-#: 24 pixels no value of any shipped network differs from the whole picture's by 1/255 (measured for noise and
-#: photographs alike: 0.001/255 in fp32, one step of rounding in bf16; tests/upscaling/test_halo.py holds every
-#: shipped network to it). Tiles of 424 pixels then cost 1.27 times the whole picture's work instead of 1.52 times.
+#: 24 pixels no value of any shipped network differs from the whole picture's by more than 0.001/255 in fp32, nor by
+#: more than a step of rounding in bf16 (two steps in noise, less than bf16 errs by itself; tests/upscaling/test_halo.py
+#: holds every shipped network to it). Tiles of 424 pixels then cost 1.27 times the whole picture's work instead of 1.52
+#: times.
 SHIPPED_HALO_PX = 24
 
 
