@@ -31,7 +31,7 @@ def test_a_cut_is_not_felt_beyond_the_halo(name, precision):
         cut = luma.run(engine, graph, lr[CUT_PX:, CUT_PX:]).clip(0, 1)[kept:, kept:]
         felt = np.abs(whole - cut)
         if precision == "fp32":
-            assert felt.max() <= 0.01 / 255
+            assert felt.max() <= 0.1 / 255  # 0.001 was measured; another processor sums in another order
         else:
             error = np.abs(whole - luma.run(exact, graph, lr).clip(0, 1)[inside:, inside:])
             assert felt.max() <= flips * 1.001 / 255
