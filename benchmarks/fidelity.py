@@ -2,7 +2,8 @@
 
     python benchmarks/fidelity.py FOLDER [--model NAME|FILE] [--faithful NAME|FILE] [--steps 5] [--niqe FILE]
 
-FOLDER holds originals. Each is shrunk by the exact bicubic and restored at every fidelity; the means are printed.
+FOLDER holds originals. Each is shrunk by the exact bicubic and restored at every fidelity, in fp32 on every processor;
+the means are printed.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def main() -> None:
     pairs = [read_pair(Entry(path.name, path.stem, path, None)) for path in find_pictures(options.folder)]
     print("fidelity  " + "  ".join(f"{title:>10}" for title in COLUMNS.values()))
     for fidelity in np.linspace(0, 1, options.steps):
-        upscaler = fourfold.load(options.model, fidelity=float(fidelity), faithful=options.faithful)
+        upscaler = fourfold.load(options.model, fidelity=float(fidelity), faithful=options.faithful, precision="fp32")
         rows = [measure(upscaler(pair.lr), pair.hr, pair.lr, pristine=pristine) for pair in pairs]
         columns = [[row.get(name) for row in rows] for name in COLUMNS]  # a mean is over all pictures, or there is none
         cells = (f"{'-':>10}" if None in values else f"{np.mean(values):10.4g}" for values in columns)

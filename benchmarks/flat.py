@@ -2,9 +2,9 @@
 
     python benchmarks/flat.py FOLDER NAME|FILE [NAME|FILE ...]
 
-FOLDER holds originals. Each is shrunk by the exact bicubic and restored; printed are the root mean squares of the error
-in 255ths, each pixel weighted by how flat the original is around it, as ``loss.flat`` has it: anywhere, and within
-seven pixels of an edge, where the original rises by 40 of 255 and more.
+FOLDER holds originals. Each is shrunk by the exact bicubic and restored, in fp32 on every processor; printed are the
+root mean squares of the error in 255ths, each pixel weighted by how flat the original is around it, as ``loss.flat``
+has it: anywhere, and within seven pixels of an edge, where the original rises by 40 of 255 and more.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     weights = [weights_of(hr) for hr in pictures]
     print(f"{'error in 255ths':>24}  {'flat':>8}  {'flat beside edges':>17}")
     for model in options.models:
-        upscaler = fourfold.load(model)
+        upscaler = fourfold.load(model, precision="fp32")
         errors = [(upscaler(imresize(hr, 1 / 4)).astype(float) - hr) ** 2 for hr in pictures]
         squares = np.array([[(w * e.mean(axis=2)).sum() for w in ws] for ws, e in zip(weights, errors, strict=True)])
         total = np.array([[w.sum() for w in ws] for ws in weights])
