@@ -82,7 +82,10 @@ def alone() -> Any:
 
 
 @pytest.mark.parametrize("tracked", [True, False])
-def test_synchronised_batch_norm_equals_torchs(alone: None, tracked: bool) -> None:
+@pytest.mark.parametrize(("dtype", "rtol", "atol"), [(torch.float32, 1e-4, 1e-5), (torch.bfloat16, 1e-2, 1e-4)])
+def test_synchronised_batch_norm_equals_torchs(
+    alone: None, tracked: bool, dtype: torch.dtype, rtol: float, atol: float
+) -> None:
     torch.manual_seed(0)
     plain = nn.BatchNorm2d(5, track_running_stats=tracked)
     nn.init.uniform_(plain.weight)
@@ -90,14 +93,15 @@ def test_synchronised_batch_norm_equals_torchs(alone: None, tracked: bool) -> No
     ours = SynchronisedBatchNorm2d.like(plain)
     results = []
     for norm in (plain, ours):
-        x = (torch.randn(3, 5, 4, 6, generator=torch.Generator().manual_seed(1)) * 3 + 1).requires_grad_()
+        x = torch.randn(3, 5, 4, 6, generator=torch.Generator().manual_seed(1)) * 3 + 1
+        x = x.to(dtype, memory_format=torch.channels_last).requires_grad_()
         y = norm(x)
         (y**3).mean().backward()
         trained = norm(x.detach())
         results.append([y, x.grad, norm.weight.grad, norm.bias.grad, trained, norm.eval()(x.detach())])
         results[-1] += list(norm.state_dict().values())
     for theirs, mine in zip(*results, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine, theirs, rtol=rtol, atol=atol)
 
 
 def progress(folder: Path) -> list[dict[str, Any]]:
