@@ -214,10 +214,10 @@ def synchronise_batch_norm(network: nn.Module, fabric: Fabric) -> nn.Module:
 
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm (Ioffe and Szegedy 2015) over the batch of all processes, on any device.
+    """Batch norm (Ioffe and Szegedy 2015) over the batch of all processes, on the CPU.
 
-    Mean and variance are all-reduced, and so are their gradients, so that the result is that of one process with
-    the whole batch. Every process must have an equal share of it.
+    Statistics and their part of the gradient are those of the whole batch, so that the result is that of one process
+    with all of it. Every process must have an equal share. Forward and backward exchange something once each.
     """
 
     @classmethod
@@ -263,10 +263,10 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Normalised(torch.autograd.Function):
-    """Batch norm with statistics over all processes, which depend on the batch, too; torch's own kernels do the work.
+    """Batch norm by given statistics of the batch of all processes, and its gradient through them, by torch's kernels.
 
-    The statistics' part of the gradient is a sum over all processes, where torch's backward takes that over the own
-    share of the batch. What the two differ by is a slope and an offset for each channel, and small.
+    Through the statistics, the gradient has sums over the whole batch in it; torch's backward takes them over this
+    process's share. What the two differ by is a slope and an offset for each channel, and is added.
     """
 
     @staticmethod
