@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fourfold.errors import DataError
 from fourfold.imaging import Picture, imresize
+from fourfold.training.jpeg import round_trip
 from fourfold.training.processes import make_fabric
 from fourfold.training.validation import LARGEST_PSNR, Validator
 from tests.conftest import make_photo
@@ -69,3 +70,13 @@ def test_pictures_are_shrunk_as_in_training(tmp_path: Path) -> None:
     usual, blurred = Validator(tmp_path, 4), Validator(tmp_path, 4, degradation="gaussian")
     assert np.array_equal(blurred.pairs[0][0], imresize(make_photo(40, 40), 0.25, kernel="gaussian"))
     assert blurred.identity == f"{usual.identity}, gaussian"  # whose scores do not compare
+
+
+def test_pictures_are_compressed_as_in_training_at_qualities_from_end_to_end(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1), ("c", 2)):
+        Picture(make_photo(40, 40, seed=seed)).save(tmp_path / f"{name}.png")
+    usual, stored = Validator(tmp_path, 4), Validator(tmp_path, 4, jpeg_quality=(50, 90))
+    for (lr, _), (found, _), quality in zip(usual.pairs, stored.pairs, (50, 70, 90), strict=True):
+        assert np.array_equal(found, round_trip(lr, quality))
+        assert not np.array_equal(found, lr)
+    assert stored.identity == f"{usual.identity}, JPEG 50..90"  # whose scores do not compare

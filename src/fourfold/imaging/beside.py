@@ -36,6 +36,7 @@ class Beside:
         lost_xmp: why a PNG file's XMP cannot be read here, or "".
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
+        jpeg_quality: what a JPEG file's pixels were stored at; see :class:`.JpegSegments`.
         samples: what a TIFF file says of its samples.
         avif: what an AVIF file says of them.
         notes: what could not be taken over.
@@ -48,6 +49,7 @@ class Beside:
     lost_xmp: str = ""
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
+    jpeg_quality: int | None = None
     samples: Samples = field(default_factory=Samples)
     avif: AvifSamples = field(default_factory=AvifSamples)
     notes: list[str] = field(default_factory=list)
@@ -103,7 +105,8 @@ def _of_png(file: BinaryIO) -> Beside:
 
 def _of_jpeg(data: Any) -> Beside:
     segments = read_segments(data)
-    beside = Beside(comments=_as_comment(segments.comments), states_dpi=segments.states_dpi)
+    comments = _as_comment(segments.comments)
+    beside = Beside(comments=comments, states_dpi=segments.states_dpi, jpeg_quality=segments.quality)
     if segments.pictures > 1:
         beside.notes.append(f"only the first of {segments.pictures} pictures in the file")
     if len(segments.resources) > 1:

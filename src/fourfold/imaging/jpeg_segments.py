@@ -2,17 +2,26 @@
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from fourfold.imaging import iptc
 from fourfold.imaging.exif import parse_exif
 
 _APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA, 0xD9
+_QUANTISATION = 0xDB
 #: Markers that stand alone, without a length.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 #: A file with more of them before its pixels has been made to keep somebody busy.
 _MAX_SEGMENTS = 100_000
 _PICTURES, _NUMBER_OF_PICTURES = b"MPF\0", 0xB001
+#: ITU-T T.81, table K.1: steps of luma; quality 50 of IJG's library, which most programs count by.
+_STEPS_AT_50 = (
+    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+)
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -25,6 +34,8 @@ class JpegSegments:
         states_dpi: the density is one per inch or centimetre, not just the shape of a pixel.
         more_xmp: XMP goes on in further segments.
         resources: Photoshop's, IPTC among them, of each of the segments that they are cut into.
+        quality: what the pixels were stored at, 1..100 as IJG's library counts; None where no table of luma's steps is.
+            Of programs that count otherwise, the quality whose steps are about as coarse.
         pictures: in the file: several where it holds views, previews or a gain map behind the first.
     """
 
@@ -32,6 +43,7 @@ class JpegSegments:
     states_dpi: bool = False
     more_xmp: bool = False
     resources: list[bytes] = field(default_factory=list)
+    quality: int | None = None
     pictures: int = 1
 
 
@@ -65,10 +77,33 @@ def read_segments(data: Any) -> JpegSegments:
             found.more_xmp = True
         elif kind == _APP13 and content.startswith(iptc.WRAPPER):
             found.resources.append(bytes(content[len(iptc.WRAPPER) :]))
+        elif kind == _QUANTISATION:
+            found.quality = _quality(bytes(content)) or found.quality
         elif kind == _APP2 and content.startswith(_PICTURES):
             found.pictures = _count_pictures(bytes(content[len(_PICTURES) :]))
         at += 2 + size
     return found
+
+
+def _quality(tables: bytes) -> int | None:
+    """Returns the quality that a segment of quantisation tables (T.81, B.2.4.1) stands for, if luma's is among them."""
+    at = 0
+    while at < len(tables):
+        wide, number = divmod(tables[at], 16)
+        size = 128 if wide else 64
+        steps = tables[at + 1 : at + 1 + size]
+        if number == 0 and len(steps) == size:
+            coarseness = sum(struct.unpack(">64H" if wide else "64B", steps))
+            return min(range(1, 101), key=lambda quality: abs(_coarseness(quality) - coarseness))
+        at += 1 + size
+    return None
+
+
+@lru_cache(maxsize=100)
+def _coarseness(quality: int) -> int:
+    """Returns the sum of luma's steps at a quality, as IJG's library scales them."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return sum(min(max((step * percent + 50) // 100, 1), 255) for step in _STEPS_AT_50)
 
 
 def _count_pictures(index: bytes) -> int:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fourfold.training.bank import Bank
 from fourfold.training.degradation import Degradation, to_unit
-from fourfold.training.sampler import CropSampler
+from fourfold.training.jpeg import Compression
+from fourfold.training.sampler import Crops, CropSampler
 
 #: batches that are read ahead of the one in use
 AHEAD = 4
@@ -28,28 +29,41 @@ class Batches:
         sampler: the order.
         degrade: makes LR from HR where the bank has none.
         device: where batches are wanted.
+        compress: what JPEG does to LR; None for nothing.
     """
 
-    def __init__(self, bank: Bank, sampler: CropSampler, degrade: Degradation, device: torch.device) -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        sampler: CropSampler,
+        degrade: Degradation,
+        device: torch.device,
+        compress: Compression | None = None,
+    ) -> None:
         self.bank, self.sampler, self._degrade, self._device = bank, sampler, degrade, device
-        self._ahead: deque[tuple[State, Future[Pair]]] = deque()
+        self._compress = compress
+        self._ahead: deque[tuple[State, Crops, Future[Pair]]] = deque()
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="batches") if bank.kind == "streamed" else None
 
     def next(self) -> tuple[Tensor, Tensor]:
         """Returns LR (N, 3, h, w) and HR (N, 3, scale h, scale w), float32 in 0..1, channels-last, on the device."""
         crop_px = self.sampler.settings.crop_px
-        hr, lr = self._read_ahead(crop_px) if self._reader else self.bank.gather(self.sampler.draw(), crop_px)
+        crops, (hr, lr) = self._read_ahead(crop_px) if self._reader else self._read(crop_px)
         hr_unit = to_unit(hr.to(self._device, non_blocking=True))
-        if lr is None:
-            return self._degrade(hr_unit), hr_unit
-        return to_unit(lr.to(self._device, non_blocking=True)), hr_unit
+        lr_unit = self._degrade(hr_unit) if lr is None else to_unit(lr.to(self._device, non_blocking=True))
+        return (self._compress(lr_unit, crops) if self._compress else lr_unit), hr_unit
 
-    def _read_ahead(self, crop_px: int) -> Pair:
+    def _read(self, crop_px: int) -> tuple[Crops, Pair]:
+        crops = self.sampler.draw()
+        return crops, self.bank.gather(crops, crop_px)
+
+    def _read_ahead(self, crop_px: int) -> tuple[Crops, Pair]:
         assert self._reader is not None
         while len(self._ahead) <= AHEAD:
-            before = self.sampler.state_dict()
-            self._ahead.append((before, self._reader.submit(self.bank.gather, self.sampler.draw(), crop_px)))
-        return self._ahead.popleft()[1].result()
+            before, crops = self.sampler.state_dict(), self.sampler.draw()
+            self._ahead.append((before, crops, self._reader.submit(self.bank.gather, crops, crop_px)))
+        _, crops, pair = self._ahead.popleft()
+        return crops, pair.result()
 
     def state_dict(self) -> State:
         """Returns what a checkpoint must hold for the next batch to be the same."""

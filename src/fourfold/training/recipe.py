@@ -57,6 +57,9 @@ class NetworkSettings(_Settings):
         return self
 
 
+JPEGQuality = Annotated[int, Field(ge=1, le=100)]
+
+
 class DataSettings(_Settings):
     """Mini-batches (Ledig et al. 2017, section 3.2): 16 random 96x96 HR crops of distinct pictures.
 
@@ -66,6 +69,8 @@ class DataSettings(_Settings):
         flips: mirror half of the crops; the paper does not say that it does.
         quarter_turns: turn crops by quarters; neither does it say that.
         degradation: how LR is made: "bicubic" (the experiments') or "gaussian" (the method section's).
+        jpeg_share: share of the LR crops that are compressed as JPEG before the network sees them; 0 is the paper's.
+        jpeg_quality: lowest and highest quality, as IJG's library counts it, of which each of them is given one.
         bank: "resident" keeps all pictures in the device's memory, "streamed" reads them from a decoded file,
             "auto" takes the first where it fits.
         broken_share: more unusable files than this share stop the run.
@@ -77,6 +82,8 @@ class DataSettings(_Settings):
     flips: bool = True
     quarter_turns: bool = True
     degradation: Literal["bicubic", "gaussian"] = "bicubic"
+    jpeg_share: float = Field(0.0, ge=0, le=1)
+    jpeg_quality: tuple[JPEGQuality, JPEGQuality] = (40, 98)
     bank: Literal["auto", "resident", "streamed"] = "auto"
     broken_share: float = Field(0.05, ge=0, le=1)
     workers: int = Field(0, ge=0, le=256)
@@ -85,6 +92,13 @@ class DataSettings(_Settings):
     def _divisible(self) -> "DataSettings":
         if self.crop_px % 8:
             raise ValueError(f"crop_px is {self.crop_px}; it must be a multiple of 8")
+        return self
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "DataSettings":
+        low, high = self.jpeg_quality
+        if low > high:
+            raise ValueError(f"jpeg_quality is {low} to {high}; it goes from the lowest to the highest")
         return self
 
 

@@ -21,6 +21,7 @@ from fourfold.training.estimate import check_vgg_wanted, compute_dtype, device_n
 from fourfold.training.going_on import changes, recipe_before
 from fourfold.training.graph import GraphedStage
 from fourfold.training.initial import initial_generator
+from fourfold.training.jpeg import Compression
 from fourfold.training.loop import Listener, Progress, Trainer
 from fourfold.training.pictures import BankReport, pictures_under
 from fourfold.training.processes import Launch, any_process, make_fabric, one_first, read_launch, settled
@@ -108,6 +109,7 @@ def _train(
             content_scale=scale,
             content_zoom=zoom,
             degradation=recipe.data.degradation,
+            jpeg_quality=recipe.data.jpeg_quality if recipe.data.jpeg_share else None,
         )
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
@@ -245,7 +247,9 @@ def _batches(recipe: Recipe, bank: Bank, fabric: Fabric, seed: int) -> Batches:
         world_size=fabric.world_size,
         grid_px=recipe.scale if bank.has_lr else 1,
     )
-    return Batches(bank, sampler, Degradation(recipe.data, recipe.scale, fabric.device), fabric.device)
+    degrade = Degradation(recipe.data, recipe.scale, fabric.device)
+    compress = Compression(recipe.data, recipe.scale, fabric.device) if recipe.data.jpeg_share else None
+    return Batches(bank, sampler, degrade, fabric.device, compress)
 
 
 def _about(report: BankReport, fabric: Fabric) -> dict[str, Any]:

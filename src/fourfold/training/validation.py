@@ -20,6 +20,7 @@ from fourfold.evaluation.metrics import psnr, ssim_wang
 from fourfold.imaging import imresize, read_rgb, to_integers
 from fourfold.imaging.resampling import Kernel
 from fourfold.networks import VGG19Features
+from fourfold.training.jpeg import round_trip
 from fourfold.training.pictures import pictures_under
 from fourfold.training.processes import mean_over_processes
 
@@ -59,6 +60,7 @@ class Validator:
         content_zoom: VGG19 sees the middle of each picture enlarged by this, as it does in training with
             ``loss.vgg_zoom``; at 1, it would prefer the fine waves that the enlargement is there to show.
         degradation: how LR is made, as in training.
+        jpeg_quality: LR is compressed as JPEG, at qualities from the first to the second; None for not at all.
 
     Attributes:
         identity: of the pictures: scores on others do not compare.
@@ -75,6 +77,7 @@ class Validator:
         content_scale: float | None = None,
         content_zoom: float = 1.0,
         degradation: Kernel = "bicubic",
+        jpeg_quality: tuple[int, int] | None = None,
     ) -> None:
         self._scale, self._features, self._content_scale = scale, features, content_scale
         self._content_zoom = content_zoom
@@ -90,8 +93,12 @@ class Validator:
                 self.pairs.append((imresize(hr, 1 / scale, kernel=degradation), hr))
         except PictureError as error:
             raise DataError(f"--valid {error}") from error
+        if jpeg_quality is not None:
+            qualities = np.linspace(*jpeg_quality, len(self.pairs)).round().astype(int).tolist()
+            self.pairs = [(round_trip(lr, q), hr) for (lr, hr), q in zip(self.pairs, qualities, strict=True)]
         self.identity = f"{len(self.pairs)} pictures, {reduce(_checksum, (hr for _, hr in self.pairs), 0):08x}"
         self.identity += "" if degradation == "bicubic" else f", {degradation}"
+        self.identity += "" if jpeg_quality is None else f", JPEG {jpeg_quality[0]}..{jpeg_quality[1]}"
 
     @torch.inference_mode()
     def score(self, network: nn.Module, fabric: Fabric) -> Validation:
