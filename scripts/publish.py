@@ -24,12 +24,17 @@ from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import PristineModel, load_pristine
 from fourfold.imaging import find_pictures, imresize, read_rgb
 from fourfold.training.centring import centred, colour_cast
+from fourfold.training.jpeg import round_trip
 from fourfold.training.pictures import read_planes
 from fourfold.upscaling.engines import PRECISIONS
 from fourfold.weights import WeightsFile, read_weights, render_card, write_weights
+from fourfold.weights.cards import STORED
 from fourfold.weights.catalogue import SHIPPED
 
 SETS = {"valid": "valid", "Set5": "bench/Set5", "Set14": "bench/Set14", "BSD100": "bench/BSD100"}
+
+#: Networks that were trained on compressed LR are scored on it, too: at the quality that programs take by themselves.
+STORED_QUALITY = 75
 
 #: Centring looks at the middles of so many pictures, evenly spread over the folder's.
 CENTRED_ON, CENTRED_PX = 128, 256
@@ -53,15 +58,23 @@ def middle(picture: NDArray[Any]) -> NDArray[Any]:
     return picture[top : top + CENTRED_PX, left : left + CENTRED_PX]
 
 
-def score(weights: Path, folder: Path, pristine: PristineModel | None) -> dict[str, float]:
-    """Returns the means over a folder of originals, of the measures that every picture has."""
+def score(weights: Path, folder: Path, pristine: PristineModel | None, quality: int | None = None) -> dict[str, float]:
+    """Returns the means over a folder of originals, of the measures that every picture has.
+
+    Args:
+        weights: the weights file.
+        folder: the originals.
+        pristine: for NIQE.
+        quality: LR is stored as JPEG at it before it is restored; "back to LR" is to what it was before.
+    """
     upscaler = fourfold.load(weights, precision="fp32")
     rows = []
     for path in find_pictures(folder):
         hr = read_rgb(path)
         hr = hr[: hr.shape[0] // upscaler.scale * upscaler.scale, : hr.shape[1] // upscaler.scale * upscaler.scale]
         lr = imresize(hr, 1 / upscaler.scale)
-        rows.append(measure(upscaler(lr), hr, lr, pristine=pristine))
+        stored = lr if quality is None else round_trip(lr, quality)
+        rows.append(measure(upscaler(stored), hr, lr, pristine=pristine))
     whole = {name: [value for row in rows if (value := row[name]) is not None] for name in rows[0]}
     return {name: round(float(np.mean(v)), 5) for name, v in whole.items() if len(v) == len(rows)}
 
@@ -89,6 +102,9 @@ def main() -> None:
         # what is scored is what is shipped: the float16 file, not the float32 one that it came from
         half = write_weights(Path(scratch) / "half.safetensors", config, trained.tensors, half=True)
         scores = {name: score(half, options.data / folder, pristine) for name, folder in SETS.items()}
+        if recipe.get("data", {}).get("jpeg_share"):
+            for name, folder in SETS.items():
+                scores[f"{name}, {STORED}"] = score(half, options.data / folder, pristine, STORED_QUALITY)
     for name, values in scores.items():
         print(name, values)
     target = SHIPPED / f"{options.name}.safetensors"

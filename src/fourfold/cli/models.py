@@ -32,11 +32,12 @@ def models(
 
 
 def _show_all(as_json: bool) -> None:
-    from fourfold.weights import ALIASES
+    from fourfold.weights import ALIASES, FOR_JPEG
     from fourfold.weights import models as shipped
 
     found = shipped()
     default = _default()
+    marks = {FOR_JPEG: "  (default for JPEG)", default: "  (default)"}
     if as_json:
         typer.echo(_json([_row(m.name, m.path, m.config, m.name == default) for m in found]))
         return
@@ -46,7 +47,7 @@ def _show_all(as_json: bool) -> None:
     other_names = {name: [a for a, n in ALIASES.items() if n == name] for name in (m.name for m in found)}
     for model in found:
         names = ", ".join([model.name, *other_names[model.name]])
-        say(f"{names}{'  (default)' if model.name == default else ''}")
+        say(f"{names}{marks.get(model.name, '')}")
         say(f"    {'; '.join(_scores(model.config, _BRIEFLY)) or 'not scored'}")
         data = re.split(r"[:.](?=\s)", model.config.data or "unknown pictures")[0]
         licence = model.config.licence or "no licence"

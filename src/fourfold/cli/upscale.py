@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +50,12 @@ def upscale(
         str | None, typer.Option("-o", "--output", help="A file, or a folder. Default: beside each input.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("-n", "--model", help="A shipped name (see `fourfold models`) or a weights file.")
+        str | None,
+        typer.Option(
+            "-n",
+            "--model",
+            help="A shipped name (see `fourfold models`) or a weights file. Default: what suits the picture.",
+        ),
     ] = None,
     fidelity: Annotated[
         float | None,
@@ -104,6 +110,7 @@ def upscale(
     """
     from fourfold.imaging import MAX_PIXELS, SaveOptions, format_named
     from fourfold.upscaling import load, parse_size
+    from fourfold.upscaling.choosing import Automatic
     from fourfold.upscaling.files import FileOptions, upscale_files
     from fourfold.upscaling.outputs import Naming, plan_jobs
     from fourfold.weights import default_name, locate, read_config
@@ -136,15 +143,19 @@ def upscale(
         },
     )
     if plan.jobs:
-        upscaler = load(
-            model,
-            engine=engine,
-            precision=precision,
-            fidelity=fidelity,
-            faithful=faithful,
-            max_memory=max_memory,
-            ensemble=ensemble,
+        automatic = Automatic(
+            partial(
+                load,
+                engine=engine,
+                precision=precision,
+                fidelity=fidelity,
+                faithful=faithful,
+                max_memory=max_memory,
+                ensemble=ensemble,
+            )
         )
+        upscaler = automatic if model is None else automatic.named(model)
+        automatic.expect(job.source for job in plan.jobs if model is None)
         with _progress(plan, quiet) as progress:
             for outcome in upscale_files(upscaler, plan.jobs, options=options, progress=progress):
                 report.outcome(outcome)
@@ -201,7 +212,7 @@ class _Report:
         elif not self._quiet:
             frames = f", {outcome.frames} frames" if outcome.frames > 1 else ""
             size = f"{outcome.width}x{outcome.height}{frames}"
-            self._say(f"{job.source} -> {job.destination}  {size}  {outcome.elapsed_s:.1f} s")
+            self._say(f"{job.source} -> {job.destination}  {size}  {outcome.model}  {outcome.elapsed_s:.1f} s")
 
     def _failure(self, source: str, destination: str | None, error: FourfoldError) -> None:
         self._failed += 1
@@ -243,6 +254,7 @@ def _as_object(outcome: "Outcome") -> dict[str, Any]:
         "width": outcome.width,
         "height": outcome.height,
         "frames": outcome.frames,
+        "model": outcome.model,
         "precision": outcome.precision,
         "seconds": round(outcome.elapsed_s, 3),
         "notes": outcome.notes,

@@ -11,6 +11,8 @@ from fourfold.weights import ALIASES, WeightsConfig, default_name, locate, read_
 WORDS = {
     "srgan-plus": ("Photo-realistic", "Sharp, natural texture. Fine detail is invented where the picture has none."),
     "srresnet-plus": ("Faithful", "Closest to the original pixel by pixel. Smooth where it cannot know."),
+    "srgan-jpeg": ("Photo-realistic, for JPEG", "Takes away JPEG's blocks and echoes, and invents fine detail."),
+    "srresnet-jpeg": ("Faithful, for JPEG", "Takes away JPEG's blocks and echoes, and invents nothing."),
     "srresnet-mse": ("SRResNet", "The paper's faithful network, with the paper's loss."),
     "srgan-vgg54": ("SRGAN", "The paper's own, from a short training. Fine detail is invented."),
     "srgan-vgg22": ("SRGAN-VGG22", "The paper's, by an early layer of VGG19: sharp edges, little texture."),
@@ -68,6 +70,7 @@ def model_view(name: str, settings: Settings) -> ModelView:
         title=title,
         about=about,
         default=name == settings.default,
+        for_jpeg=name == settings.for_jpeg,
         fidelity=has_fidelity(name, settings),
         architecture=config.architecture,
         updates=config.updates,

@@ -67,7 +67,8 @@ class ModelView(BaseModel):
     name: str
     title: str
     about: str
-    default: bool
+    default: bool = Field(description="whether it is used where no model is named")
+    for_jpeg: bool = Field(description="whether it is used for JPEG pictures where no model is named")
     fidelity: bool = Field(description="whether the parameter fidelity works with it")
     architecture: str
     updates: int
@@ -104,7 +105,9 @@ class HealthView(BaseModel):
 class Options(BaseModel):
     """What may be asked of one picture, in the query or as form fields."""
 
-    model: str = Field(default="", max_length=200, description="a name from /v1/models; the server's default if empty")
+    model: str = Field(
+        default="", max_length=200, description="a name from /v1/models; what suits the picture, if empty"
+    )
     fidelity: float | None = Field(
         default=None,
         ge=0,

@@ -37,7 +37,7 @@ HEARD_S = 2.0
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks for, checked: everything of a job but the picture."""
+    """What a client asks for, checked: everything of a job but the picture; ``model`` may be empty."""
 
     client: str
     name: str
@@ -185,7 +185,8 @@ class Service:
         found = await self.inspection.look(
             upload, request.format, most_pixels, client=request.client, ensemble=request.ensemble
         )
-        job = Job(**vars(request), id=job_id)
+        suited = self.settings.suited(found.pop("jpeg_quality"))
+        job = Job(**{**vars(request), "model": request.model or suited}, id=job_id)
         job.source = {**found, "bytes": upload.stat().st_size}
         await self.store.save(job)
         await self.store.measure(job.id)

@@ -41,7 +41,7 @@ async def submit(service: Service, request: Request, *, most_pixels: int | None 
         wanted = JobRequest(
             client=client,
             name=clean_name(options.name or upload.name),
-            model=options.model or service.settings.default,
+            model=options.model,
             fidelity=options.fidelity,
             ensemble=options.ensemble,
             format=options.format,

@@ -35,6 +35,7 @@ from fourfold.imaging import (
     refuse_existing,
     write_error,
 )
+from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.fitting import CODEC_SHARE, codec_bytes, enlarged_layout, memory_that_allows
 from fourfold.upscaling.receipt import (
     draft_receipt,
@@ -98,6 +99,7 @@ class Outcome:
         notes: what was converted, or lost because the output's format cannot hold it.
         receipt: where the receipt lies, if one was asked for.
         precision: what it was computed in, "fp32" or "bf16"; empty if it failed.
+        model: what made it; empty if it failed.
     """
 
     job: Job
@@ -110,6 +112,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     receipt: Path | None = None
     precision: str = ""
+    model: str = ""
 
 
 Progress = Callable[[Job, int, int], None]
@@ -117,7 +120,7 @@ Cancelled = Callable[[], bool]
 
 
 def upscale_file(
-    upscaler: Upscaler,
+    upscaler: Upscaler | Automatic,
     source: str | Path,
     destination: str | Path,
     *,
@@ -128,7 +131,7 @@ def upscale_file(
     """Upscales one file into another, row by row; the destination's ending decides its format.
 
     Args:
-        upscaler: from :func:`fourfold.load`.
+        upscaler: from :func:`fourfold.load`, or what gives each picture one.
         source: a picture file; animations and pages frame by frame.
         destination: the file to be; its folder is made if it is missing.
         options: see :class:`FileOptions`.
@@ -147,7 +150,7 @@ def upscale_file(
 
 
 def upscale_files(
-    upscaler: Upscaler,
+    upscaler: Upscaler | Automatic,
     jobs: Iterable[Job],
     *,
     options: FileOptions | None = None,
@@ -160,7 +163,7 @@ def upscale_files(
     Ctrl-C or by closing the iterator, unfinished outputs are removed.
 
     Args:
-        upscaler: from :func:`fourfold.load`.
+        upscaler: from :func:`fourfold.load`, or what gives each picture one.
         jobs: what to upscale into what.
         options: see :class:`FileOptions`.
         progress: called with the job and the finished and all tiles.
@@ -220,6 +223,7 @@ class _Prepared:
     """A file that is open, with its first rows decoded."""
 
     job: Job
+    upscaler: Upscaler
     opened: OpenPicture
     rows: FrameRows
     format: Format
@@ -240,18 +244,25 @@ class _Made:
 
 
 class _Line:
-    """The three stages, for one upscaler and one set of options."""
+    """The three stages, for one set of options."""
 
     def __init__(
-        self, upscaler: Upscaler, options: FileOptions, progress: Progress | None, cancelled: Cancelled | None
+        self,
+        upscaler: Upscaler | Automatic,
+        options: FileOptions,
+        progress: Progress | None,
+        cancelled: Cancelled | None,
     ) -> None:
-        # a shallow copy: the same engine, and a limit of its own, which is lowered while codecs are at work
-        self._upscaler, self._options = copy(upscaler), options
+        self._upscaler, self._options = upscaler, options
         self._progress, self._cancelled = progress, cancelled
         # what --strip leaves out is taken away on opening: the receipt is put in afterwards, and stays
         self._save = replace(self._options.save, strip=False)
-        self._max_memory = upscaler.max_memory  # the upscaler's own is less while codecs are at work
         self._encoding_bytes = 0  # what the codecs of the file before may still hold
+
+    def _suited(self, opened: OpenPicture) -> Upscaler:
+        """Returns a picture's upscaler: a shallow copy, with the same engine and a limit of memory of its own."""
+        shared = self._upscaler
+        return copy(shared.suited(opened.metadata) if isinstance(shared, Automatic) else shared)
 
     def prepare(self, job: Job) -> _Prepared:
         """Opens a file, says what its output will be, and decodes the first rows."""
@@ -261,11 +272,12 @@ class _Line:
         if self._options.receipt:
             refuse_unusable(receipt_path(job.destination))
         opened = _open(job.source, format, self._options.max_pixels)
+        upscaler = self._suited(opened)
         if self._options.save.strip:
             opened.metadata = opened.metadata.stripped()
-        opened.metadata = opened.metadata.enlarged(self._upscaler.scale)
-        layout = enlarged_layout(opened, self._upscaler.scale)
-        receipt = self._receipt(job, opened)
+        opened.metadata = opened.metadata.enlarged(upscaler.scale)
+        layout = enlarged_layout(opened, upscaler.scale)
+        receipt = self._receipt(job, opened, upscaler)
         if receipt is not None and self._options.embed_receipt:
             if opened.metadata.xmp is not None and not takes_receipt(opened.metadata.xmp):
                 opened.metadata.notes.append("the XMP is damaged and was replaced by the receipt")
@@ -275,34 +287,33 @@ class _Line:
         if not self._options.receipt and os.path.lexists(stale) and os.path.lexists(job.destination):
             notes.append(f"{stale.name} stays and is not of this picture, but of the one that it replaces")
         codecs = codec_bytes(opened, format, layout, self._save)
-        _refuse_too_much(job, codecs, self._max_memory, format)
-        _refuse_repetition(job, opened, codecs, self._max_memory, self._upscaler)
-        if not self._is_heavy(codecs):
+        _refuse_too_much(job, codecs, upscaler.max_memory, format)
+        _refuse_repetition(job, opened, codecs, upscaler)
+        heavy = _is_heavy(codecs, upscaler)
+        if not heavy:
             notes += opened.look_through()
         try:
             job.destination.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(job.destination, error) from error
         rows = FrameRows(opened, 0, str(job.source))
-        if not self._is_heavy(codecs):
-            rows.prefetch(min(_PREFETCH_BYTES, self._max_memory // 32))
-        return _Prepared(job, opened, rows, format, layout, notes, receipt, codecs, started_s)
+        if not heavy:
+            rows.prefetch(min(_PREFETCH_BYTES, upscaler.max_memory // 32))
+        return _Prepared(job, upscaler, opened, rows, format, layout, notes, receipt, codecs, started_s)
 
     def is_crowded(self, ready: "_Prepared | Outcome") -> bool:
         """Says whether the file before must be finished first, for its encoder and this one's need the memory."""
-        coming = ready.codec_bytes if isinstance(ready, _Prepared) else 0
-        crowded = self._is_heavy(coming + self._encoding_bytes)
-        self._encoding_bytes = coming
-        return crowded
-
-    def _is_heavy(self, codec_bytes: int) -> bool:
-        return codec_bytes > self._max_memory // 8
+        before, self._encoding_bytes = self._encoding_bytes, 0
+        if isinstance(ready, Outcome):
+            return False
+        self._encoding_bytes = ready.codec_bytes
+        return _is_heavy(ready.codec_bytes + before, ready.upscaler)
 
     def run_network(self, prepared: "_Prepared | Outcome") -> "_Made | Outcome":
         """Makes all rows and hands them to the encoder; on any failure nothing is left."""
         if isinstance(prepared, Outcome):
             return prepared
-        if self._is_heavy(prepared.codec_bytes):  # only now does the network not need the memory that this takes
+        if _is_heavy(prepared.codec_bytes, prepared.upscaler):  # only now does the network not need this memory
             prepared.notes += prepared.opened.look_through()
         destination = prepared.job.destination
         output = AtomicOutput(destination, overwrite=self._options.overwrite)
@@ -315,9 +326,9 @@ class _Line:
                 self._save,
                 output.descriptor,
                 destination.parent,
-                self._max_memory // 16,
+                prepared.upscaler.max_memory // 16,
             )
-            with _less_memory(self._upscaler, prepared.codec_bytes):
+            with _less_memory(prepared.upscaler, prepared.codec_bytes):
                 for frame in range(prepared.opened.frames):
                     self._one_frame(prepared, frame, sink)
             return _Made(prepared, output, sink)
@@ -331,8 +342,9 @@ class _Line:
 
     def _one_frame(self, prepared: _Prepared, frame: int, sink: RowSink) -> None:
         rows = prepared.rows if frame == 0 else FrameRows(prepared.opened, frame, str(prepared.job.source))
-        bands = self._upscaler.stream(rows, progress=self._frame_progress(prepared, frame), cancelled=self._cancelled)
-        hand_on(bands, rows, self._upscaler.scale, sink.write)
+        progress, upscaler = self._frame_progress(prepared, frame), prepared.upscaler
+        bands = upscaler.stream(rows, progress=progress, cancelled=self._cancelled)
+        hand_on(bands, rows, upscaler.scale, sink.write)
 
     def _frame_progress(self, prepared: _Prepared, frame: int) -> Callable[[int, int], None] | None:
         progress, frames = self._progress, prepared.opened.frames
@@ -366,12 +378,20 @@ class _Line:
                 raise write_error(prepared.job.destination, error) from error
             raise
         elapsed_s = time.monotonic() - prepared.started_s
-        job, notes = prepared.job, prepared.notes + made.sink.notes
-        path = None if receipt is None else receipt.path
-        precision = self._upscaler.precision_for(layout.dtype)
-        return Outcome(job, "done", None, layout.width, layout.height, layout.frames, elapsed_s, notes, path, precision)
+        return Outcome(
+            prepared.job,
+            "done",
+            width=layout.width,
+            height=layout.height,
+            frames=layout.frames,
+            elapsed_s=elapsed_s,
+            notes=prepared.notes + made.sink.notes,
+            receipt=None if receipt is None else receipt.path,
+            precision=prepared.upscaler.precision_for(layout.dtype),
+            model=prepared.upscaler.name,
+        )
 
-    def _receipt(self, job: Job, opened: OpenPicture) -> dict[str, Any] | None:
+    def _receipt(self, job: Job, opened: OpenPicture, upscaler: Upscaler) -> dict[str, Any] | None:
         if not (self._options.receipt or self._options.embed_receipt):
             return None
         with job.source.open("rb") as file:
@@ -379,7 +399,7 @@ class _Line:
         source = {"name": job.source.name, "sha256": sha256, "width": opened.width, "height": opened.height}
         if opened.metadata.peak > 1.0:
             source |= {"peak": opened.metadata.peak, "highlights": opened.metadata.highlights}
-        return make_receipt(self._upscaler, self._upscaler.precision_for(opened.dtype), self._options.settings, source)
+        return make_receipt(upscaler, upscaler.precision_for(opened.dtype), self._options.settings, source)
 
     def _receipt_text(self, prepared: _Prepared, output: AtomicOutput) -> str | None:
         if prepared.receipt is None or not self._options.receipt:
@@ -390,6 +410,10 @@ class _Line:
         layout = prepared.layout
         made = {"name": output.path.name, "sha256": sha256, "width": layout.width, "height": layout.height}
         return json.dumps({**prepared.receipt, "output": made}, indent=2) + "\n"
+
+
+def _is_heavy(codec_bytes: int, upscaler: Upscaler) -> bool:
+    return codec_bytes > upscaler.max_memory // 8
 
 
 def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> None:
@@ -403,8 +427,9 @@ def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> 
         )
 
 
-def _refuse_repetition(job: Job, opened: OpenPicture, codecs: int, max_memory: int, upscaler: Upscaler) -> None:
+def _refuse_repetition(job: Job, opened: OpenPicture, codecs: int, upscaler: Upscaler) -> None:
     """Refuses a file whose tiles would be so small that nearly all of the work is done many times, for hours."""
+    max_memory = upscaler.max_memory
     shape = opened.height, opened.width, opened.dtype
     times = upscaler.repeats(*shape, max_memory - codecs)
     most = MOST_REPEATS * upscaler.repeats(*shape, _ALL_THE_MEMORY)  # a very deep network repeats work in any case

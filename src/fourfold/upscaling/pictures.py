@@ -1,6 +1,7 @@
 """Whole pictures in memory: a :class:`Picture` in, a larger one out, with everything that belongs to it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
 from fourfold.imaging import MAX_PIXELS, Picture, enlarge_alpha, fill_hidden, read_picture
+from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.upscaler import Upscaler, load
 
 
@@ -29,7 +31,8 @@ def upscale(
     Args:
         source: a file, its bytes, a Picture, or an array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 2) and
             (H, W, 4) with alpha; uint8, uint16 or float32 in 0..1.
-        model: a shipped name or a weights file; None for the best shipped one.
+        model: a shipped name or a weights file; None for the one that suits the picture: a JPEG is given to a network
+            that takes away its blocks and echoes.
         engine: "auto", "openvino" or "torch".
         precision: "auto", "fp32" or "bf16".
         fidelity: 0 (``model`` itself) to 1 (the faithful network).
@@ -42,15 +45,18 @@ def upscale(
         FourfoldError: see :func:`fourfold.load` and :func:`fourfold.imaging.read_picture`.
     """
     picture = _as_picture(source, max_pixels)
-    upscaler = load(
-        model,
-        engine=engine,
-        precision=precision,
-        fidelity=fidelity,
-        faithful=faithful,
-        max_memory=max_memory,
-        ensemble=ensemble,
+    automatic = Automatic(
+        partial(
+            load,
+            engine=engine,
+            precision=precision,
+            fidelity=fidelity,
+            faithful=faithful,
+            max_memory=max_memory,
+            ensemble=ensemble,
+        )
     )
+    upscaler = automatic.suited(picture.metadata) if model is None else automatic.named(model)
     return upscale_picture(picture, upscaler)
 
 

@@ -24,7 +24,7 @@ _CARD = """# {name}
 ## Scores
 
 Y channel (BT.601), 4 px border cut, 4x, LR by MATLAB-exact bicubic. `SSIM (daala)` is the SSIM of the paper's
-tables, `SSIM (Wang)` the one of most later papers; the two differ and may not be mixed.{meanings}
+tables, `SSIM (Wang)` the one of most later papers; the two differ and may not be mixed.{meanings}{stored}
 
 {scores}
 
@@ -51,6 +51,13 @@ Licences of the pictures: {data_licence}.
 _MEANINGS = """ NIQE is lower where a
 picture is more like a photograph. `back to LR` is the PSNR of the result, shrunk again, against the picture it was made
 from; `colour drift` the distance between their mean colours."""
+
+#: What is added to a set's name where its LR was stored as JPEG.
+STORED = "JPEG 75"
+
+_STORED = f"""
+Where a row says `{STORED}`, LR was stored as JPEG at that quality, with colour at 4:2:0, before it was restored (and
+`back to LR` is to LR before that): `benchmarks/jpeg.py` does the same."""
 
 _CAUTION = (
     "Some of the training pictures are licensed for non-commercial research; whether that binds weights trained on "
@@ -89,6 +96,7 @@ def render_card(weights: WeightsFile, *, what: str, limits: str) -> str:
         sha256=weights.sha256,
         scores=_score_table(config.scores),
         meanings=_MEANINGS if any("lr_psnr" in values for values in config.scores.values()) else "",
+        stored=_STORED if any(name.endswith(STORED) for name in config.scores) else "",
         data=config.data,
         data_licence=config.data_licence,
         licence=config.licence,
@@ -125,7 +133,8 @@ def _score_table(scores: dict[str, dict[str, float]]) -> str:
     shown = [name for name in _SCORES if any(name in values for values in scores.values())]
     rows = [f"| set | {' | '.join(_SCORES[name][0] for name in shown)} |", "|---" * (len(shown) + 1) + "|"]
     order = ("Set5", "Set14", "BSD100")
-    for name in [*(n for n in order if n in scores), *(n for n in scores if n not in order)]:
+    places = {name: order.index(base) if (base := name.partition(",")[0]) in order else len(order) for name in scores}
+    for name in sorted(scores, key=lambda name: (places[name], name)):
         values = scores[name]
         cells = [f"{values[key]:.{_SCORES[key][1]}f}" if key in values else "" for key in shown]
         rows.append(f"| {name} | {' | '.join(cells)} |")

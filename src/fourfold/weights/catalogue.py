@@ -20,6 +20,16 @@ FAITHFUL = "srresnet-plus"
 DEFAULT_ORDER = ("srgan-plus", "srgan-vgg54", FAITHFUL)
 
 
+#: Taken instead for pictures that JPEG has been through, which the others would enlarge with its blocks and echoes.
+FOR_JPEG = "srgan-jpeg"
+
+#: The most faithful network for them.
+FAITHFUL_FOR_JPEG = "srresnet-jpeg"
+
+#: From this quality on, as IJG's library counts, JPEG has left so little behind that the others do better.
+CLEAN_QUALITY = 98
+
+
 @dataclass(frozen=True)
 class Model:
     """A shipped model: its name, weights file, model card and header."""
@@ -35,9 +45,15 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
-def default_name() -> str:
-    """Returns the model that is used when none is named."""
+def default_name(jpeg_quality: int | None = None) -> str:
+    """Returns the model that is used when none is named.
+
+    Args:
+        jpeg_quality: of a JPEG picture, 1..100; None for any other.
+    """
     names = shipped_names()
+    if jpeg_quality is not None and jpeg_quality < CLEAN_QUALITY and FOR_JPEG in names:
+        return FOR_JPEG
     for name in DEFAULT_ORDER:
         if name in names:
             return name
@@ -48,9 +64,9 @@ def faithful_end(path: Path) -> str:
     """Returns the shipped network that a weights file began from: the far end of its fidelity dial if none is named.
 
     Networks mix well with the one that they were trained from, and hardly with any other (see docs/fidelity.md). The
-    header says what that was; where that is a shipped network that began from another, the first of them counts. A
-    shipped network that began from none is its own far end. Of anything else nothing is known, and it is the most
-    faithful network.
+    header says what that was; where that is a shipped network that began from another, the first of them counts, but
+    nothing before one of the two most faithful networks. A shipped network that began from none is its own far end. Of
+    anything else nothing is known, and it is the most faithful network.
 
     Raises:
         WeightsError: if the file's header cannot be read.
@@ -58,7 +74,10 @@ def faithful_end(path: Path) -> str:
     names, config = shipped_names(), read_config(path)
     end = path.stem if path.resolve().parent == SHIPPED.resolve() else None
     seen = {end}
-    while (begun_from := _name_in(config.recipe.get("init"))) in names and begun_from not in seen:
+    while end not in (FAITHFUL, FAITHFUL_FOR_JPEG):
+        begun_from = _name_in(config.recipe.get("init"))
+        if begun_from not in names or begun_from in seen:
+            break
         seen.add(end := begun_from)
         config = read_config(locate(begun_from))
     return end if end is not None and config.architecture == "srresnet" else FAITHFUL

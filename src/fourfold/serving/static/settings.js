@@ -25,11 +25,12 @@ export class Settings {
   }
 
   /** Shows the models that the server serves. */
-  offer(models) {
+  offer(served) {
+    const models = withAutomatic(served);
     this.models = models;
     const chosen = models.find((model) => model.name === this.wanted) || models.find((model) => model.default);
     const choices = models.map((model) => choice(model, model === chosen));
-    const shown = models.length > AT_ONCE ? FIRST : models.length;
+    const shown = served.length > AT_ONCE ? FIRST + models.length - served.length : models.length;
     this.list.replaceChildren(...choices.slice(0, shown));
     if (shown < models.length) this.list.append(folded(choices.slice(shown), models.indexOf(chosen) >= shown));
     this.#changed();
@@ -43,7 +44,7 @@ export class Settings {
   /** What is sent along with a picture. */
   options() {
     const options = { format: this.format.value };
-    if (this.model) options.model = this.model.name;
+    if (this.model?.name) options.model = this.model.name;
     if (this.model?.fidelity && Number(this.fidelity.value) > 0) options.fidelity = this.fidelity.value;
     if (this.ensemble.checked) options.ensemble = "true";
     return options;
@@ -80,6 +81,16 @@ function readKept() {
   } catch {
     return {};
   }
+}
+
+/** The models, after the choice among them by the picture, where the server makes one. */
+function withAutomatic(served) {
+  const usual = served.find((model) => model.default);
+  const forJpeg = served.find((model) => model.for_jpeg);
+  if (!usual || !forJpeg || usual === forJpeg) return served;
+  const about = "Photo-realistic. Takes JPEG's blocks away instead of enlarging them.";
+  const automatic = { ...usual, name: "", title: "Automatic", about };
+  return [automatic, ...served.map((model) => ({ ...model, default: false }))];
 }
 
 function folded(choices, open) {
