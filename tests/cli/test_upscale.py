@@ -174,9 +174,30 @@ def test_json(cli: Cli, cat: Path, tiny_weights: Path, tmp_path: Path) -> None:
         "width": 120,
         "height": 80,
         "frames": 1,
+        "model": "tiny",
         "notes": [],
         "receipt": None,
     }
+
+
+def test_without_a_model_a_jpeg_has_its_own_and_it_is_said(cli: Cli, cat: Path) -> None:
+    stored = encode_picture(Picture(make_photo(20, 30)), "jpg", quality=80)
+    cat.with_name("dog.jpg").write_bytes(stored)
+    done = cli("upscale", cat.parent, "--json")
+    assert done.code == 0, done.err
+    assert [(Path(o["input"]).name, o["model"]) for o in done.objects] == [
+        ("cat.png", "srgan-plus"),
+        ("dog.jpg", "srgan-jpeg"),
+    ]
+    assert "srgan-jpeg" in cli("upscale", cat.with_name("dog.jpg"), "--overwrite").out
+    assert "srgan-plus" in cli("upscale", cat.with_name("dog.jpg"), "-n", "srgan-plus", "--overwrite").out
+
+
+def test_without_a_model_a_wrong_option_is_told_before_the_first_picture(cli: Cli, cat: Path) -> None:
+    for arguments in (["--engine", "none"], ["--faithful", "srresnet-plus"]):
+        done = cli("upscale", cat, *arguments)
+        assert done.code == 2
+        assert names(cat.parent) == ["cat.png"]
 
 
 def test_one_failing_file_does_not_stop_the_rest(cli: Cli, cat: Path, tiny_weights: Path) -> None:

@@ -30,11 +30,13 @@ from fourfold.imaging.avif_colour import read_samples, unheard_colour
 from fourfold.imaging.exif import EXIF_IFD, Ifd, Tag, build_exif, parse_exif
 from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.iptc import WRAPPER, bare, wrapped
+from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.png_text import chunk
 from fourfold.imaging.reading import to_array
 from fourfold.imaging.samples import widened
 from fourfold.imaging.tiff_tags import _in_order
+from fourfold.imaging.webp_chunks import is_lossy
 from fourfold.imaging.xmp import upright_xmp
 from tests.imaging.samples import XMP, animation, encoded, exif_with, make_photo, matrix_profile
 
@@ -757,3 +759,56 @@ def test_cielab_keeps_its_depth_or_is_refused() -> None:
     assert found.metadata.notes == ["CIELAB converted to sRGB"]
     with pytest.raises(PictureError, match="8-bit CIELAB, which is not read here; convert it"):
         read_picture(files[1].getvalue())
+
+
+def webp(lossless: bool, **more: Any) -> bytes:
+    return encoded(PICTURE, "WEBP", lossless=lossless, **more)
+
+
+@pytest.mark.parametrize(
+    ("data", "compressed"),
+    [
+        (encoded(PICTURE, "JPEG", quality=1), True),
+        (encoded(PICTURE, "JPEG", quality=97), True),
+        (encoded(PICTURE, "JPEG", quality=97, progressive=True, icc_profile=matrix_profile()), True),
+        (encoded(PICTURE, "JPEG", quality=98), False),
+        (encoded(PICTURE, "JPEG", quality=100), False),
+        (encoded(PICTURE.convert("L"), "JPEG", quality=75), True),
+        (encoded(PICTURE.convert("CMYK"), "JPEG", quality=75), True),
+        (webp(False), True),
+        (webp(True), False),
+        (webp(False, exif=b"Exif\0\0", icc_profile=matrix_profile()), True),
+        (webp(True, exif=b"Exif\0\0", icc_profile=matrix_profile()), False),
+        (webp(False, save_all=True, append_images=[PICTURE.rotate(180)]), True),
+        (webp(True, save_all=True, append_images=[PICTURE.rotate(180)]), False),
+        (PLAIN_PNG, False),
+        (ANIMATED_GIF, False),
+        (encoded(PICTURE, "TIFF", compression="jpeg"), False),
+    ],
+)
+def test_what_was_stored_with_losses_that_show(data: bytes, compressed: bool) -> None:
+    assert open_picture(data).metadata.compressed is compressed
+
+
+@pytest.mark.parametrize("quality", [1, 30, 49, 50, 51, 75, 90, 95, 98, 100])
+def test_the_quality_of_a_jpeg_is_read_from_its_tables(quality: int) -> None:
+    data = encoded(PICTURE, "JPEG", quality=quality)
+    assert read_segments(data).quality == quality
+    tables = data.index(b"\xff\xdb")
+    wide = b"\xff\xdb\0\x83\x10" + struct.pack(">64H", *(n for n in data[tables + 5 : tables + 69]))
+    assert read_segments(data[:tables] + wide + data[tables + 69 :]).quality == quality, "16 bits each"
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [b"", b"\xff\xdb\0\x02", b"\xff\xdb\0\x03\0", b"\xff\xdb\0\x43\x01" + bytes(64), b"\xff\xdb\0\x43\x10" + bytes(64)],
+)
+def test_a_jpeg_without_a_table_for_luma_has_no_quality(segment: bytes) -> None:
+    assert read_segments(b"\xff\xd8" + segment + b"\xff\xd9").quality is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"RIFF", b"RIFF\0\0\0\0WEBP", b"RIFF\0\0\0\0WEBPVP8X\xff\xff\xff\xff", bytes(200_000)]
+)
+def test_a_webp_of_which_nothing_can_be_seen_is_not_called_lossy(data: bytes) -> None:
+    assert is_lossy(data) is False

@@ -401,6 +401,29 @@ def test_many_models_are_folded_and_few_are_not(
     assert page.locator(".model:visible").count() == 4 and not page.locator(".more-models").count()
 
 
+def test_the_server_chooses_by_the_picture_unless_a_model_is_chosen(
+    open_page: Callable[..., Any], start: Callable[..., RunningServer], fake_models: dict[str, str], tmp_path: Path
+) -> None:
+    served = start(models=dict.fromkeys(("srgan-plus", "srresnet-plus", "srgan-jpeg"), fake_models["good"]))
+    jpeg = tmp_path / "photo.jpg"
+    jpeg.write_bytes(encode_picture(Picture(make_photo(40, 60)), "jpg", quality=80))
+    page = open_page(served)
+    titles = page.locator(".model-title")
+    assert titles.all_inner_texts()[:3] == ["Automatic", "Photo-realistic", "Faithful"]
+    assert page.is_checked("input[value='']")
+    page.set_input_files("#file", [str(jpeg)])
+    wait_until(lambda: len(served.service.jobs) == 1)
+    page = open_page(served)
+    choose(page, "srresnet-plus")
+    page.set_input_files("#file", [str(jpeg)])
+    wait_until(lambda: len(served.service.jobs) == 2)
+    models = [job.model for job in served.service.jobs.values()]
+    assert models == ["srgan-jpeg", "srresnet-plus"]
+    page.reload()
+    page.wait_for_selector(".model")
+    assert page.is_checked("input[value=srresnet-plus]"), "the choice is kept"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_enough(open_page: Callable[..., Any], files: list[str], scheme: str) -> None:
     page = open_page(color_scheme=scheme)

@@ -300,7 +300,8 @@ def test_clients_take_turns_at_the_inspector(monkeypatch: pytest.MonkeyPatch) ->
     async def ask(self: Inspection, path: Path, format: str) -> dict[str, object]:
         asked.append(path.name)
         await asyncio.sleep(0)
-        return {"event": "picture", "format": "png", "width": 1, "height": 1, "frames": 1, "refusal": None}
+        facts = {"format": "png", "width": 1, "height": 1, "frames": 1, "compressed": False}
+        return {"event": "picture", **facts, "refusal": None}
 
     async def all_at_once() -> None:
         inspection = Inspection(Limits(), 1 << 30)

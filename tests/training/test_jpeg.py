@@ -7,7 +7,6 @@ import pytest
 import pyvips
 import torch
 
-from fourfold.imaging import open_picture
 from fourfold.training.batches import Batches
 from fourfold.training.data import DataSource, open_bank
 from fourfold.training.degradation import Degradation, to_unit
@@ -129,9 +128,3 @@ def test_batches_are_compressed_and_resume_exactly(tmp_path: Path, kind: str) ->
         assert torch.equal(found_lr, lr)
         assert torch.equal(found_hr, hr)
         assert not torch.equal(lr, Degradation(data, 4, CPU)(hr)), "LR is compressed"
-
-
-@pytest.mark.parametrize("quality", [1, 30, 49, 50, 51, 75, 90, 95, 98, 100])
-def test_the_quality_is_read_from_a_file(quality: int) -> None:
-    image = pyvips.Image.new_from_array(make_photo(20, 20), interpretation="srgb")
-    assert open_picture(image.jpegsave_buffer(Q=quality)).metadata.jpeg_quality == quality

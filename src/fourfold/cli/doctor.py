@@ -183,11 +183,13 @@ def _has_operation(pyvips: Any, name: str) -> bool:
 def _models() -> dict[str, Any]:
     from fourfold.weights import default_name, shipped_names
 
-    try:
-        default = default_name()
-    except UnknownModelError:
-        default = None
-    return {"shipped": shipped_names(), "default": default}
+    def default(compressed: bool) -> str | None:
+        try:
+            return default_name(compressed)
+        except UnknownModelError:
+            return None
+
+    return {"shipped": shipped_names(), "default": default(False), "default_for_compressed": default(True)}
 
 
 def _version(name: str) -> str | None:
@@ -217,7 +219,9 @@ def _tell(findings: dict[str, Any]) -> None:
     able = [name for name, ways in formats.items() if len(ways) == 2]
     _line("pictures", f"libvips {findings['pictures']['libvips']}: {' '.join([*able, *unable])}")
     models = findings["models"]
-    _line("models", f"{', '.join(models['shipped']) or 'none shipped'}; default: {models['default'] or 'none'}")
+    default, for_compressed = models["default"], models["default_for_compressed"]
+    also = f", for compressed pictures {for_compressed}" if for_compressed != default else ""
+    _line("models", f"{', '.join(models['shipped']) or 'none shipped'}; default: {default or 'none'}{also}")
     _line("libraries", ", ".join(f"{name} {version}" for name, version in findings["libraries"].items() if version))
     for extra, modules in findings["missing_extras"].items():
         _line("missing", f"{', '.join(modules)}: pip install 'fourfold[{extra}]'")

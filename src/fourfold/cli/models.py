@@ -32,12 +32,12 @@ def models(
 
 
 def _show_all(as_json: bool) -> None:
-    from fourfold.weights import ALIASES, FOR_JPEG
+    from fourfold.weights import ALIASES, FOR_COMPRESSED
     from fourfold.weights import models as shipped
 
     found = shipped()
     default = _default()
-    marks = {FOR_JPEG: "  (default for JPEG)", default: "  (default)"}
+    marks = {FOR_COMPRESSED: "  (default for compressed pictures)", default: "  (default)"}
     if as_json:
         typer.echo(_json([_row(m.name, m.path, m.config, m.name == default) for m in found]))
         return

@@ -18,6 +18,10 @@ from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
 from fourfold.imaging.tiff_tags import Samples, compare_pages, read_tags
+from fourfold.imaging.webp_chunks import is_lossy
+
+#: From this quality on, as IJG's library counts, JPEG leaves next to nothing behind that shows when it is enlarged.
+CLEAN_JPEG_QUALITY = 98
 
 #: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
 _COMMENT_KEY = "Comment"
@@ -36,7 +40,7 @@ class Beside:
         lost_xmp: why a PNG file's XMP cannot be read here, or "".
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
-        jpeg_quality: what a JPEG file's pixels were stored at; see :class:`.JpegSegments`.
+        compressed: see :class:`.Metadata`.
         samples: what a TIFF file says of its samples.
         avif: what an AVIF file says of them.
         notes: what could not be taken over.
@@ -49,7 +53,7 @@ class Beside:
     lost_xmp: str = ""
     comments: dict[str, str] = field(default_factory=dict)
     states_dpi: bool = True
-    jpeg_quality: int | None = None
+    compressed: bool = False
     samples: Samples = field(default_factory=Samples)
     avif: AvifSamples = field(default_factory=AvifSamples)
     notes: list[str] = field(default_factory=list)
@@ -65,7 +69,7 @@ def read_beside(source: str | Path | bytes, format: Format) -> Beside:
         # not mapped into memory: its chunks lie all over a file that may be larger than the memory
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             return _of_png(file)
-    readers = {"jpg": _of_jpeg, "gif": _of_gif, "tiff": _of_tiff, "avif": _of_avif}
+    readers = {"jpg": _of_jpeg, "gif": _of_gif, "tiff": _of_tiff, "avif": _of_avif, "webp": _of_webp}
     if format.name not in readers:
         return Beside()
     with _contents(source) as data:
@@ -106,7 +110,8 @@ def _of_png(file: BinaryIO) -> Beside:
 def _of_jpeg(data: Any) -> Beside:
     segments = read_segments(data)
     comments = _as_comment(segments.comments)
-    beside = Beside(comments=comments, states_dpi=segments.states_dpi, jpeg_quality=segments.quality)
+    compressed = segments.quality is None or segments.quality < CLEAN_JPEG_QUALITY
+    beside = Beside(comments=comments, states_dpi=segments.states_dpi, compressed=compressed)
     if segments.pictures > 1:
         beside.notes.append(f"only the first of {segments.pictures} pictures in the file")
     if len(segments.resources) > 1:
@@ -141,6 +146,10 @@ def _of_tiff(data: Any) -> Beside:
     except (ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
         beside.notes.append("the list of tags is damaged: EXIF, IPTC and map coordinates were left out")
     return beside
+
+
+def _of_webp(data: Any) -> Beside:
+    return Beside(compressed=is_lossy(data))
 
 
 def _of_avif(data: Any) -> Beside:

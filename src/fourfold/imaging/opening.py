@@ -270,7 +270,7 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
     metadata = Metadata(
         format=format.name,
         bits=_stored_bits(image, format, beside),
-        jpeg_quality=beside.jpeg_quality,
+        compressed=beside.compressed,
         icc=_get(image, "icc-profile-data", None),
         exif=beside.exif if format.name == "tiff" else _get(image, "exif-data", None),
         xmp=_get(image, "xmp-data", beside.xmp),

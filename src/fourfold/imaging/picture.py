@@ -20,8 +20,8 @@ class Metadata:
         format: format that it was read from: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif``, ``gif``; empty for
             a picture made in memory.
         bits: bits per sample in that file (1, 2, 4, 8, 10, 12, 16 or 32).
-        jpeg_quality: what a JPEG file's pixels were stored at, 1..100 as IJG's library counts, by the coarseness of its
-            steps; None of other files.
+        compressed: the file was stored with losses that show when they are enlarged: a JPEG of a quality below 98, as
+            IJG's library counts, or a WebP that is not lossless.
         icc: colour profile of the pixel values, or None (sRGB is then meant).
         exif: EXIF block, prefix included; orientation already reset, thumbnail left out.
         xmp: XMP packet.
@@ -38,7 +38,7 @@ class Metadata:
 
     format: str = ""
     bits: int = 8
-    jpeg_quality: int | None = None
+    compressed: bool = False
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None

@@ -34,7 +34,7 @@ class Inspection:
     async def look(
         self, path: Path, format: str = "auto", most_pixels: int | None = None, *, client: str, ensemble: bool = False
     ) -> dict[str, Any]:
-        """Returns format, width, height, frames and JPEG's quality (or None) as the header gives them.
+        """Returns format, width, height, frames and whether it was compressed as the header gives them.
 
         Args:
             path: the picture's file.
@@ -50,7 +50,7 @@ class Inspection:
             message = await self._ask(path, format)
         if message["event"] != "picture":
             raise ProblemError(str(message["slug"]), str(message["detail"]))
-        found = {key: message[key] for key in ("format", "width", "height", "frames", "jpeg_quality")}
+        found = {key: message[key] for key in ("format", "width", "height", "frames", "compressed")}
         check_dimensions(self._limits, found["width"], found["height"], found["frames"], most_pixels, ensemble=ensemble)
         if message["refusal"] is not None:
             raise ProblemError(**message["refusal"])

@@ -41,7 +41,7 @@ def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
         "width": opened.width,
         "height": opened.height,
         "frames": opened.frames,
-        "jpeg_quality": opened.metadata.jpeg_quality,
+        "compressed": opened.metadata.compressed,
         "refusal": _refusal(opened, format, max_memory),
     }
 

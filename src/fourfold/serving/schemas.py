@@ -68,7 +68,7 @@ class ModelView(BaseModel):
     title: str
     about: str
     default: bool = Field(description="whether it is used where no model is named")
-    for_jpeg: bool = Field(description="whether it is used for JPEG pictures where no model is named")
+    for_compressed: bool = Field(description="whether it is used for compressed pictures where no model is named")
     fidelity: bool = Field(description="whether the parameter fidelity works with it")
     architecture: str
     updates: int

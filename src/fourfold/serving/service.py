@@ -185,7 +185,7 @@ class Service:
         found = await self.inspection.look(
             upload, request.format, most_pixels, client=request.client, ensemble=request.ensemble
         )
-        suited = self.settings.suited(found.pop("jpeg_quality"))
+        suited = self.settings.suited(found.pop("compressed"))
         job = Job(**{**vars(request), "model": request.model or suited}, id=job_id)
         job.source = {**found, "bytes": upload.stat().st_size}
         await self.store.save(job)

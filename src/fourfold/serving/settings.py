@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fourfold.errors import UsageError
 from fourfold.upscaling import check_installed, check_names, parse_size
-from fourfold.weights import FOR_JPEG, default_name
+from fourfold.weights import FOR_COMPRESSED, default_name
 
 MEBI = 1024 * 1024
 #: What every served model does: names, limits and the page count on it.
@@ -85,8 +85,8 @@ class Settings:
 
     Attributes:
         models: name -> what to load: a shipped name or a weights file. Clients choose among these names only.
-        default_model: the one used when a client names none. When empty, the first of ``models``, and for JPEG pictures
-            the one that is made for them, if it is served.
+        default_model: the one used when a client names none. When empty, the first of ``models``, and for compressed
+            pictures the one that is made for them, if it is served.
         limits: see :class:`Limits`.
         token: bearer token that every call of the API must carry, or empty for none.
         allowed_hosts: names that the Host header may carry, beside loopback; ``*`` allows any.
@@ -140,22 +140,18 @@ class Settings:
 
     @property
     def default(self) -> str:
-        """The model used when a client names none, but for JPEG pictures that have one of their own."""
+        """The model used when a client names none, but for compressed pictures that have one of their own."""
         return self.default_model or next(iter(self.models))
 
     @property
-    def for_jpeg(self) -> str:
-        """The model used for JPEG pictures when a client names none."""
-        served = not self.default_model and FOR_JPEG in self.models
-        return FOR_JPEG if served and self.default == default_name() else self.default
+    def for_compressed(self) -> str:
+        """The model used for compressed pictures when a client names none."""
+        served = not self.default_model and FOR_COMPRESSED in self.models
+        return FOR_COMPRESSED if served and self.default == default_name() else self.default
 
-    def suited(self, jpeg_quality: int | None) -> str:
-        """Returns the model for a picture whose client names none.
-
-        Args:
-            jpeg_quality: of a JPEG picture, 1..100; None for any other.
-        """
-        return self.for_jpeg if default_name(jpeg_quality) == FOR_JPEG else self.default
+    def suited(self, compressed: bool) -> str:
+        """Returns the model for a picture whose client names none; see :class:`fourfold.imaging.Metadata`."""
+        return self.for_compressed if compressed else self.default
 
 
 def is_loopback(host: str) -> bool:

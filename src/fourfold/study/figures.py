@@ -30,11 +30,13 @@ LABELS = {
     "espcn": "ESPCN",
     "srresnet-mse": "SRResNet",
     "srresnet-plus": "SRResNet-plus",
+    "srresnet-jpeg": "SRResNet-JPEG",
     "srresnet-vgg22": "SRResNet-VGG22",
     "srgan-mse": "SRGAN-MSE",
     "srgan-vgg22": "SRGAN-VGG22",
     "srgan-vgg54": "SRGAN",
     "srgan-plus": "SRGAN-plus",
+    "srgan-jpeg": "SRGAN-JPEG",
     "hr": "original",
 }
 

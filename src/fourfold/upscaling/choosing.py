@@ -1,4 +1,4 @@
-"""Which network a picture is given to, where none is named: one for JPEG pictures, and one for all others."""
+"""Which network a picture is given to, where none is named: one for compressed pictures, and one for all others."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ class Automatic:
         Raises:
             As :func:`fourfold.load`.
         """
-        return self.named(default_name(metadata.jpeg_quality))
+        return self.named(default_name(metadata.compressed))
 
     def named(self, model: str | Path) -> Upscaler:
         """Returns the upscaler of a shipped name or a weights file.
@@ -46,5 +46,5 @@ class Automatic:
         Raises:
             As :func:`fourfold.load`.
         """
-        for kind in {SUFFIXES.get(path.suffix.lower()) == "jpg" for path in pictures}:
-            self.named(default_name(1 if kind else None))
+        for likely in {SUFFIXES.get(path.suffix.lower()) in ("jpg", "webp") for path in pictures}:
+            self.named(default_name(compressed=likely))

@@ -31,8 +31,8 @@ def upscale(
     Args:
         source: a file, its bytes, a Picture, or an array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 2) and
             (H, W, 4) with alpha; uint8, uint16 or float32 in 0..1.
-        model: a shipped name or a weights file; None for the one that suits the picture: a JPEG is given to a network
-            that takes away its blocks and echoes.
+        model: a shipped name or a weights file; None for the one that suits the picture: there is one for those that
+            were compressed.
         engine: "auto", "openvino" or "torch".
         precision: "auto", "fp32" or "bf16".
         fidelity: 0 (``model`` itself) to 1 (the faithful network).

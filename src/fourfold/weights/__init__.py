@@ -4,7 +4,7 @@ from fourfold.weights.cards import render_card
 from fourfold.weights.catalogue import (
     ALIASES,
     FAITHFUL,
-    FOR_JPEG,
+    FOR_COMPRESSED,
     Model,
     default_name,
     faithful_end,
@@ -26,7 +26,7 @@ from fourfold.weights.schema import expected_shapes, resolve_parameters
 __all__ = [
     "ALIASES",
     "FAITHFUL",
-    "FOR_JPEG",
+    "FOR_COMPRESSED",
     "Model",
     "WeightsConfig",
     "WeightsFile",

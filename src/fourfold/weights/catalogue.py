@@ -20,14 +20,11 @@ FAITHFUL = "srresnet-plus"
 DEFAULT_ORDER = ("srgan-plus", "srgan-vgg54", FAITHFUL)
 
 
-#: Taken instead for pictures that JPEG has been through, which the others would enlarge with its blocks and echoes.
-FOR_JPEG = "srgan-jpeg"
+#: Taken instead for pictures that lossy compression has been through, whose traces the others would enlarge.
+FOR_COMPRESSED = "srgan-jpeg"
 
 #: The most faithful network for them.
-FAITHFUL_FOR_JPEG = "srresnet-jpeg"
-
-#: From this quality on, as IJG's library counts, JPEG has left so little behind that the others do better.
-CLEAN_QUALITY = 98
+FAITHFUL_FOR_COMPRESSED = "srresnet-jpeg"
 
 
 @dataclass(frozen=True)
@@ -45,15 +42,15 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
-def default_name(jpeg_quality: int | None = None) -> str:
+def default_name(compressed: bool = False) -> str:
     """Returns the model that is used when none is named.
 
     Args:
-        jpeg_quality: of a JPEG picture, 1..100; None for any other.
+        compressed: the one for pictures that were stored with losses; see :class:`fourfold.imaging.Metadata`.
     """
     names = shipped_names()
-    if jpeg_quality is not None and jpeg_quality < CLEAN_QUALITY and FOR_JPEG in names:
-        return FOR_JPEG
+    if compressed and FOR_COMPRESSED in names:
+        return FOR_COMPRESSED
     for name in DEFAULT_ORDER:
         if name in names:
             return name
@@ -74,7 +71,7 @@ def faithful_end(path: Path) -> str:
     names, config = shipped_names(), read_config(path)
     end = path.stem if path.resolve().parent == SHIPPED.resolve() else None
     seen = {end}
-    while end not in (FAITHFUL, FAITHFUL_FOR_JPEG):
+    while end not in (FAITHFUL, FAITHFUL_FOR_COMPRESSED):
         begun_from = _name_in(config.recipe.get("init"))
         if begun_from not in names or begun_from in seen:
             break

@@ -86,8 +86,8 @@ function readKept() {
 /** The models, after the choice among them by the picture, where the server makes one. */
 function withAutomatic(served) {
   const usual = served.find((model) => model.default);
-  const forJpeg = served.find((model) => model.for_jpeg);
-  if (!usual || !forJpeg || usual === forJpeg) return served;
+  const forCompressed = served.find((model) => model.for_compressed);
+  if (!usual || !forCompressed || usual === forCompressed) return served;
   const about = "Photo-realistic. Takes JPEG's blocks away instead of enlarging them.";
   const automatic = { ...usual, name: "", title: "Automatic", about };
   return [automatic, ...served.map((model) => ({ ...model, default: false }))];
