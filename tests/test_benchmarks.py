@@ -59,6 +59,19 @@ def test_errors_on_flat_ground(run: Run, photos: Path, tiny_weights: Path, capsy
     assert all(float(error) > 0 for error in errors)
 
 
+@pytest.mark.parametrize("format", ["jpg", "webp", "avif"])
+def test_pictures_that_were_stored_with_losses(
+    run: Run, photos: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    run("compressed", photos, tiny_weights, "bicubic", "--format", format, "--qualities", "90", "10", "--part", "96")
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert title.split() == [format, "PSNR", "SSIM"]
+    cells = [row.split() for row in rows]
+    assert [row[:2] for row in cells] == [[q, m] for q in ("none", "90", "10") for m in (tiny_weights.name, "bicubic")]
+    clean, fine, coarse = (float(row[2]) for row in cells if row[1] == "bicubic")
+    assert clean > fine > coarse
+
+
 def test_the_fidelity_dial(run: Run, photos: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("fidelity", photos, "--model", tiny_weights, "--faithful", tiny_weights, "--steps", "2")
     title, *rows = capsys.readouterr().out.splitlines()

@@ -37,7 +37,7 @@ def test_what_names_lead_one_to_expect_is_there_before_the_first_picture() -> No
     automatic = Automatic(lambda model: loaded.append(model) or model)  # type: ignore[arg-type,return-value,func-returns-value]
     automatic.expect([])
     assert loaded == []
-    automatic.expect([Path("a.JPG"), Path("b.jpeg"), Path("c.webp")])
+    automatic.expect([Path("a.JPG"), Path("b.jpeg"), Path("c.webp"), Path("d.avif")])
     assert loaded == [FOR_COMPRESSED]
     automatic.expect([Path("a.jpg"), Path("b.png"), Path("c")])
     assert loaded == [FOR_COMPRESSED, "srgan-plus"]

@@ -43,6 +43,19 @@ def read_samples(data: Any) -> AvifSamples:
     return AvifSamples(narrow, any(kind == b"prem" for kind, _, _ in _within(data, _REFERENCES)))
 
 
+def is_lossy(data: Any) -> bool:
+    """Returns whether an AVIF file was stored with losses, as all are that do not hold red, green and blue themselves.
+
+    Source: ITU-T H.273, table 4 (matrix coefficients; 0 is none, which is what encoders without loss need).
+
+    Args:
+        data: the file's bytes, or a memory map of it.
+    """
+    said = [bytes(data[a : min(b, a + 10)]) for kind, a, b in _within(data, _PROPERTIES) if kind == b"colr"]
+    points = next((text for text in said if text[:4] == b"nclx"), b"")
+    return points[8:10] != b"\0\0"
+
+
 def unheard_colour(data: Any) -> list[str]:
     """Returns a note if an AVIF file says by code points, not by a profile, that its colours are not sRGB's.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fourfold.imaging import iptc
+from fourfold.imaging import avif_colour, iptc, webp_chunks
 from fourfold.imaging.avif_colour import AvifSamples, read_samples, unheard_colour
 from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
@@ -18,7 +18,6 @@ from fourfold.imaging.gif_blocks import read_comments
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
 from fourfold.imaging.tiff_tags import Samples, compare_pages, read_tags
-from fourfold.imaging.webp_chunks import is_lossy
 
 #: From this quality on, as IJG's library counts, JPEG leaves next to nothing behind that shows when it is enlarged.
 CLEAN_JPEG_QUALITY = 98
@@ -149,11 +148,11 @@ def _of_tiff(data: Any) -> Beside:
 
 
 def _of_webp(data: Any) -> Beside:
-    return Beside(compressed=is_lossy(data))
+    return Beside(compressed=webp_chunks.is_lossy(data))
 
 
 def _of_avif(data: Any) -> Beside:
-    return Beside(avif=read_samples(data), notes=unheard_colour(data))
+    return Beside(avif=read_samples(data), notes=unheard_colour(data), compressed=avif_colour.is_lossy(data))
 
 
 def _as_comment(texts: list[bytes]) -> dict[str, str]:

@@ -21,7 +21,7 @@ class Metadata:
             a picture made in memory.
         bits: bits per sample in that file (1, 2, 4, 8, 10, 12, 16 or 32).
         compressed: the file was stored with losses that show when they are enlarged: a JPEG of a quality below 98, as
-            IJG's library counts, or a WebP that is not lossless.
+            IJG's library counts, or a WebP or AVIF that is not lossless.
         icc: colour profile of the pixel values, or None (sRGB is then meant).
         exif: EXIF block, prefix included; orientation already reset, thumbnail left out.
         xmp: XMP packet.

@@ -46,5 +46,5 @@ class Automatic:
         Raises:
             As :func:`fourfold.load`.
         """
-        for likely in {SUFFIXES.get(path.suffix.lower()) in ("jpg", "webp") for path in pictures}:
+        for likely in {SUFFIXES.get(path.suffix.lower()) in ("jpg", "webp", "avif") for path in pictures}:
             self.named(default_name(compressed=likely))

@@ -57,7 +57,7 @@ STORED = "JPEG 75"
 
 _STORED = f"""
 Where a row says `{STORED}`, LR was stored as JPEG at that quality, with colour at 4:2:0, before it was restored (and
-`back to LR` is to LR before that): `benchmarks/jpeg.py` does the same."""
+`back to LR` is to LR before that): `benchmarks/compressed.py` does the same."""
 
 _CAUTION = (
     "Some of the training pictures are licensed for non-commercial research; whether that binds weights trained on "
