@@ -494,6 +494,21 @@ def test_a_tiff_is_shown_all_the_same(open_page: Callable[..., Any], tmp_path: P
     page.wait_for_function("() => document.querySelector('.thumb img').naturalWidth > 0")
 
 
+def test_a_preview_is_asked_for_when_there_is_one_and_no_sooner(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "scan.tif").write_bytes(encode_picture(Picture(make_photo(30, 40)), "tiff"))
+    page = open_page()
+    answers: list[int] = []
+    page.on("response", lambda answer: answers.append(answer.status) if "/preview" in answer.url else None)
+    choose(page, "steady")
+    page.set_input_files("#file", [str(tmp_path / "scan.tif")])
+    page.wait_for_selector('.row[data-state="running"]')
+    page.wait_for_function("() => document.querySelector('.thumb img').naturalWidth > 0")
+    assert page.locator('.row[data-state="running"]').count(), "long before the end"
+    page.wait_for_selector(DONE)
+    page.wait_for_function("() => document.getElementById('image-before').naturalWidth === 40")
+    assert set(answers) == {200}
+
+
 def test_names_are_shown_as_text(open_page: Callable[..., Any]) -> None:
     page = open_page()
     drop(page, {"<img src=x onerror=alert(1)>.png": png()})

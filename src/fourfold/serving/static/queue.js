@@ -31,11 +31,7 @@ export class Item {
     return FINAL.includes(this.state);
   }
 
-  /** Address of the picture as it came; the server's copy where this page has none. */
-  get sourceAddress() {
-    return this.url || this.previewAddress;
-  }
-
+  /** Address of the server's copy of the picture as it came, which every browser can show. */
   get previewAddress() {
     return this.job ? `v1/jobs/${this.job.id}/preview?of=source` : null;
   }

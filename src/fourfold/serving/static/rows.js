@@ -52,13 +52,12 @@ export class Rows {
     find("row-progress").setAttribute("aria-label", `Progress of ${item.name}`);
     const image = find("thumb").querySelector("img");
     image.onerror = () => {
-      // not a kind that browsers show (TIFF): the server's preview, once there is one
-      if (item.previewAddress && image.getAttribute("src") !== item.previewAddress) image.src = item.previewAddress;
-      else image.classList.add("broken");
+      image.classList.add("broken");
+      this.#showPreview(image, item);
     };
     image.onload = () => image.classList.remove("broken");
-    if (item.sourceAddress) image.src = item.sourceAddress;
-    else image.classList.add("broken");
+    if (item.url) image.src = item.url;
+    else image.classList.add("broken"); // after a reload, this page has no copy any more
     this.list.append(row);
     return row;
   }
@@ -75,6 +74,7 @@ export class Rows {
     setText(find("row-state"), stateText(item));
     const progress = item.state === "sending" ? item.sent : item.job?.progress || 0;
     if (find("row-progress").value !== progress) find("row-progress").value = progress;
+    this.#showPreview(find("thumb").querySelector("img"), item);
     row.classList.toggle("selected", selected);
     find("row-select").setAttribute("aria-current", selected);
   }
@@ -92,9 +92,18 @@ export class Rows {
     const verb = item.final ? "Remove" : "Cancel";
     find("row-remove").title = verb;
     find("row-remove").querySelector(".sr").textContent = `${verb} ${item.name}`;
-    const image = find("thumb").querySelector("img");
-    const preview = item.previewAddress;
-    if (preview && image.classList.contains("broken") && (done || item.state === "running")) image.src = preview;
+  }
+
+  /**
+   * Shows the server's preview where the browser does not show the picture itself (TIFF), once there is one. Asked for too
+   * early, it would be refused, and the browser would give that answer to everybody who asks meanwhile.
+   */
+  #showPreview(image, item) {
+    const ready = item.state === "done" || (item.state === "running" && item.job.progress > 0);
+    if (!ready || !image.classList.contains("broken")) return;
+    if (image.getAttribute("src") === item.previewAddress) return;
+    image.classList.remove("broken"); // hidden, it would never be loaded
+    image.src = item.previewAddress;
   }
 
   /** Drops the rows of pictures that are gone. */
