@@ -49,7 +49,7 @@ def test_what_it_leaves_is_what_libjpeg_leaves(quality: int, full_colour: bool) 
     if not full_colour:
         assert (round_trip(photo, quality) == expected).all()
     coded = compression().code(
-        lr, torch.tensor([float(quality)]), torch.tensor([full_colour]), torch.zeros(1, 2, dtype=torch.int64)
+        lr, torch.tensor([quality]), torch.tensor([full_colour]), torch.zeros(1, 2, dtype=torch.int64)
     )
     found = (coded[0].permute(1, 2, 0).numpy() * 255).round().astype(int)
     lost = np.abs(expected - photo).mean()
@@ -62,7 +62,7 @@ def test_blocks_begin_where_they_are_said_to() -> None:
     whole = pictures(1, 96)
     top, left = 21, 10
     part = whole[:, :, top : top + SIDE, left : left + SIDE]
-    quality, full = torch.tensor([60.0]), torch.tensor([True])
+    quality, full = torch.tensor([60]), torch.tensor([True])
     around = Compression(settings(crop_px=4 * 96), 4, CPU).code(whole, quality, full, torch.zeros(1, 2).long())
     coded = compression().code(part, quality, full, torch.tensor([[top % 16, left % 16]]))
     # the blocks that lie within the part as a whole
@@ -86,7 +86,9 @@ def test_a_crops_place_alone_decides() -> None:
 def test_all_qualities_and_places_occur_and_the_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
-    def look(self: Compression, lr: torch.Tensor, quality: torch.Tensor, full: torch.Tensor, origin: torch.Tensor):  # type: ignore[no-untyped-def]
+    def look(
+        self: Compression, lr: torch.Tensor, quality: torch.Tensor, full: torch.Tensor, origin: torch.Tensor
+    ) -> torch.Tensor:
         seen.append(torch.cat([quality[:, None], full[:, None].float(), origin.float()], dim=1))
         return lr
 

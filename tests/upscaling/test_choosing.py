@@ -1,6 +1,8 @@
 """Which network a picture is given to where none is named."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pyvips
 
 import fourfold
 from fourfold.imaging import Metadata, Picture, read_picture
-from fourfold.upscaling import load
+from fourfold.upscaling import Upscaler, load
 from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.files import FileOptions, Job, upscale_files
 from fourfold.weights import FOR_COMPRESSED, default_name
@@ -22,19 +24,29 @@ def jpeg(path: Path, quality: int, seed: int = 0) -> Path:
     return path
 
 
+def noting(loaded: list[str | Path]) -> Callable[[str | Path], Upscaler]:
+    """Loads nothing: gives the name back, and notes it."""
+
+    def load_none(model: str | Path) -> Upscaler:
+        loaded.append(model)
+        return cast("Upscaler", model)
+
+    return load_none
+
+
 @pytest.mark.parametrize(("compressed", "name"), [(False, "srgan-plus"), (True, FOR_COMPRESSED)])
 def test_the_networks(compressed: bool, name: str) -> None:
     assert default_name(compressed) == name
     loaded: list[str | Path] = []
-    automatic = Automatic(lambda model: loaded.append(model) or model)  # type: ignore[arg-type,return-value,func-returns-value]
-    assert automatic.suited(Metadata(compressed=compressed)) == name
+    automatic = Automatic(noting(loaded))
+    assert str(automatic.suited(Metadata(compressed=compressed))) == name
     automatic.suited(Metadata(compressed=compressed))
     assert loaded == [name], "once"
 
 
 def test_what_names_lead_one_to_expect_is_there_before_the_first_picture() -> None:
     loaded: list[str | Path] = []
-    automatic = Automatic(lambda model: loaded.append(model) or model)  # type: ignore[arg-type,return-value,func-returns-value]
+    automatic = Automatic(noting(loaded))
     automatic.expect([])
     assert loaded == []
     automatic.expect([Path("a.JPG"), Path("b.jpeg"), Path("c.webp"), Path("d.avif")])

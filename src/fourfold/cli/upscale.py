@@ -154,8 +154,9 @@ def upscale(
                 ensemble=ensemble,
             )
         )
+        if model is None:
+            automatic.expect(job.source for job in plan.jobs)
         upscaler = automatic if model is None else automatic.named(model)
-        automatic.expect(job.source for job in plan.jobs if model is None)
         with _progress(plan, quiet) as progress:
             for outcome in upscale_files(upscaler, plan.jobs, options=options, progress=progress):
                 report.outcome(outcome)

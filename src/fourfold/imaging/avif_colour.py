@@ -51,9 +51,7 @@ def is_lossy(data: Any) -> bool:
     Args:
         data: the file's bytes, or a memory map of it.
     """
-    said = [bytes(data[a : min(b, a + 10)]) for kind, a, b in _within(data, _PROPERTIES) if kind == b"colr"]
-    points = next((text for text in said if text[:4] == b"nclx"), b"")
-    return points[8:10] != b"\0\0"
+    return _code_points(_colours(data))[8:10] != b"\0\0"
 
 
 def unheard_colour(data: Any) -> list[str]:
@@ -64,14 +62,24 @@ def unheard_colour(data: Any) -> list[str]:
     Args:
         data: the file's bytes, or a memory map of it.
     """
-    said = [bytes(data[a : min(b, a + 8)]) for kind, a, b in _within(data, _PROPERTIES) if kind == b"colr"]
-    points = next((text for text in said if text[:4] == b"nclx"), b"")
+    said = _colours(data)
+    points = _code_points(said)
     if len(points) < 8 or any(text[:4] in (b"prof", b"rICC") for text in said):
         return []
     primaries, transfer = int.from_bytes(points[4:6], "big"), int.from_bytes(points[6:8], "big")
     if primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS:
         return []
     return [f"colours by code points (primaries {primaries}, transfer {transfer}) were taken for sRGB"]
+
+
+def _colours(data: Any) -> list[bytes]:
+    """Returns the beginnings of what a file says of its colours: a profile, or code points."""
+    return [bytes(data[a : min(b, a + 10)]) for kind, a, b in _within(data, _PROPERTIES) if kind == b"colr"]
+
+
+def _code_points(said: list[bytes]) -> bytes:
+    """Returns kind, primaries, transfer and matrix, of 4, 2, 2 and 2 bytes, or nothing where code points are not given."""
+    return next((text for text in said if text[:4] == b"nclx"), b"")
 
 
 def _within(data: Any, path: tuple[bytes, ...]) -> Iterator[tuple[bytes, int, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fourfold.imaging import iptc
 from fourfold.imaging.exif import parse_exif
+from fourfold.imaging.jpeg_tables import LUMA_STEPS, steps_at
 
 _APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA, 0xD9
 _QUANTISATION = 0xDB
@@ -15,13 +16,6 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}
 #: A file with more of them before its pixels has been made to keep somebody busy.
 _MAX_SEGMENTS = 100_000
 _PICTURES, _NUMBER_OF_PICTURES = b"MPF\0", 0xB001
-#: ITU-T T.81, table K.1: steps of luma; quality 50 of IJG's library, which most programs count by.
-_STEPS_AT_50 = (
-    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
-    *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
-    *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
-    *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
-)
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -101,9 +95,8 @@ def _quality(tables: bytes) -> int | None:
 
 @lru_cache(maxsize=100)
 def _coarseness(quality: int) -> int:
-    """Returns the sum of luma's steps at a quality, as IJG's library scales them."""
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return sum(min(max((step * percent + 50) // 100, 1), 255) for step in _STEPS_AT_50)
+    """Returns the sum of luma's steps at a quality."""
+    return sum(steps_at(quality, LUMA_STEPS))
 
 
 def _count_pictures(index: bytes) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from fourfold.imaging.jpeg_tables import COLOUR_STEPS, LUMA_STEPS, steps_at
 from fourfold.training.recipe import DataSettings
 from fourfold.training.sampler import Crops
 
@@ -23,12 +24,6 @@ UNIT = 2 * BLOCK
 #: Share of compressed crops whose colour keeps the full resolution (4:4:4); the others' is halved both ways (4:2:0), as
 #: cameras, phones and most programs do.
 FULL_COLOUR_SHARE = 0.25
-
-# T.81, tables K.1 and K.2: quantisation of luma and of colour at IJG's quality 50.
-_LUMA = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
-18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"""
-_COLOUR = """17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 24 26 56 99 99 99 99 99 47 66 99 99 99 99 99 99
-99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99 99"""
 
 # RGB to YCbCr (JFIF 1.02): 0.299, 0.587 and 0.114 for Y; Cb and Cr are (B - Y) / 1.772 and (R - Y) / 1.402.
 _TO_YCC = [
@@ -67,7 +62,8 @@ class Compression:
         self._settings, self._device = settings, device
         self._side = settings.crop_px // scale
         self._padded = math.ceil((self._side + UNIT - 1) / UNIT) * UNIT
-        self._tables = [torch.tensor([float(n) for n in t.split()], device=device) for t in (_LUMA, _COLOUR)]
+        tables = [[steps_at(quality, table) for quality in range(1, 101)] for table in (LUMA_STEPS, COLOUR_STEPS)]
+        self._steps = torch.tensor(tables, dtype=torch.float32, device=device).view(2, 100, BLOCK, BLOCK)
         self._ycc = torch.tensor(_TO_YCC, dtype=torch.float64).to(device, torch.float32)
         self._rgb = torch.linalg.inv(torch.tensor(_TO_YCC, dtype=torch.float64)).to(device, torch.float32)
         self._dct = _dct().to(device)
@@ -78,7 +74,7 @@ class Compression:
             return lr
         drawn = _uniform(crops, 5).to(self._device, torch.float32)
         low, high = self._settings.jpeg_quality
-        quality = (low + (high + 1 - low) * drawn[:, 1]).floor().clamp(max=high)
+        quality = (low + (high + 1 - low) * drawn[:, 1]).long().clamp(max=high)
         coded = self.code(lr, quality, drawn[:, 2] < FULL_COLOUR_SHARE, (drawn[:, 3:] * UNIT).long())
         chosen = drawn[:, 0] < self._settings.jpeg_share
         return torch.where(chosen.view(-1, 1, 1, 1), coded, lr).contiguous(memory_format=torch.channels_last)
@@ -88,7 +84,7 @@ class Compression:
 
         Args:
             lr: (N, 3, h, w), on the 8-bit grid of 0..1.
-            quality: (N,) IJG's, 1..100.
+            quality: (N,) int64, IJG's, 1..100.
             full_colour: (N,) bool; 4:4:4, else 4:2:0.
             origin: (N, 2) int64; at which row and column of the codec's units of 16 px each crop begins.
         """
@@ -114,7 +110,7 @@ class Compression:
         count, channels, height, width = planes.shape
         centred = planes - 128.0 if table == 0 else planes
         blocks = centred.view(count, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(3, 4)
-        steps = quantisation(self._tables[table], quality).view(-1, 1, 1, 1, BLOCK, BLOCK)
+        steps = self._steps[table, quality - 1].view(-1, 1, 1, 1, BLOCK, BLOCK)
         coefficients = (self._dct @ blocks @ self._dct.t() / steps).round() * steps
         restored = self._dct.t() @ coefficients @ self._dct
         return restored.transpose(3, 4).reshape(planes.shape).round().clamp(-128.0, 127.0)
@@ -124,12 +120,6 @@ class Compression:
         place = torch.arange(self._padded, device=origin.device) - origin[:, None]
         around = place.remainder(2 * self._side)
         return torch.minimum(around, 2 * self._side - 1 - around)
-
-
-def quantisation(table: Tensor, quality: Tensor) -> Tensor:
-    """Returns (N, 64) steps of quantisation, of a table of (64,) as IJG's library scales it to qualities of 1..100."""
-    percent = torch.where(quality < 50, (5000.0 / quality).floor(), 200.0 - 2.0 * quality)
-    return ((percent[:, None] * table + 50.0) / 100.0).floor().clamp(1.0, 255.0)
 
 
 def _dct() -> Tensor:
