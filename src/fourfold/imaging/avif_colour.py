@@ -78,7 +78,7 @@ def _colours(data: Any) -> list[bytes]:
 
 
 def _code_points(said: list[bytes]) -> bytes:
-    """Returns kind, primaries, transfer and matrix, of 4, 2, 2 and 2 bytes, or nothing where code points are not given."""
+    """Returns kind, primaries, transfer and matrix (4, 2, 2 and 2 bytes), or nothing where there are no code points."""
     return next((text for text in said if text[:4] == b"nclx"), b"")
 
 
