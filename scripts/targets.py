@@ -2,7 +2,8 @@
 
     python scripts/targets.py photos/ srresnet-mse -o targets/
     python scripts/targets.py photos/ srresnet-mse -o targets/ --shrink 0.5 1
-    fourfold train srresnet-plus --data targets/hr --lr-data targets/lr --set loss.pixel_floor=2.5e-5
+    fourfold train srresnet-plus --data targets/hr --lr-data targets/lr --set loss.pixel_floor=2.5e-5 \
+        --set data.shrink_share=0
 
 HR holds what no network can know from LR, and most of the gradient is noise of it; the ensemble's SR is nearer to HR
 than the model's own, and can be known from LR (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).

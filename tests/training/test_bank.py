@@ -46,7 +46,7 @@ def sampler_of(bank: Bank, data: DataSettings, seed: int = 0, **values: int) -> 
 
 def crops_of(*rows: tuple[int, ...]) -> Crops:
     columns = [torch.tensor(column) for column in zip(*rows, strict=True)]
-    return Crops(*columns[:5], columns[5].bool())
+    return Crops(*columns[:3], torch.full_like(columns[0], 16), *columns[3:5], columns[5].bool())
 
 
 def orientations() -> Iterator[tuple[int, int, int]]:

@@ -32,9 +32,10 @@ class Bank(Protocol):
     widths: Tensor
     has_lr: bool
 
-    def gather(self, crops: Crops, crop_px: int) -> tuple[Tensor, Tensor | None]:
-        """Returns HR (N, 3, crop, crop) and, if LR pictures were given, LR (N, 3, crop / scale, crop / scale).
+    def gather(self, crops: Crops, room_px: int) -> tuple[Tensor, Tensor | None]:
+        """Returns HR (N, 3, room, room) and, if LR pictures were given, LR (N, 3, room / scale, room / scale).
 
+        Each crop lies at the top left of its room, which no crop's side may exceed; what lies beyond it is any pixels.
         Both uint8; on the device for a resident bank, in (pinned) host memory for a streamed one.
         """
         ...
@@ -54,16 +55,16 @@ class Planes:
         sizes = 3 * self.heights * self.widths
         self.offsets = torch.cumsum(sizes, 0) - sizes
 
-    def table(self, crops: Crops, side: int, shrink: int = 1) -> Tensor:
-        """Returns (N, 4) int64: a crop in any of the eight orientations is an origin and three strides.
+    def table(self, crops: Crops, shrink: int = 1) -> Tensor:
+        """Returns (N, 5) int64: a crop in any of the eight orientations is an origin, three strides and a side.
 
-        Columns: index of the first pixel, stride of rows, of columns, and of colour planes.
+        Columns: index of the first pixel, stride of rows, of columns, and of colour planes; rows and columns.
 
         Args:
             crops: places in HR pixels.
-            side: of the crop, in these pictures' pixels.
-            shrink: by which places are divided; the scale, for LR pictures.
+            shrink: by which places and sides are divided; the scale, for LR pictures.
         """
+        side = crops.side // shrink
         width, height = self.widths[crops.picture], self.heights[crops.picture]
         top = crops.top // shrink + crops.flip_rows * (side - 1)
         left = crops.left // shrink + crops.flip_columns * (side - 1)
@@ -71,7 +72,7 @@ class Planes:
         down, right = width * (1 - 2 * crops.flip_rows), 1 - 2 * crops.flip_columns
         rows = torch.where(crops.transpose, right, down)
         columns = torch.where(crops.transpose, down, right)
-        return torch.stack([origin, rows, columns, height * width], dim=1)
+        return torch.stack([origin, rows, columns, height * width, side], dim=1)
 
 
 class ResidentBank:
@@ -109,20 +110,19 @@ class ResidentBank:
         if self.has_lr:
             self._lr, self._lr_pixels = lr.planes(), lr.pixels(device)
 
-    def gather(self, crops: Crops, crop_px: int) -> tuple[Tensor, Tensor | None]:
+    def gather(self, crops: Crops, room_px: int) -> tuple[Tensor, Tensor | None]:
         """Returns HR and LR crops on the device; see :class:`Bank`."""
-        hr = self._take(self._pixels, self._hr.table(crops, crop_px), crop_px)
+        hr = self._take(self._pixels, self._hr.table(crops), room_px)
         if not self.has_lr:
             return hr, None
-        side = crop_px // self._scale
-        return hr, self._take(self._lr_pixels, self._lr.table(crops, side, self._scale), side)
+        return hr, self._take(self._lr_pixels, self._lr.table(crops, self._scale), room_px // self._scale)
 
-    def _take(self, pixels: Tensor, table: Tensor, side: int) -> Tensor:
-        origin, rows, columns, plane = (c.view(-1, 1, 1, 1) for c in table.to(self._device).unbind(1))
-        span = torch.arange(side, device=self._device)
+    def _take(self, pixels: Tensor, table: Tensor, room: int) -> Tensor:
+        origin, rows, columns, plane, side = (c.view(-1, 1, 1, 1) for c in table.to(self._device).unbind(1))
+        span = torch.arange(room, device=self._device)
+        down, right = (torch.minimum(span.view(shape), side - 1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
         planes = torch.arange(3, device=self._device).view(1, 3, 1, 1)
-        index = origin + planes * plane + span.view(1, 1, -1, 1) * rows + span.view(1, 1, 1, -1) * columns
-        return pixels[index]
+        return pixels[origin + planes * plane + down * rows + right * columns]
 
 
 class _Packer:

@@ -10,6 +10,7 @@ from fourfold.training.bank import Bank
 from fourfold.training.degradation import Degradation, to_unit
 from fourfold.training.jpeg import Compression
 from fourfold.training.sampler import Crops, CropSampler
+from fourfold.training.shrinking import Shrinking
 
 #: batches that are read ahead of the one in use
 AHEAD = 4
@@ -42,26 +43,29 @@ class Batches:
     ) -> None:
         self.bank, self.sampler, self._degrade, self._device = bank, sampler, degrade, device
         self._compress = compress
+        settings = sampler.settings
+        self._shrink = Shrinking(settings, device) if settings.shrink_share else None
+        self._room_px = settings.largest_part_px
         self._ahead: deque[tuple[State, Crops, Future[Pair]]] = deque()
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="batches") if bank.kind == "streamed" else None
 
     def next(self) -> tuple[Tensor, Tensor]:
         """Returns LR (N, 3, h, w) and HR (N, 3, scale h, scale w), float32 in 0..1, channels-last, on the device."""
-        crop_px = self.sampler.settings.crop_px
-        crops, (hr, lr) = self._read_ahead(crop_px) if self._reader else self._read(crop_px)
-        hr_unit = to_unit(hr.to(self._device, non_blocking=True))
+        crops, (hr, lr) = self._read_ahead() if self._reader else self._read()
+        hr = hr.to(self._device, non_blocking=True)
+        hr_unit = self._shrink(hr, crops.side) if self._shrink else to_unit(hr)
         lr_unit = self._degrade(hr_unit) if lr is None else to_unit(lr.to(self._device, non_blocking=True))
         return (self._compress(lr_unit, crops) if self._compress else lr_unit), hr_unit
 
-    def _read(self, crop_px: int) -> tuple[Crops, Pair]:
+    def _read(self) -> tuple[Crops, Pair]:
         crops = self.sampler.draw()
-        return crops, self.bank.gather(crops, crop_px)
+        return crops, self.bank.gather(crops, self._room_px)
 
-    def _read_ahead(self, crop_px: int) -> tuple[Crops, Pair]:
+    def _read_ahead(self) -> tuple[Crops, Pair]:
         assert self._reader is not None
         while len(self._ahead) <= AHEAD:
             before, crops = self.sampler.state_dict(), self.sampler.draw()
-            self._ahead.append((before, crops, self._reader.submit(self.bank.gather, crops, crop_px)))
+            self._ahead.append((before, crops, self._reader.submit(self.bank.gather, crops, self._room_px)))
         _, crops, pair = self._ahead.popleft()
         return crops, pair.result()
 

@@ -50,7 +50,8 @@ def calibrate(features: VGG19Features, bank: Bank, recipe: Recipe, device: torch
     Raises:
         TrainingError: if the crops show no difference, so that there is nothing to measure.
     """
-    settings = recipe.data.model_copy(update={"batch": min(16, len(bank.heights))})
+    # as large as they were taken: what the crops are measured for does not depend on how some of them are shrunk
+    settings = recipe.data.model_copy(update={"batch": min(16, len(bank.heights)), "shrink_share": 0.0})
     grid_px = recipe.scale if bank.has_lr else 1
     sampler = CropSampler(bank.heights, bank.widths, settings, CALIBRATION_SEED, grid_px=grid_px)
     batches = Batches(bank, sampler, Degradation(recipe.data, recipe.scale, device), device)

@@ -69,8 +69,10 @@ def find_usable(source: DataSource, settings: DataSettings, scale: int) -> tuple
         scale: of the LR pictures.
 
     Raises:
-        DataError: if nothing is usable, or too many pictures are broken.
+        DataError: if nothing is usable, too many pictures are broken, or HR that has its own LR is to be shrunk.
     """
+    if settings.shrink_share and source.lr_folder is not None:
+        raise DataError("data.shrink_share shrinks HR, for which --lr-data has no LR; use one or the other")
     pictures, report = survey(
         source.folders, settings.crop_px, scale=scale, lr_folder=source.lr_folder, workers=settings.workers
     )

@@ -58,6 +58,7 @@ class NetworkSettings(_Settings):
 
 
 JPEGQuality = Annotated[int, Field(ge=1, le=100)]
+ShrinkFactor = Annotated[float, Field(ge=0.1, le=1)]
 
 
 class DataSettings(_Settings):
@@ -68,6 +69,8 @@ class DataSettings(_Settings):
         batch: crops per update, of all processes together.
         flips: mirror half of the crops; the paper does not say that it does.
         quarter_turns: turn crops by quarters; neither does it say that.
+        shrink_share: share of the HR crops that are larger parts of their pictures, shrunk; 0 is the paper's.
+        shrink: least and largest factor, of which each of them is given one; a part is no larger than its picture.
         degradation: how LR is made: "bicubic" (the experiments') or "gaussian" (the method section's).
         jpeg_share: share of the LR crops that are compressed as JPEG before the network sees them; 0 is the paper's.
         jpeg_quality: lowest and highest quality, as IJG's library counts it, of which each of them is given one.
@@ -81,6 +84,8 @@ class DataSettings(_Settings):
     batch: int = Field(16, ge=1, le=4096)
     flips: bool = True
     quarter_turns: bool = True
+    shrink_share: float = Field(0.0, ge=0, le=1)
+    shrink: tuple[ShrinkFactor, ShrinkFactor] = (0.5, 1.0)
     degradation: Literal["bicubic", "gaussian"] = "bicubic"
     jpeg_share: float = Field(0.0, ge=0, le=1)
     jpeg_quality: tuple[JPEGQuality, JPEGQuality] = (40, 98)
@@ -99,7 +104,15 @@ class DataSettings(_Settings):
         low, high = self.jpeg_quality
         if low > high:
             raise ValueError(f"jpeg_quality is {low} to {high}; it goes from the lowest to the highest")
+        least, largest = self.shrink
+        if least > largest:
+            raise ValueError(f"shrink is {least:g} to {largest:g}; it goes from the least to the largest")
         return self
+
+    @property
+    def largest_part_px(self) -> int:
+        """Side of the largest part of a picture that becomes a crop."""
+        return round(self.crop_px / self.shrink[0]) if self.shrink_share else self.crop_px
 
 
 VGGZoom = Annotated[float, Field(ge=1, le=4)]

@@ -17,6 +17,7 @@ class Crops:
         picture: number of the picture in the bank.
         top: first row.
         left: first column.
+        side: rows and columns of the picture that it is made of; the recipe's crop, or more, which are shrunk to it.
         flip_rows: 1 where the crop is turned upside down.
         flip_columns: 1 where it is mirrored left to right.
         transpose: whether rows and columns are exchanged after the flips.
@@ -25,6 +26,7 @@ class Crops:
     picture: Tensor
     top: Tensor
     left: Tensor
+    side: Tensor
     flip_rows: Tensor
     flip_columns: Tensor
     transpose: Tensor
@@ -92,12 +94,14 @@ class CropSampler:
 
     def draw(self) -> Crops:
         """Returns this process's slice of the next batch."""
-        crop, batch, grid = self.settings.crop_px, self.settings.batch, self.grid_px
+        batch, grid = self.settings.batch, self.grid_px
         chosen = self._next_pictures(batch)
         places = torch.rand(batch, 3, generator=self.generator, dtype=torch.float64)
-        top = (places[:, 0] * ((self.heights[chosen] - crop) // grid + 1)).long() * grid
-        left = (places[:, 1] * ((self.widths[chosen] - crop) // grid + 1)).long() * grid
-        crops = Crops(chosen, top, left, *self._orientation((places[:, 2] * 8).long()))
+        heights, widths = self.heights[chosen], self.widths[chosen]
+        side = self._sides(torch.minimum(heights, widths))
+        top = (places[:, 0] * ((heights - side) // grid + 1)).long() * grid
+        left = (places[:, 1] * ((widths - side) // grid + 1)).long() * grid
+        crops = Crops(chosen, top, left, side, *self._orientation((places[:, 2] * 8).long()))
         share = batch // self.world_size
         return crops[self.rank * share : (self.rank + 1) * share]
 
@@ -110,6 +114,16 @@ class CropSampler:
             self.queue = torch.cat([rest, filling, fresh[~torch.isin(fresh, filling)]])
         chosen, self.queue = self.queue[:batch], self.queue[batch:]
         return chosen
+
+    def _sides(self, largest: Tensor) -> Tensor:
+        """Returns the sides of a batch's crops in pixels of their pictures, whose smaller sides are ``largest``."""
+        crop = torch.full_like(largest, self.settings.crop_px)
+        if not self.settings.shrink_share:
+            return crop
+        drawn = torch.rand(len(largest), 2, generator=self.generator, dtype=torch.float64)
+        low, high = self.settings.shrink
+        part = (crop / (low + (high - low) * drawn[:, 1])).round().long()
+        return torch.where(drawn[:, 0] < self.settings.shrink_share, torch.minimum(part, largest), crop)
 
     def _orientation(self, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns (flip_rows, flip_columns, transpose) from a number in 0..7."""

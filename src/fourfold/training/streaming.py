@@ -54,15 +54,15 @@ class StreamedBank:
             self._lr_pixels = np.memmap(folder / "lr.raw", dtype=np.uint8, mode="r")
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
 
-    def gather(self, crops: Crops, crop_px: int) -> tuple[Tensor, Tensor | None]:
+    def gather(self, crops: Crops, room_px: int) -> tuple[Tensor, Tensor | None]:
         """Returns HR and LR crops in host memory; see :class:`fourfold.training.bank.Bank`."""
-        hr = self._take(self._pixels, self._hr, crops, crop_px, 1)
+        hr = self._take(self._pixels, self._hr, crops, room_px, 1)
         if not self.has_lr:
             return hr, None
-        return hr, self._take(self._lr_pixels, self._lr, crops, crop_px // self._scale, self._scale)
+        return hr, self._take(self._lr_pixels, self._lr, crops, room_px // self._scale, self._scale)
 
-    def _take(self, pixels: NDArray[np.uint8], planes: Planes, crops: Crops, side: int, shrink: int) -> Tensor:
-        batch = torch.empty(len(crops), 3, side, side, dtype=torch.uint8, pin_memory=self._pin)
+    def _take(self, pixels: NDArray[np.uint8], planes: Planes, crops: Crops, room: int, shrink: int) -> Tensor:
+        batch = torch.empty(len(crops), 3, room, room, dtype=torch.uint8, pin_memory=self._pin)
         out = batch.numpy()
 
         def read(k: int) -> None:
@@ -70,10 +70,10 @@ class StreamedBank:
             height, width = int(planes.heights[picture]), int(planes.widths[picture])
             start = int(planes.offsets[picture])
             whole = pixels[start : start + 3 * height * width].reshape(3, height, width)
-            top, left = int(crops.top[k]) // shrink, int(crops.left[k]) // shrink
+            top, left, side = (int(field[k]) // shrink for field in (crops.top, crops.left, crops.side))
             crop = whole[:, top : top + side, left : left + side]
             crop = crop[:, :: -1 if crops.flip_rows[k] else 1, :: -1 if crops.flip_columns[k] else 1]
-            out[k] = crop.transpose(0, 2, 1) if crops.transpose[k] else crop
+            out[k, :, :side, :side] = crop.transpose(0, 2, 1) if crops.transpose[k] else crop
 
         list(self._pool.map(read, range(len(crops))))
         return batch
