@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fourfold.durable import exclusive
 from fourfold.errors import CheckpointError, DataError
 from fourfold.imaging import Picture, imresize
-from fourfold.training.bank import Bank, ResidentBank
+from fourfold.training.bank import Bank, Planes, ResidentBank, gathered
 from fourfold.training.batches import Batches
 from fourfold.training.data import DataSource, find_usable, measure_data, open_bank
 from fourfold.training.degradation import Degradation, to_unit
@@ -63,6 +63,21 @@ def test_every_orientation_of_a_crop() -> None:
         expected = expected[:, ::-1] if flip_rows else expected
         expected = expected[:, :, ::-1] if flip_columns else expected
         np.testing.assert_array_equal(crop, expected.transpose(0, 2, 1) if transpose else expected)
+
+
+def test_an_accelerator_gathers_the_crops_that_a_processor_cuts() -> None:
+    pictures = planar((60, 33), (40, 47), (36, 36), (34, 80))
+    planes = Planes([p.shape[1] for p in pictures], [p.shape[2] for p in pictures])
+    pixels = torch.from_numpy(np.concatenate([p.ravel() for p in pictures]))
+    sampler = CropSampler(planes.heights, planes.widths, settings(shrink_share=0.8), 0)
+    for _ in range(60):
+        crops = sampler.draw()
+        found = gathered(pixels, planes.table(crops), 32)
+        assert found.shape == (4, 3, 32, 32)
+        for k, side in enumerate(crops.side.tolist()):
+            expected = np.zeros((3, 32, 32), np.uint8)
+            planes.cut(pixels.numpy(), crops, k, expected)
+            np.testing.assert_array_equal(found[k, :, :side, :side], expected[:, :side, :side])
 
 
 def test_crops_reach_every_border() -> None:

@@ -74,6 +74,24 @@ class Planes:
         columns = torch.where(crops.transpose, down, right)
         return torch.stack([origin, rows, columns, height * width, side], dim=1)
 
+    def cut(self, pixels: Pixels, crops: Crops, k: int, out: Pixels, shrink: int = 1) -> None:
+        """Copies one crop to the top left of its room.
+
+        Args:
+            pixels: all pictures' pixels, flat.
+            crops: places in HR pixels.
+            k: which of them.
+            out: (3, room, room); written to.
+            shrink: by which places and sides are divided; the scale, for LR pictures.
+        """
+        picture = int(crops.picture[k])
+        height, width, start = (int(field[picture]) for field in (self.heights, self.widths, self.offsets))
+        whole = pixels[start : start + 3 * height * width].reshape(3, height, width)
+        top, left, side = (int(field[k]) // shrink for field in (crops.top, crops.left, crops.side))
+        crop = whole[:, top : top + side, left : left + side]
+        crop = crop[:, :: -1 if crops.flip_rows[k] else 1, :: -1 if crops.flip_columns[k] else 1]
+        out[:, :side, :side] = crop.transpose(0, 2, 1) if crops.transpose[k] else crop
+
 
 class ResidentBank:
     """Pictures as one flat uint8 tensor on the device; a mini-batch is one gather, whatever their sizes.
@@ -112,17 +130,33 @@ class ResidentBank:
 
     def gather(self, crops: Crops, room_px: int) -> tuple[Tensor, Tensor | None]:
         """Returns HR and LR crops on the device; see :class:`Bank`."""
-        hr = self._take(self._pixels, self._hr.table(crops), room_px)
+        hr = self._take(self._pixels, self._hr, crops, room_px)
         if not self.has_lr:
             return hr, None
-        return hr, self._take(self._lr_pixels, self._lr.table(crops, self._scale), room_px // self._scale)
+        return hr, self._take(self._lr_pixels, self._lr, crops, room_px // self._scale, self._scale)
 
-    def _take(self, pixels: Tensor, table: Tensor, room: int) -> Tensor:
-        origin, rows, columns, plane, side = (c.view(-1, 1, 1, 1) for c in table.to(self._device).unbind(1))
-        span = torch.arange(room, device=self._device)
-        down, right = (torch.minimum(span.view(shape), side - 1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
-        planes = torch.arange(3, device=self._device).view(1, 3, 1, 1)
-        return pixels[origin + planes * plane + down * rows + right * columns]
+    def _take(self, pixels: Tensor, planes: Planes, crops: Crops, room: int, shrink: int = 1) -> Tensor:
+        if self._device.type == "cpu":  # copies of parts take less time there than a gather of every pixel
+            batch = torch.empty(len(crops), 3, room, room, dtype=torch.uint8)
+            for k, out in enumerate(batch.numpy()):
+                planes.cut(pixels.numpy(), crops, k, out, shrink)
+            return batch
+        return gathered(pixels, planes.table(crops, shrink).to(self._device), room)
+
+
+def gathered(pixels: Tensor, table: Tensor, room: int) -> Tensor:
+    """Returns all crops of a mini-batch at once, (N, 3, room, room): what an accelerator does best.
+
+    Args:
+        pixels: all pictures' pixels, flat.
+        table: of :meth:`Planes.table`, on the same device.
+        room: rows and columns; what lies beyond a crop's side repeats its last ones.
+    """
+    origin, rows, columns, plane, side = (c.view(-1, 1, 1, 1) for c in table.unbind(1))
+    span = torch.arange(room, device=pixels.device)
+    down, right = (torch.minimum(span.view(shape), side - 1) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
+    colours = torch.arange(3, device=pixels.device).view(1, 3, 1, 1)
+    return pixels[origin + colours * plane + down * rows + right * columns]
 
 
 class _Packer:

@@ -65,17 +65,7 @@ class StreamedBank:
         batch = torch.empty(len(crops), 3, room, room, dtype=torch.uint8, pin_memory=self._pin)
         out = batch.numpy()
 
-        def read(k: int) -> None:
-            picture = int(crops.picture[k])
-            height, width = int(planes.heights[picture]), int(planes.widths[picture])
-            start = int(planes.offsets[picture])
-            whole = pixels[start : start + 3 * height * width].reshape(3, height, width)
-            top, left, side = (int(field[k]) // shrink for field in (crops.top, crops.left, crops.side))
-            crop = whole[:, top : top + side, left : left + side]
-            crop = crop[:, :: -1 if crops.flip_rows[k] else 1, :: -1 if crops.flip_columns[k] else 1]
-            out[k, :, :side, :side] = crop.transpose(0, 2, 1) if crops.transpose[k] else crop
-
-        list(self._pool.map(read, range(len(crops))))
+        list(self._pool.map(lambda k: planes.cut(pixels, crops, k, out[k], shrink), range(len(crops))))
         return batch
 
 
