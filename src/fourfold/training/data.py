@@ -72,7 +72,9 @@ def find_usable(source: DataSource, settings: DataSettings, scale: int) -> tuple
         DataError: if nothing is usable, too many pictures are broken, or HR that has its own LR is to be shrunk.
     """
     if settings.shrink_share and source.lr_folder is not None:
-        raise DataError("data.shrink_share shrinks HR, for which --lr-data has no LR; use one or the other")
+        raise DataError(
+            "data.shrink_share shrinks HR, for which --lr-data has no LR; --set data.shrink_share=0 leaves HR as it is"
+        )
     pictures, report = survey(
         source.folders, settings.crop_px, scale=scale, lr_folder=source.lr_folder, workers=settings.workers
     )
