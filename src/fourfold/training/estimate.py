@@ -17,7 +17,7 @@ from fourfold.training.checkpoint import load_checkpoint
 from fourfold.training.data import DataSize, DataSource, find_usable, measure_data
 from fourfold.training.degradation import Degradation
 from fourfold.training.graph import WARM_UPDATES, GraphedStage
-from fourfold.training.initial import initial_generator
+from fourfold.training.initial import initial_discriminator, initial_generator
 from fourfold.training.processes import read_launch
 from fourfold.training.recipe import Recipe
 from fourfold.training.sampler import check_batch
@@ -83,19 +83,22 @@ def estimate(
     Raises:
         CheckpointError: if the run's networks are others, or its checkpoints cannot be read.
         DataError: if the pictures are too few or not usable, by their headers.
-        TrainingError: if the initial weights are not those of the recipe's network.
+        TrainingError: if the initial weights are not those of the recipe's networks.
         WeightsError: if these or VGG19's cannot be read.
     """
     pictures, report = find_usable(source, recipe.data, recipe.scale)
     check_batch(len(pictures), recipe.data, fabric.world_size)
     size: DataSize = measure_data(pictures, recipe.data, recipe.scale, fabric.device, read_launch().per_node)
     generator = initial_generator(recipe) if resume is None else None
+    discriminator = initial_discriminator(recipe) if resume is None else None
     if valid is not None:
         Validator(valid, recipe.scale)
     features = _features(recipe, vgg)
     if features is not None:
         features = compute_dtype(features, recipe).to(fabric.device)
-    stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=1e-6)
+    stage: Stage = make_stage(
+        recipe, fabric, generator=generator, discriminator=discriminator, features=features, content_scale=1e-6
+    )
     done = _updates_done(stage, resume) if resume is not None else 0
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     update_s = _time_updates(stage, recipe, fabric)

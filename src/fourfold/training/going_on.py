@@ -42,6 +42,12 @@ def recipe_before(run_folder: RunFolder, recipe: Recipe, resume: bool, launch: L
     return before if load_checkpoint(run_folder.checkpoints) is not None else None
 
 
+def as_it_began(recipe: Recipe, before: Recipe) -> Recipe:
+    """Returns the recipe with the beginnings that the run had, whatever is named now."""
+    discriminator = recipe.discriminator.model_copy(update={"init": before.discriminator.init})
+    return recipe.model_copy(update={"init": before.init, "discriminator": discriminator})
+
+
 def is_of(run_folder: RunFolder, launch: Launch) -> bool:
     """Returns whether it was this launch that began the run or went on with it, in an earlier attempt."""
     name, since = run_folder.launch()

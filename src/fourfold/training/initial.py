@@ -1,11 +1,15 @@
-"""What a run begins with: weights under the recipe's ``init``, or none."""
+"""What a run begins with: weights under the recipe's ``init`` and ``discriminator.init``, or none."""
+
+from pathlib import Path
 
 import torch
 
 from fourfold.errors import TrainingError
 from fourfold.networks import from_weights
+from fourfold.training.discriminator_file import DiscriminatorWeights, load_discriminator, shipped_discriminators
 from fourfold.training.recipe import Recipe
-from fourfold.weights import load_weights
+from fourfold.training.stage import make_discriminator
+from fourfold.weights import ALIASES, load_weights, locate, read_config
 
 
 def initial_generator(recipe: Recipe) -> torch.nn.Module | None:
@@ -32,3 +36,48 @@ def initial_generator(recipe: Recipe) -> torch.nn.Module | None:
             "--set network.parameters.NAME=VALUE makes them equal"
         )
     return from_weights(weights).train()
+
+
+def initial_discriminator(recipe: Recipe) -> torch.nn.Module | None:
+    """Returns the discriminator of the recipe's ``discriminator.init``, or None where a new one is to be made.
+
+    Raises:
+        TrainingError: if it is of another kind or shape, cannot be read, or the recipe has no adversary.
+        CheckpointError: if it is in a run none of whose checkpoints can be read.
+    """
+    source = recipe.discriminator.init
+    if source is None:
+        return None
+    if not recipe.loss.adversarial:
+        raise TrainingError("discriminator.init: the recipe has no adversary (loss.adversarial is 0)")
+    weights, network = load_discriminator(source), make_discriminator(recipe)
+    wanted = DiscriminatorWeights.of(recipe, network.state_dict())
+    if weights.settings != wanted.settings:
+        raise TrainingError(
+            f"discriminator.init: that of {source} is another than the recipe's; it takes {weights.settings}"
+        )
+    try:
+        network.load_state_dict(weights.tensors)
+    except RuntimeError as error:
+        why = str(error).splitlines()[-1].strip()
+        raise TrainingError(f"discriminator.init: {source} is damaged ({why})") from error
+    return network
+
+
+def remark_on_the_beginning(recipe: Recipe) -> str:
+    """Returns in words what is amiss with a pair of beginnings, "" for nothing: a GAN's generator alone.
+
+    Its new discriminator has everything to learn about pictures that are good already, may never come to be ahead, and
+    then asks for anything but texture.
+    """
+    if recipe.init is None or not recipe.loss.adversarial or recipe.discriminator.init is not None:
+        return ""
+    loss = read_config(locate(recipe.init)).recipe.get("loss")
+    if not (isinstance(loss, dict) and loss.get("adversarial")):
+        return ""
+    own = ALIASES.get(recipe.init, recipe.init)
+    have = own if own in shipped_discriminators() else "RUN, the folder of the run that it is from,"
+    return (
+        f"--init {Path(recipe.init).name} comes from adversarial training, and the discriminator begins anew: it may "
+        f"stay behind. --set discriminator.init={have} goes on with the one that it was trained against"
+    )

@@ -204,6 +204,8 @@ class DiscriminatorSettings(_Settings):
         learning_rate_factor: its learning rate, in multiples of the generator's; 1 is the paper's.
         optimiser: its kind of optimiser; None is the generator's kind. What SOAP costs goes with the cube of the
             maps: for the generator next to nothing, for the paper's discriminator as much as its passes.
+        init: one that has learned already, to begin with: a shipped one's name, a run's folder, or a file; see
+            :func:`fourfold.training.discriminator_file.load_discriminator`. None begins anew.
         head_start: updates at the beginning that teach it alone, while the generator stays as it is. One that knows
             nothing yet asks the generator for anything but texture. They are some of ``run.updates``; the schedule and
             the average count from their end on. 0 is the paper's.
@@ -213,6 +215,7 @@ class DiscriminatorSettings(_Settings):
     width: int = Field(64, ge=8, le=1024, multiple_of=8)
     learning_rate_factor: float = Field(1.0, gt=0)
     optimiser: Literal["adam", "soap"] | None = None
+    init: str | None = None
     head_start: int = Field(0, ge=0)
 
 
@@ -362,7 +365,9 @@ class Recipe(_Settings):
     def portable(self) -> dict[str, Any]:
         """Returns the recipe as plain values for a file that travels: of a path, its last part only."""
         values = self.model_dump(mode="json")
-        return values | {"init": Path(self.init).name if self.init else None}
+        for place in (values, values["discriminator"]):
+            place["init"] = Path(place["init"]).name if place["init"] else None
+        return values
 
 
 def recipe_names() -> list[str]:

@@ -18,9 +18,9 @@ from fourfold.training.checkpoint import load_checkpoint, remove_partial_files
 from fourfold.training.data import DataSource, open_bank
 from fourfold.training.degradation import Degradation
 from fourfold.training.estimate import check_vgg_wanted, compute_dtype, device_name
-from fourfold.training.going_on import changes, recipe_before
+from fourfold.training.going_on import as_it_began, changes, recipe_before
 from fourfold.training.graph import GraphedStage
-from fourfold.training.initial import initial_generator
+from fourfold.training.initial import initial_discriminator, initial_generator, remark_on_the_beginning
 from fourfold.training.jpeg import Compression
 from fourfold.training.loop import Listener, Progress, Trainer
 from fourfold.training.pictures import BankReport, pictures_under
@@ -66,7 +66,7 @@ def run_training(
     launch, run_folder, recipe = read_launch(), RunFolder(folder), settled(recipe, device)
     before = recipe_before(run_folder, recipe, resume, launch)
     if before is not None:  # what it began from stays what it was, whatever is named now
-        recipe = recipe.model_copy(update={"init": before.init})
+        recipe = as_it_began(recipe, before)
     anew = before is None and run_folder.taken
     with run_folder.held() if launch.rank == 0 else nullcontext():
         torch.manual_seed(recipe.run.seed)
@@ -95,8 +95,11 @@ def _train(
     features, scale = _content(recipe, vgg, bank, fabric, run_folder, before, listener)
     # going on, everything comes from the checkpoint; the initial weights may be gone
     generator = initial_generator(recipe) if before is None else None
+    discriminator = initial_discriminator(recipe) if before is None else None
     batches = _batches(recipe, bank, fabric, _order_seed(recipe.run.seed, generator))
-    stage: Stage = make_stage(recipe, fabric, generator=generator, features=features, content_scale=scale)
+    stage: Stage = make_stage(
+        recipe, fabric, generator=generator, discriminator=discriminator, features=features, content_scale=scale
+    )
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     compared = features if recipe.run.best_by == "content" else None
     validator = None
@@ -123,6 +126,8 @@ def _train(
         if before is not None:
             trainer.write_missing()
         remarks = ["the run that was here ended before its first checkpoint; it begins anew"] if anew else []
+        if before is None and (remark := remark_on_the_beginning(recipe)):
+            remarks.append(remark)
         if before is not None:
             if changed := changes(before, recipe):
                 remarks.append(f"settings that differ from before: {changed}")

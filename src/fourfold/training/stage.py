@@ -66,6 +66,7 @@ def make_stage(
     fabric: Fabric,
     *,
     generator: nn.Module | None = None,
+    discriminator: nn.Module | None = None,
     features: VGG19Features | None = None,
     content_scale: float | None = None,
 ) -> "ContentStage":
@@ -75,6 +76,7 @@ def make_stage(
         recipe: the resolved recipe.
         fabric: device, precision, processes.
         generator: to start from; None makes a new one.
+        discriminator: to start from, if the recipe has an adversary; None makes a new one.
         features: VGG19, if the recipe has a VGG term.
         content_scale: the factor on its loss.
     """
@@ -82,7 +84,7 @@ def make_stage(
     shrink = Degradation(recipe.data, recipe.scale, fabric.device).shrink
     terms = content_terms(recipe.loss, features, content_scale, shrink, recipe.scale)
     if recipe.loss.adversarial:
-        return AdversarialStage(recipe, fabric, generator, terms, make_discriminator(recipe))
+        return AdversarialStage(recipe, fabric, generator, terms, discriminator or make_discriminator(recipe))
     if recipe.loss.recursions:
         from fourfold.training.recursive import RecursiveStage  # it builds on this module
 
