@@ -72,6 +72,14 @@ def test_pictures_that_were_stored_with_losses(
     assert clean > fine > coarse
 
 
+def test_traces_of_jpeg(run: Run, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("jpeg_traces", photos, "--qualities", "90", "60", "--factors", "1", "--sides", "40")
+    title, whole, parts = capsys.readouterr().out.splitlines()
+    assert title.split()[2:] == ["never", "90", "60"]
+    assert whole.split() == ["1/1", "0.0%", "100.0%", "100.0%"]
+    assert parts.split()[:3] == ["40", "px", "0.0%"]
+
+
 def test_the_fidelity_dial(run: Run, photos: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("fidelity", photos, "--model", tiny_weights, "--faithful", tiny_weights, "--steps", "2")
     title, *rows = capsys.readouterr().out.splitlines()

@@ -190,6 +190,10 @@ def test_without_a_model_a_jpeg_has_its_own_and_it_is_said(cli: Cli, cat: Path) 
         ("dog.jpg", "srgan-jpeg"),
     ]
     assert "srgan-jpeg" in cli("upscale", cat.with_name("dog.jpg"), "--overwrite").out
+    once = read_picture(encode_picture(Picture(make_photo(64, 96)), "jpg", quality=80))
+    Picture(once.pixels).save(cat.with_name("hen.png"))
+    done = cli("upscale", cat.with_name("hen.png"))
+    assert "srgan-jpeg" in done.out and "its pixels have the traces of JPEG" in done.out + done.err
     assert "srgan-plus" in cli("upscale", cat.with_name("dog.jpg"), "-n", "srgan-plus", "--overwrite").out
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from fourfold.durable import write_atomically
 from fourfold.errors import FourfoldError, PictureError
-from fourfold.imaging import Picture, encode_picture, write_error
+from fourfold.imaging import Picture, encode_picture, read_picture, write_error
 from fourfold.serving import Limits, store
 from fourfold.serving.child import MESSAGE_BYTES, Child, ChildDiedError
 from fourfold.serving.inspection import Inspection
@@ -297,7 +297,7 @@ def test_a_dead_inspector_is_replaced(server: RunningServer) -> None:
 def test_clients_take_turns_at_the_inspector(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    async def ask(self: Inspection, path: Path, format: str) -> dict[str, object]:
+    async def ask(self: Inspection, path: Path, format: str, most_decoded_px: int) -> dict[str, object]:
         asked.append(path.name)
         await asyncio.sleep(0)
         facts = {"format": "png", "width": 1, "height": 1, "frames": 1, "compressed": False}
@@ -320,6 +320,22 @@ def test_an_inspector_that_takes_too_long_is_said_to_be_slow(start: Start, caplo
     check_problem(server.client.post("/v1/jobs", content=png()), 422, "unreadable-picture")
     assert "the inspector was lost over a picture: too slow" in caplog.text
     server.stop()
+
+
+def test_a_picture_that_was_a_jpeg_is_known_by_its_pixels(
+    start: Start, fake_models: dict[str, str], tmp_path: Path
+) -> None:
+    server = start(models=dict.fromkeys(("srgan-plus", "srgan-jpeg"), fake_models["good"]))
+    photo = make_photo(64, 96)
+    stored = encode_picture(Picture(photo), "jpg", quality=75)
+    once = encode_picture(Picture(read_picture(stored).pixels), "png")
+    assert server.submit(once)["model"] == "srgan-jpeg"
+    assert server.submit(encode_picture(Picture(photo), "png"))["model"] == "srgan-plus"
+    assert server.submit(once, model="srgan-plus")["model"] == "srgan-plus", "what is named is taken"
+    server.stop()
+    (path := tmp_path / "once.png").write_bytes(once)
+    for most, seen in ((64 * 96, True), (64 * 96 - 1, False), (0, False)):
+        assert look(path, "auto", 1 << 30, most)["compressed"] is seen, "nothing larger than allowed is decoded"
 
 
 def tiff_of_pages(pages: int, order: str, big: bool, last: int = 0) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 import pyvips
 
 import fourfold
-from fourfold.imaging import Metadata, Picture, read_picture
+from fourfold.imaging import Picture, read_picture
 from fourfold.upscaling import Upscaler, load
 from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.files import FileOptions, Job, upscale_files
@@ -18,8 +18,8 @@ from tests.conftest import make_photo
 from tests.upscaling.receipts import embedded_receipt
 
 
-def jpeg(path: Path, quality: int, seed: int = 0) -> Path:
-    image = pyvips.Image.new_from_array(make_photo(20, 30, seed), interpretation="srgb")
+def jpeg(path: Path, quality: int, seed: int = 0, side: int = 30) -> Path:
+    image = pyvips.Image.new_from_array(make_photo(side * 2 // 3, side, seed), interpretation="srgb")
     image.jpegsave(str(path), Q=quality)
     return path
 
@@ -39,8 +39,8 @@ def test_the_networks(compressed: bool, name: str) -> None:
     assert default_name(compressed) == name
     loaded: list[str | Path] = []
     automatic = Automatic(noting(loaded))
-    assert str(automatic.suited(Metadata(compressed=compressed))) == name
-    automatic.suited(Metadata(compressed=compressed))
+    assert str(automatic.suited(compressed)) == name
+    automatic.suited(compressed)
     assert loaded == [name], "once"
 
 
@@ -59,12 +59,23 @@ def test_each_of_several_files_is_given_to_its_own(tmp_path: Path) -> None:
     stored, clean = jpeg(tmp_path / "stored.jpg", 70), jpeg(tmp_path / "clean.jpg", 100)
     png = Picture(make_photo(20, 30)).save(tmp_path / "c.png")
     named_wrongly = jpeg(tmp_path / "d.jpg", 70).rename(tmp_path / "d.png")
-    wanted = {stored: FOR_COMPRESSED, clean: "srgan-plus", png: "srgan-plus", named_wrongly: FOR_COMPRESSED}
+    large = jpeg(tmp_path / "large.jpg", 70, side=96)
+    once = Picture(read_picture(large).pixels).save(tmp_path / "once.png")
+    wanted = {
+        stored: FOR_COMPRESSED,
+        clean: "srgan-plus",
+        png: "srgan-plus",
+        named_wrongly: FOR_COMPRESSED,
+        once: FOR_COMPRESSED,
+    }
     jobs = [Job(path, tmp_path / "out" / f"{path.stem}-{path.suffix[1:]}.png") for path in wanted]
     options = FileOptions(embed_receipt=True)
     done = list(upscale_files(Automatic(load), jobs, options=options))
-    assert [outcome.error for outcome in done] == [None] * 4
+    assert [outcome.error for outcome in done] == [None] * 5
     assert [outcome.model for outcome in done] == list(wanted.values())
+    assert [outcome.notes for outcome in done] == [[]] * 4 + [
+        ["its pixels have the traces of JPEG, whatever it is stored as now"]
+    ]
     for job, name in zip(jobs, wanted.values(), strict=True):
         made = read_picture(job.destination)
         assert embedded_receipt(made.metadata.xmp)["model"]["name"] == name
@@ -79,4 +90,12 @@ def test_in_python(tmp_path: Path) -> None:
     assert np.array_equal(fourfold.upscale(path, "srgan-plus").pixels, load("srgan-plus")(pixels)), (
         "what is named is taken"
     )
-    assert np.array_equal(fourfold.upscale(pixels).pixels, load("srgan-plus")(pixels)), "nobody knows what an array was"
+    assert np.array_equal(fourfold.upscale(pixels).pixels, load("srgan-plus")(pixels)), "too small to see what it was"
+
+
+def test_what_an_array_was_is_seen() -> None:
+    pixels = make_photo(64, 96)
+    stored = pyvips.Image.new_from_array(pixels, interpretation="srgb").jpegsave_buffer(Q=70)
+    decoded = read_picture(stored).pixels
+    assert np.array_equal(fourfold.upscale(pixels).pixels, load("srgan-plus")(pixels))
+    assert np.array_equal(fourfold.upscale(decoded).pixels, load(FOR_COMPRESSED)(decoded))

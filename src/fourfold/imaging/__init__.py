@@ -3,6 +3,7 @@
 from fourfold.imaging.alpha import enlarge_alpha, fill_hidden
 from fourfold.imaging.atomic import AtomicOutput, atomic_output, refuse_existing, write_error
 from fourfold.imaging.colour import quantise, rgb_to_y, to_integers, to_unit
+from fourfold.imaging.compression import picture_was_compressed, was_compressed
 from fourfold.imaging.finding import find_pictures
 from fourfold.imaging.formats import FORMATS, SIGNATURE_BYTES, SUFFIXES, Format, format_named, format_of, recognise
 from fourfold.imaging.layout import Layout, SaveOptions
@@ -49,6 +50,7 @@ __all__ = [
     "matrix",
     "open_picture",
     "output_size",
+    "picture_was_compressed",
     "quantise",
     "read_picture",
     "read_rgb",
@@ -58,6 +60,7 @@ __all__ = [
     "rgb_to_y",
     "to_integers",
     "to_unit",
+    "was_compressed",
     "write_error",
     "write_picture",
 ]

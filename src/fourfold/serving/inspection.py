@@ -1,6 +1,6 @@
-"""Looking at a picture's header before the picture is accepted, in a process of its own.
+"""Looking at a picture before it is accepted, in a process of its own: at its header, and where it counts, its pixels.
 
-A header can be hostile enough to crash the library that reads it. This process holds no network and no job, starts
+A picture can be hostile enough to crash the library that reads it. This process holds no network and no job, starts
 in a moment, and is simply replaced when it dies or takes too long.
 """
 
@@ -32,9 +32,16 @@ class Inspection:
         self.deaths = 0
 
     async def look(
-        self, path: Path, format: str = "auto", most_pixels: int | None = None, *, client: str, ensemble: bool = False
+        self,
+        path: Path,
+        format: str = "auto",
+        most_pixels: int | None = None,
+        *,
+        client: str,
+        ensemble: bool = False,
+        traces: bool = False,
     ) -> dict[str, Any]:
-        """Returns format, width, height, frames and whether it was compressed as the header gives them.
+        """Returns format, width, height and frames as the header gives them, and whether it was compressed.
 
         Args:
             path: the picture's file.
@@ -42,12 +49,13 @@ class Inspection:
             most_pixels: a smaller limit than the server's, or None.
             client: who sent it.
             ensemble: whether the work is that of a self-ensemble, which makes every limit smaller.
+            traces: also look at the pixels, whether they were compressed before they were stored as they are.
 
         Raises:
             ProblemError: if it is no picture, not of an allowed kind, over the limits, or more than the format holds.
         """
         async with self._clients.setdefault(client, asyncio.Lock()), self._turn:
-            message = await self._ask(path, format)
+            message = await self._ask(path, format, self._limits.input_px if traces else 0)
         if message["event"] != "picture":
             raise ProblemError(str(message["slug"]), str(message["detail"]))
         found = {key: message[key] for key in ("format", "width", "height", "frames", "compressed")}
@@ -56,11 +64,12 @@ class Inspection:
             raise ProblemError(**message["refusal"])
         return found
 
-    async def _ask(self, path: Path, format: str) -> dict[str, Any]:
+    async def _ask(self, path: Path, format: str, most_decoded_px: int) -> dict[str, Any]:
         try:
             if self._child is None or not self._child.alive:
                 self._child = await Child.start(INSPECTOR, {"max_memory": self._max_memory})
-            await self._child.send({"do": "look", "path": str(path), "format": format})
+            question = {"do": "look", "path": str(path), "format": format, "most_decoded_px": most_decoded_px}
+            await self._child.send(question)
             return await asyncio.wait_for(self._child.receive(), self._limits.inspect_s)
         except (ChildDiedError, TimeoutError) as error:
             self.deaths += 1
@@ -68,7 +77,7 @@ class Inspection:
             if self._child is not None:
                 self._child.kill()
                 self._child = None
-            raise ProblemError("unreadable-picture", "its header could not be read safely") from error
+            raise ProblemError("unreadable-picture", "it could not be read safely") from error
         except BaseException:
             # a client that went away in between: an answer that nobody awaits must not answer the next question
             if self._child is not None:

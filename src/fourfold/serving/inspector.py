@@ -1,4 +1,4 @@
-"""The inspector process: reads headers of pictures and nothing else. Run by :mod:`fourfold.serving.inspection`."""
+"""The inspector process: reads headers, and looks for traces of JPEG. Run by :mod:`fourfold.serving.inspection`."""
 
 import struct
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.errors import PictureError
-from fourfold.imaging import SIGNATURE_BYTES, OpenPicture, open_picture, recognise
+from fourfold.imaging import SIGNATURE_BYTES, OpenPicture, open_picture, recognise, was_compressed
 from fourfold.serving.child_side import Channel
 from fourfold.serving.problems import ProblemError, slug_of
 from fourfold.serving.result_format import choose_format
@@ -20,13 +20,14 @@ MOST_PAGES = 4096
 _TIFFS = {42: (4, "I", "H", 12), 43: (8, "Q", "Q", 20)}
 
 
-def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
-    """Returns what the header of a picture says, or the problem it has.
+def look(path: Path, format: str, max_memory: int, most_decoded_px: int = 0) -> dict[str, Any]:
+    """Returns what the header of a picture says, or the problem it has; and whether it was compressed with losses.
 
     Args:
         path: the picture's file.
         format: of the result, or "auto"; a result that it cannot hold is told as ``refusal``.
         max_memory: bytes that upscaling may take.
+        most_decoded_px: pictures up to this size are also looked at, whether their pixels were compressed earlier.
     """
     if has_more_pages(path, MOST_PAGES):
         detail = f"it has more than {MOST_PAGES:,} pages"
@@ -35,13 +36,14 @@ def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
         opened = open_picture(path, max_pixels=ANY_SIZE, all_frames=True)
     except (PictureError, MemoryError) as error:
         return {"event": "problem", "slug": _slug(path, error), "detail": without_path(str(error), path)}
+    size = opened.width * opened.height * opened.frames
     return {
         "event": "picture",
         "format": opened.format.name,
         "width": opened.width,
         "height": opened.height,
         "frames": opened.frames,
-        "compressed": opened.metadata.compressed,
+        "compressed": opened.metadata.compressed if size > most_decoded_px else was_compressed(path, opened),
         "refusal": _refusal(opened, format, max_memory),
     }
 
@@ -94,7 +96,8 @@ def main() -> None:
     """Answers until the server goes away."""
     channel = Channel()
     for message in channel.messages():
-        answer = look(Path(message["path"]), message["format"], channel.settings["max_memory"])
+        limits = channel.settings["max_memory"], message["most_decoded_px"]
+        answer = look(Path(message["path"]), message["format"], *limits)
         channel.send(answer.pop("event"), **answer)
 
 

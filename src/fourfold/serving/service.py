@@ -183,7 +183,12 @@ class Service:
             ProblemError: if it is not a picture that this server takes.
         """
         found = await self.inspection.look(
-            upload, request.format, most_pixels, client=request.client, ensemble=request.ensemble
+            upload,
+            request.format,
+            most_pixels,
+            client=request.client,
+            ensemble=request.ensemble,
+            traces=not request.model and self.settings.for_compressed != self.settings.default,
         )
         suited = self.settings.suited(found.pop("compressed"))
         job = Job(**{**vars(request), "model": request.model or suited}, id=job_id)

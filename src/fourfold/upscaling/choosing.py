@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fourfold.imaging import SUFFIXES, Metadata
+from fourfold.imaging import SUFFIXES
 from fourfold.upscaling.upscaler import Upscaler
 from fourfold.weights import default_name
 
@@ -21,13 +21,16 @@ class Automatic:
         self._loaded: dict[str | Path, Upscaler] = {}
         self._lock = threading.Lock()
 
-    def suited(self, metadata: Metadata) -> Upscaler:
+    def suited(self, compressed: bool) -> Upscaler:
         """Returns the upscaler for a picture.
+
+        Args:
+            compressed: whether losses have been through it; see :func:`fourfold.imaging.was_compressed`.
 
         Raises:
             As :func:`fourfold.load`.
         """
-        return self.named(default_name(metadata.compressed))
+        return self.named(default_name(compressed))
 
     def named(self, model: str | Path) -> Upscaler:
         """Returns the upscaler of a shipped name or a weights file.

@@ -33,6 +33,7 @@ from fourfold.imaging import (
     losses,
     open_picture,
     refuse_existing,
+    was_compressed,
     write_error,
 )
 from fourfold.upscaling.choosing import Automatic
@@ -259,10 +260,15 @@ class _Line:
         self._save = replace(self._options.save, strip=False)
         self._encoding_bytes = 0  # what the codecs of the file before may still hold
 
-    def _suited(self, opened: OpenPicture) -> Upscaler:
+    def _suited(self, source: Path, opened: OpenPicture) -> Upscaler:
         """Returns a picture's upscaler: a shallow copy, with the same engine and a limit of memory of its own."""
         shared = self._upscaler
-        return copy(shared.suited(opened.metadata) if isinstance(shared, Automatic) else shared)
+        if not isinstance(shared, Automatic):
+            return copy(shared)
+        compressed = was_compressed(source, opened)
+        if compressed and not opened.metadata.compressed:
+            opened.metadata.notes.append("its pixels have the traces of JPEG, whatever it is stored as now")
+        return copy(shared.suited(compressed))
 
     def prepare(self, job: Job) -> _Prepared:
         """Opens a file, says what its output will be, and decodes the first rows."""
@@ -272,7 +278,7 @@ class _Line:
         if self._options.receipt:
             refuse_unusable(receipt_path(job.destination))
         opened = _open(job.source, format, self._options.max_pixels)
-        upscaler = self._suited(opened)
+        upscaler = self._suited(job.source, opened)
         if self._options.save.strip:
             opened.metadata = opened.metadata.stripped()
         opened.metadata = opened.metadata.enlarged(upscaler.scale)

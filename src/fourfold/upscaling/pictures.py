@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
-from fourfold.imaging import MAX_PIXELS, Picture, enlarge_alpha, fill_hidden, read_picture
+from fourfold.imaging import MAX_PIXELS, Picture, enlarge_alpha, fill_hidden, picture_was_compressed, read_picture
 from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.upscaler import Upscaler, load
 
@@ -32,7 +32,7 @@ def upscale(
         source: a file, its bytes, a Picture, or an array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 2) and
             (H, W, 4) with alpha; uint8, uint16 or float32 in 0..1.
         model: a shipped name or a weights file; None for the one that suits the picture: there is one for those that
-            were compressed.
+            were compressed, now or earlier.
         engine: "auto", "openvino" or "torch".
         precision: "auto", "fp32" or "bf16".
         fidelity: 0 (``model`` itself) to 1 (the faithful network).
@@ -56,7 +56,7 @@ def upscale(
             ensemble=ensemble,
         )
     )
-    upscaler = automatic.suited(picture.metadata) if model is None else automatic.named(model)
+    upscaler = automatic.suited(picture_was_compressed(picture)) if model is None else automatic.named(model)
     return upscale_picture(picture, upscaler)
 
 
