@@ -1,6 +1,6 @@
 """How often a picture that was a JPEG is recognised by its pixels, and one that was not is taken for one.
 
-    python benchmarks/jpeg_traces.py FOLDER [FOLDER ...] [--qualities 98 95 90 75 50 30] [--factors 2 4] [--sides 48 64]
+    python benchmarks/jpeg_traces.py FOLDER [FOLDER ...] [--qualities 98 95 90 75 50 30] [--factors 2 4] [--sides 64 96]
 
 The pictures are shrunk by the exact bicubic first, by each factor, which wipes out what their files may have been; from
 the smallest, parts of such sides are cut, too, at the top left. Each is then stored as JPEG with colour at 4:2:0 and
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--qualities", type=int, nargs="+", default=[98, 95, 90, 75, 50, 30])
     parser.add_argument("--factors", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--sides", type=int, nargs="+", default=[48, 64])
+    parser.add_argument("--sides", type=int, nargs="+", default=[64, 96])
     options = parser.parse_args()
     paths = [path for folder in options.folders for path in find_pictures(folder, recursive=True)]
     most = max(options.factors)

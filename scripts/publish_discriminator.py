@@ -2,7 +2,7 @@
 
     python scripts/publish_discriminator.py runs/srgan-plus-001 srgan-plus
 
-Takes the newest checkpoint's, as float16; the name is that of the shipped model.
+Takes the newest checkpoint's, as float16; the name and the licence are those of the shipped model.
 """
 
 import argparse
@@ -11,21 +11,20 @@ from pathlib import Path
 
 from fourfold.errors import FourfoldError
 from fourfold.training.discriminator_file import SHIPPED_DISCRIMINATORS, load_discriminator, write_discriminator
-from fourfold.weights import read_config
+from fourfold.weights import locate, read_config, shipped_names
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("name", help="of the model")
+    parser.add_argument("name", choices=shipped_names(), metavar="NAME", help="of the shipped model")
     options = parser.parse_args()
     try:
-        config = read_config(options.run / "latest.safetensors")
-        about = {"of": options.name, "updates": config.updates, "licence": "Apache-2.0"}
+        about = {"of": options.name, "licence": read_config(locate(options.name)).licence}
         SHIPPED_DISCRIMINATORS.mkdir(exist_ok=True)
         path = SHIPPED_DISCRIMINATORS / f"{options.name}.safetensors"
         print(write_discriminator(path, load_discriminator(str(options.run)), about))
-    except FourfoldError as error:
+    except (FourfoldError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import pyvips
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 import fourfold.imaging.compression as compression
 from fourfold.errors import PictureError
@@ -65,12 +66,49 @@ def test_it_is_seen_through(pixels: Pixels) -> None:
     assert was_jpeg(np.ascontiguousarray(pixels))
 
 
-def tiles(side: int, seed: int = 0) -> Pixels:
-    """A picture of tiles from a small set, as old games have it."""
-    rng = np.random.default_rng(seed)
-    kinds = rng.integers(0, 4, (12, side, side)) * 80
-    rows = [[kinds[k] for k in row] for row in rng.integers(0, 12, (160 // side, 192 // side))]
+def laid_out(kinds: list[Pixels], seed: int = 0) -> Pixels:
+    """A picture of square tiles from a small set, as old games have it."""
+    rng, side = np.random.default_rng(seed), len(kinds[0])
+    rows = [[kinds[k] for k in row] for row in rng.integers(0, len(kinds), (160 // side, 240 // side))]
     return np.block(rows)[:, :, None].repeat(3, 2).astype(np.uint8)
+
+
+def random_tiles(side: int) -> list[Pixels]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 4, (side, side)) * 80 for _ in range(12)]
+
+
+_ROW, _COLUMN = np.mgrid[:8, :8]
+RAMPS = [_COLUMN * 32, _ROW * 32, (7 - _COLUMN) * 32, (7 - _ROW) * 32]
+HALVES = [(_COLUMN < 4) * 255, (_ROW < 4) * 255, (_COLUMN >= 4) * 255, (_ROW >= 4) * 255, _ROW * 0, _ROW * 0 + 255]
+STRIPES = [_ROW % 2 * 255, _COLUMN % 2 * 255, _ROW // 2 % 2 * 255, _COLUMN // 2 % 2 * 255]
+
+
+def pipe(open_ends: int) -> Pixels:
+    """One of the 16 pieces of lines that old terminals draw boxes with."""
+    arms = [(_ROW < 5) & (_COLUMN // 2 * 2 == 4), (_ROW > 2) & (_COLUMN // 2 * 2 == 4)]
+    arms += [(_COLUMN < 5) & (_ROW // 2 * 2 == 4), (_COLUMN > 2) & (_ROW // 2 * 2 == 4)]
+    drawn = np.any([arm for k, arm in enumerate(arms) if open_ends >> k & 1] or [arms[0] & False], axis=0)
+    return np.asarray(drawn * 255)
+
+
+def lettered(size: float) -> Pixels:
+    """A page of text, as a screen shows it."""
+    words = np.random.default_rng(2).integers(97, 123, (24, 40)).astype(np.uint8)
+    words[:, ::6] = 32
+    page = Image.new("L", (320, 240), 255)
+    text = "\n".join(row.tobytes().decode() for row in words)
+    ImageDraw.Draw(page).text((4, 4), text, fill=0, font=ImageFont.load_default(size))
+    return np.asarray(page)
+
+
+def outlines(count: int, side: int, seed: int) -> Pixels:
+    """A few rectangles, and nothing else."""
+    rng, picture = np.random.default_rng(seed), np.full((side, side, 1), 255, np.uint8)
+    for _ in range(count):
+        (y, x), (h, w) = rng.integers(0, side - 10, 2), rng.integers(5, side // 2, 2)
+        picture[y : y + h, x : x + w] = rng.integers(0, 256)
+    return picture
 
 
 def dithered(levels: int) -> Pixels:
@@ -105,8 +143,16 @@ CLEAN = {
     "posterised": PHOTO // 32 * 32,
     "dither, 2 levels": dithered(2),
     "dither, 8 levels": dithered(8),
-    "tiles of 8": tiles(8),
-    "tiles of 16": tiles(16),
+    "tiles of 8": laid_out(random_tiles(8)),
+    "tiles of 16": laid_out(random_tiles(16)),
+    "ramps": laid_out(RAMPS),
+    "halves": laid_out(HALVES),
+    "stripes": laid_out(STRIPES),
+    "halves, ramps, stripes": laid_out([*HALVES, *RAMPS, *STRIPES]),
+    "box drawing": laid_out([pipe(k) for k in range(16)]),
+    "small text": lettered(9),
+    "text": lettered(14),
+    **{f"{count} rectangles, {k}": outlines(count, 64, k) for count in (4, 8) for k in range(12)},
     "rectangles": rectangles(),
     "squared paper": np.where((_X % 8 == 0) | (_Y % 8 == 0), 200, 255).astype(np.uint8),
     "rings": (127 + 120 * np.sin(((_X - 120) ** 2 + (_Y - 80) ** 2) / 400)).astype(np.uint8),
@@ -123,8 +169,8 @@ def test_what_was_no_jpeg_is_not_taken_for_one(pixels: Pixels) -> None:
 
 
 def test_the_best_way_to_cut_is_where_the_blocks_are() -> None:
-    assert np.argmax(zero_shares(STORED)) == 0
-    assert np.argmax(zero_shares(STORED[3:, 6:])) == 5 * 8 + 2
+    assert np.argmax(zero_shares(STORED)[0]) == 0
+    assert np.argmax(zero_shares(STORED[3:, 6:])[0]) == 5 * 8 + 2
 
 
 @pytest.mark.parametrize(
@@ -142,7 +188,7 @@ def test_of_others_nothing_is_known(pixels: NDArray[np.generic]) -> None:
     assert not was_jpeg(pixels)
 
 
-@pytest.mark.parametrize("format", ["png", "webp", "tiff", "avif"])
+@pytest.mark.parametrize("format", ["png", "tiff"])
 def test_files_without_losses(tmp_path: Path, format: str) -> None:
     for pixels, wanted in ((STORED, True), (PHOTO, False)):
         data = encode_picture(Picture(pixels), format, lossless=True)
@@ -152,6 +198,22 @@ def test_files_without_losses(tmp_path: Path, format: str) -> None:
             assert was_compressed(source, opened) is wanted
             assert opened.image.numpy().shape[2] == 3, "its pixels can be read still"
         assert picture_was_compressed(read_picture(data)) is wanted
+
+
+@pytest.mark.parametrize("format", ["webp", "avif", "gif"])
+def test_files_that_are_not_looked_at(format: str) -> None:
+    data = encode_picture(Picture(STORED), format, lossless=format != "gif", on_loss=lambda lost: None)
+    assert not was_compressed(data, open_picture(data)) and not picture_was_compressed(read_picture(data))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files where the system lists them")
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_picture(Picture(STORED), "png"))
+    opened = open_picture(path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert all(was_compressed(path, opened) for _ in range(5))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_alpha_and_frames_do_not_matter(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fourfold.durable import write_atomically
 from fourfold.errors import FourfoldError, PictureError
@@ -19,7 +21,7 @@ from fourfold.imaging import Picture, encode_picture, read_picture, write_error
 from fourfold.serving import Limits, store
 from fourfold.serving.child import MESSAGE_BYTES, Child, ChildDiedError
 from fourfold.serving.inspection import Inspection
-from fourfold.serving.inspector import MOST_PAGES, has_more_pages, look
+from fourfold.serving.inspector import MOST_PAGES, has_more_pages, look, look_for_traces
 from fourfold.serving.jobs import Job, State
 from fourfold.serving.pipeline import shortened
 from fourfold.serving.problems import ProblemError
@@ -297,8 +299,8 @@ def test_a_dead_inspector_is_replaced(server: RunningServer) -> None:
 def test_clients_take_turns_at_the_inspector(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    async def ask(self: Inspection, path: Path, format: str, most_decoded_px: int) -> dict[str, object]:
-        asked.append(path.name)
+    async def ask(self: Inspection, question: dict[str, str], most_s: float) -> dict[str, object]:
+        asked.append(question["path"])
         await asyncio.sleep(0)
         facts = {"format": "png", "width": 1, "height": 1, "frames": 1, "compressed": False}
         return {"event": "picture", **facts, "refusal": None}
@@ -322,20 +324,58 @@ def test_an_inspector_that_takes_too_long_is_said_to_be_slow(start: Start, caplo
     server.stop()
 
 
-def test_a_picture_that_was_a_jpeg_is_known_by_its_pixels(
-    start: Start, fake_models: dict[str, str], tmp_path: Path
-) -> None:
+def was_a_jpeg() -> NDArray[np.uint8]:
+    """The pixels of a JPEG."""
+    pixels: NDArray[np.uint8] = read_picture(encode_picture(Picture(make_photo(64, 96)), "jpg", quality=75)).pixels
+    return pixels
+
+
+def test_a_picture_that_was_a_jpeg_is_known_by_its_pixels(start: Start, fake_models: dict[str, str]) -> None:
     server = start(models=dict.fromkeys(("srgan-plus", "srgan-jpeg"), fake_models["good"]))
-    photo = make_photo(64, 96)
-    stored = encode_picture(Picture(photo), "jpg", quality=75)
-    once = encode_picture(Picture(read_picture(stored).pixels), "png")
+    once = encode_picture(Picture(was_a_jpeg()), "png")
     assert server.submit(once)["model"] == "srgan-jpeg"
-    assert server.submit(encode_picture(Picture(photo), "png"))["model"] == "srgan-plus"
+    assert server.submit(encode_picture(Picture(make_photo(64, 96)), "png"))["model"] == "srgan-plus"
     assert server.submit(once, model="srgan-plus")["model"] == "srgan-plus", "what is named is taken"
-    server.stop()
-    (path := tmp_path / "once.png").write_bytes(once)
-    for most, seen in ((64 * 96, True), (64 * 96 - 1, False), (0, False)):
-        assert look(path, "auto", 1 << 30, most)["compressed"] is seen, "nothing larger than allowed is decoded"
+
+
+def test_traces_that_take_too_long_to_find_are_no_reason_to_refuse_a_picture(
+    start: Start, fake_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourfold.serving.inspection.TRACES_S", 0.0)
+    server = start(models=dict.fromkeys(("srgan-plus", "srgan-jpeg"), fake_models["good"]))
+    once = encode_picture(Picture(was_a_jpeg()), "png")
+    assert server.submit(once)["model"] == "srgan-plus", "as its file says"
+    assert server.submit(once, model="srgan-jpeg")["model"] == "srgan-jpeg"
+
+
+def test_traces_are_looked_for_in_what_is_accepted_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def ask(self: Inspection, question: dict[str, str], most_s: float) -> dict[str, object]:
+        asked.append(question["do"])
+        if question["do"] != "look":
+            return {"event": "traces", "compressed": True}
+        facts = {"format": "png", "width": 100, "height": 100, "frames": 1, "compressed": question["path"] == "stored"}
+        return {"event": "picture", **facts, "refusal": None}
+
+    async def look_at(name: str, **values: object) -> bool:
+        found = await Inspection(Limits(), 1 << 30).look(Path(name), client="one", **values)
+        return bool(found["compressed"])
+
+    monkeypatch.setattr(Inspection, "_ask", ask)
+    assert asyncio.run(look_at("a", traces=True)) and not asyncio.run(look_at("a"))
+    assert asyncio.run(look_at("stored", traces=True))
+    with pytest.raises(ProblemError):
+        asyncio.run(look_at("a", traces=True, most_pixels=9_999))
+    assert asked == ["look", "look for traces", "look", "look", "look"]
+
+
+def test_what_cannot_be_decoded_has_no_traces(tmp_path: Path) -> None:
+    (whole := tmp_path / "whole.png").write_bytes(data := encode_picture(Picture(was_a_jpeg()), "png"))
+    (broken := tmp_path / "broken.png").write_bytes(data[:200])
+    assert look_for_traces(whole)["compressed"]
+    for path in (broken, tmp_path / "nowhere.png"):
+        assert look_for_traces(path) == {"event": "traces", "compressed": False}
 
 
 def tiff_of_pages(pages: int, order: str, big: bool, last: int = 0) -> bytes:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import fourfold
-from fourfold.errors import FourfoldError, TrainingError
+from fourfold.errors import FourfoldError, RecipeError, TrainingError
 from fourfold.training import Recipe
 from fourfold.training.checkpoint import load_checkpoint
 from fourfold.training.discriminator_file import (
@@ -18,7 +18,7 @@ from fourfold.training.discriminator_file import (
     shipped_discriminators,
     write_discriminator,
 )
-from fourfold.training.initial import initial_discriminator
+from fourfold.training.initial import initial_discriminator, remark_on_the_beginning
 from fourfold.training.recipe import load_recipe
 from fourfold.training.stage import make_discriminator
 from fourfold.weights import read_weights, shipped_names
@@ -94,8 +94,21 @@ def test_a_generator_that_comes_from_a_gan_alone_is_pointed_out(tmp_path: Path, 
     assert "--set discriminator.init=RUN" in remark["text"]
     both = adversarial(f"discriminator.init={first}", init=weights)
     assert of(train(both, pictures, tmp_path / "both"), "remark") == []
+    anew = adversarial("discriminator.init=none", init=weights)
+    assert anew.discriminator.init is None, "as it is with --init"
     content = tiny_recipe("srresnet-mse", "run.updates=1").model_copy(update={"init": weights})
     assert of(train(content, pictures, tmp_path / "content"), "remark") == []
+
+
+def test_the_shipped_one_is_pointed_out_with_the_settings_that_take_it() -> None:
+    for profile, said in (
+        ("cpu", "=srgan-plus goes on"),
+        ("paper", "=srgan-plus --set discriminator.kind=patch --set "),
+    ):
+        recipe = load_recipe("srgan-plus", profile=profile).model_copy(update={"init": "srgan-plus"})
+        assert f"--set discriminator.init{said}" in remark_on_the_beginning(recipe)
+    with pytest.raises(RecipeError, match=r"discriminator\.init: String should have"):
+        load_recipe("srgan-plus", settings=["discriminator.init="])
 
 
 def bad_discriminators(folder: Path, good: Path) -> dict[str, tuple[str, str]]:
@@ -123,7 +136,7 @@ def bad_discriminators(folder: Path, good: Path) -> dict[str, tuple[str, str]]:
     return {
         "absent": (str(folder / "nowhere"), "there is no .*nowhere; it is a run's folder, a file"),
         "a name that is not shipped": ("srgan-plsu", r"there is no srgan-plsu.*\(srgan-plus\)"),
-        "a folder": (str(empty), "is not a run folder"),
+        "a folder": (str(empty), r"discriminator\.init: .* is not a run folder"),
         "an empty file": (str(blank), "no safetensors file, or damaged"),
         "truncated": (str(truncated), "no safetensors file, or damaged"),
         "text": (str(text), "no safetensors file, or damaged"),
@@ -133,14 +146,17 @@ def bad_discriminators(folder: Path, good: Path) -> dict[str, tuple[str, str]]:
         "a list": (made("list", tensors, {METADATA_KEY: "[]"}), "its header is damaged"),
         "a kind unheard of": (made("kind", tensors, header(kind="pixel")), "its header is damaged"),
         "no width": (made("width", tensors, header(width=None)), "its header is damaged"),
+        "a width without end": (made("infinite", tensors, header(crop_px=float("inf"))), "its header is damaged"),
+        "a format of text": (made("textual", tensors, header(format="1")), "its header is damaged"),
         "a later format": (made("later", tensors, header(format=2)), "format 2; this Fourfold reads up to 1"),
+        "another one": (made("other", tensors, {METADATA_KEY: '{"format": 2}'}), "format 2; this Fourfold reads up to"),
         "another width": (made("wide", tensors, header(width=16)), "it takes .*discriminator.width=16"),
         "another kind": (made("crop", tensors, header(kind="crop", crop_px=32)), "it takes .*kind=crop"),
         "missing": (made("missing", {k: v for k, v in tensors.items() if k != key}, header()), "is damaged .*Missing"),
         "a wrong shape": (made("shape", tensors | {key: torch.zeros(2)}, header()), "is damaged .*size mismatch"),
         "whole numbers": (
             made("whole", {k: v.long() for k, v in tensors.items()}, header()),
-            "other numbers than floating-point",
+            "holds torch.int64; floating-point",
         ),
         "NaN": (made("nan", tensors | {key: tensors[key] * float("nan")}, header()), f"tensor '{key}' holds NaN"),
     }
@@ -164,8 +180,6 @@ def test_a_run_without_an_adversary_has_none_and_takes_none(tmp_path: Path, pict
         initial_discriminator(adversarial(f"discriminator.init={tmp_path / 'content'}"))
     with pytest.raises(TrainingError, match=r"the recipe has no adversary \(loss.adversarial is 0\)"):
         initial_discriminator(tiny_recipe("srresnet-mse", f"discriminator.init={first}"))
-    for path in (first / "checkpoints").iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
     begun = tmp_path / "begun"
     begun.mkdir()
     (begun / "recipe.json").write_bytes((first / "recipe.json").read_bytes())

@@ -3,7 +3,7 @@
 from fourfold.imaging.alpha import enlarge_alpha, fill_hidden
 from fourfold.imaging.atomic import AtomicOutput, atomic_output, refuse_existing, write_error
 from fourfold.imaging.colour import quantise, rgb_to_y, to_integers, to_unit
-from fourfold.imaging.compression import picture_was_compressed, was_compressed
+from fourfold.imaging.compression import TRACES_NOTE, picture_was_compressed, was_compressed
 from fourfold.imaging.finding import find_pictures
 from fourfold.imaging.formats import FORMATS, SIGNATURE_BYTES, SUFFIXES, Format, format_named, format_of, recognise
 from fourfold.imaging.layout import Layout, SaveOptions
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_PIXELS",
     "SIGNATURE_BYTES",
     "SUFFIXES",
+    "TRACES_NOTE",
     "AtomicOutput",
     "Format",
     "FrameRows",

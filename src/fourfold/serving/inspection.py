@@ -6,6 +6,7 @@ in a moment, and is simply replaced when it dies or takes too long.
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,6 +19,9 @@ from fourfold.upscaling import TURNS
 log = logging.getLogger("fourfold.serving")
 
 INSPECTOR = "fourfold.serving.inspector"
+
+#: How long looking for traces of JPEG may take. It is a hint, and without it a picture is taken as its file says.
+TRACES_S = 2.0
 
 
 class Inspection:
@@ -54,23 +58,30 @@ class Inspection:
         Raises:
             ProblemError: if it is no picture, not of an allowed kind, over the limits, or more than the format holds.
         """
-        async with self._clients.setdefault(client, asyncio.Lock()), self._turn:
-            message = await self._ask(path, format, self._limits.input_px if traces else 0)
+        header = {"do": "look", "path": str(path), "format": format}
+        message = await self._ask_in_turn(client, header, self._limits.inspect_s)
         if message["event"] != "picture":
             raise ProblemError(str(message["slug"]), str(message["detail"]))
         found = {key: message[key] for key in ("format", "width", "height", "frames", "compressed")}
         check_dimensions(self._limits, found["width"], found["height"], found["frames"], most_pixels, ensemble=ensemble)
         if message["refusal"] is not None:
             raise ProblemError(**message["refusal"])
+        if traces and not found["compressed"]:
+            with suppress(ProblemError):
+                question = {"do": "look for traces", "path": str(path)}
+                found["compressed"] = (await self._ask_in_turn(client, question, TRACES_S))["compressed"]
         return found
 
-    async def _ask(self, path: Path, format: str, most_decoded_px: int) -> dict[str, Any]:
+    async def _ask_in_turn(self, client: str, question: dict[str, str], most_s: float) -> dict[str, Any]:
+        async with self._clients.setdefault(client, asyncio.Lock()), self._turn:
+            return await self._ask(question, most_s)
+
+    async def _ask(self, question: dict[str, str], most_s: float) -> dict[str, Any]:
         try:
             if self._child is None or not self._child.alive:
                 self._child = await Child.start(INSPECTOR, {"max_memory": self._max_memory})
-            question = {"do": "look", "path": str(path), "format": format, "most_decoded_px": most_decoded_px}
             await self._child.send(question)
-            return await asyncio.wait_for(self._child.receive(), self._limits.inspect_s)
+            return await asyncio.wait_for(self._child.receive(), most_s)
         except (ChildDiedError, TimeoutError) as error:
             self.deaths += 1
             log.warning("the inspector was lost over a picture: %s", str(error) or "too slow")

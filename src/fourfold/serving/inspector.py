@@ -20,14 +20,13 @@ MOST_PAGES = 4096
 _TIFFS = {42: (4, "I", "H", 12), 43: (8, "Q", "Q", 20)}
 
 
-def look(path: Path, format: str, max_memory: int, most_decoded_px: int = 0) -> dict[str, Any]:
-    """Returns what the header of a picture says, or the problem it has; and whether it was compressed with losses.
+def look(path: Path, format: str, max_memory: int) -> dict[str, Any]:
+    """Returns what the header of a picture says, or the problem it has.
 
     Args:
         path: the picture's file.
         format: of the result, or "auto"; a result that it cannot hold is told as ``refusal``.
         max_memory: bytes that upscaling may take.
-        most_decoded_px: pictures up to this size are also looked at, whether their pixels were compressed earlier.
     """
     if has_more_pages(path, MOST_PAGES):
         detail = f"it has more than {MOST_PAGES:,} pages"
@@ -36,16 +35,23 @@ def look(path: Path, format: str, max_memory: int, most_decoded_px: int = 0) -> 
         opened = open_picture(path, max_pixels=ANY_SIZE, all_frames=True)
     except (PictureError, MemoryError) as error:
         return {"event": "problem", "slug": _slug(path, error), "detail": without_path(str(error), path)}
-    size = opened.width * opened.height * opened.frames
     return {
         "event": "picture",
         "format": opened.format.name,
         "width": opened.width,
         "height": opened.height,
         "frames": opened.frames,
-        "compressed": opened.metadata.compressed if size > most_decoded_px else was_compressed(path, opened),
+        "compressed": opened.metadata.compressed,
         "refusal": _refusal(opened, format, max_memory),
     }
+
+
+def look_for_traces(path: Path) -> dict[str, Any]:
+    """Returns whether the pixels of a picture, whose size is within the limits, were a JPEG before."""
+    try:
+        return {"event": "traces", "compressed": was_compressed(path, open_picture(path, max_pixels=ANY_SIZE))}
+    except (PictureError, MemoryError):
+        return {"event": "traces", "compressed": False}
 
 
 def has_more_pages(path: Path, most: int) -> bool:
@@ -96,8 +102,11 @@ def main() -> None:
     """Answers until the server goes away."""
     channel = Channel()
     for message in channel.messages():
-        limits = channel.settings["max_memory"], message["most_decoded_px"]
-        answer = look(Path(message["path"]), message["format"], *limits)
+        path = Path(message["path"])
+        if message["do"] == "look":
+            answer = look(path, message["format"], channel.settings["max_memory"])
+        else:
+            answer = look_for_traces(path)
         channel.send(answer.pop("event"), **answer)
 
 

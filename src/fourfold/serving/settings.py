@@ -86,7 +86,7 @@ class Settings:
     Attributes:
         models: name -> what to load: a shipped name or a weights file. Clients choose among these names only.
         default_model: the one used when a client names none. When empty, the first of ``models``, and for compressed
-            pictures the one that is made for them, if it is served.
+            pictures, or what was a JPEG before, the one that is made for them, if it is served.
         limits: see :class:`Limits`.
         token: bearer token that every call of the API must carry, or empty for none.
         allowed_hosts: names that the Host header may carry, beside loopback; ``*`` allows any.

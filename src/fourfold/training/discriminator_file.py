@@ -22,11 +22,12 @@ from fourfold.places import is_file, is_folder, why_unseen
 from fourfold.training.checkpoint import load_checkpoint
 from fourfold.training.recipe import DiscriminatorSettings, Recipe
 from fourfold.training.run_folder import RunFolder
-from fourfold.weights.catalogue import SHIPPED
+from fourfold.weights.catalogue import ALIASES, SHIPPED
 
 METADATA_KEY = "fourfold-discriminator"
 FORMAT_VERSION = 1
 SHIPPED_DISCRIMINATORS = SHIPPED / "discriminators"
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def load_discriminator(source: str) -> DiscriminatorWeights:
 
     Raises:
         TrainingError: naming what is wrong with it.
-        CheckpointError: if no checkpoint of the run can be read.
     """
-    if source in shipped_discriminators():
-        return _read(SHIPPED_DISCRIMINATORS / f"{source}.safetensors")
+    name = ALIASES.get(source, source)
+    if name in shipped_discriminators():
+        return _read(SHIPPED_DISCRIMINATORS / f"{name}.safetensors")
     path = Path(source)
     if (reason := why_unseen(path)) is not None:
         raise TrainingError(f"discriminator.init: {path} cannot be read ({reason})")
@@ -112,11 +113,15 @@ def write_discriminator(path: Path, weights: DiscriminatorWeights, about: Mappin
 
 
 def _of_run(folder: RunFolder) -> DiscriminatorWeights:
-    recipe, state = folder.recipe(), load_checkpoint(folder.checkpoints)
-    networks = state["networks"] if state is not None else {}
+    try:
+        recipe, state = folder.recipe(), load_checkpoint(folder.checkpoints)
+    except TrainingError as error:
+        raise TrainingError(f"discriminator.init: {error}") from error
+    networks = state.get("networks", {}) if state is not None else {}
     if "discriminator" not in networks:
         why = "trained without an adversary" if networks else "has no checkpoint yet"
         raise TrainingError(f"discriminator.init: the run in {folder.path} {why}; there is no discriminator in it")
+    _check_finite(folder.path, networks["discriminator"])
     return DiscriminatorWeights.of(recipe, networks["discriminator"])
 
 
@@ -130,8 +135,8 @@ def _read(path: Path) -> DiscriminatorWeights:
     if header is None:
         raise TrainingError(f"discriminator.init: {path} is no discriminator's file (--init takes a network's)")
     kind, width, crop_px = _built_with(path, header)
-    if not all(tensor.is_floating_point() for tensor in tensors.values()):
-        raise TrainingError(f"discriminator.init: {path} holds other numbers than floating-point ones")
+    if others := {str(tensor.dtype) for tensor in tensors.values() if tensor.dtype not in _DTYPES}:
+        raise TrainingError(f"discriminator.init: {path} holds {others.pop()}; floating-point numbers are read")
     _check_finite(path, tensors)
     return DiscriminatorWeights(kind, width, crop_px, {name: tensor.float() for name, tensor in tensors.items()})
 
@@ -139,15 +144,21 @@ def _read(path: Path) -> DiscriminatorWeights:
 def _built_with(path: Path, header: str) -> tuple[str, int, int]:
     try:
         values = json.loads(header)
-        version, crop_px = int(values["format"]), int(values["crop_px"])
+        version = _whole(values["format"])
+        if version > FORMAT_VERSION:  # first: a newer one may have other fields
+            raise TrainingError(
+                f"discriminator.init: {path} is in format {version}; this Fourfold reads up to {FORMAT_VERSION}"
+            )
         settings = DiscriminatorSettings(kind=values["kind"], width=values["width"])
+        return settings.kind, settings.width, _whole(values["crop_px"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise TrainingError(f"discriminator.init: {path}: its header is damaged") from error
-    if version > FORMAT_VERSION:
-        raise TrainingError(
-            f"discriminator.init: {path} is in format {version}; this Fourfold reads up to {FORMAT_VERSION}"
-        )
-    return settings.kind, settings.width, crop_px
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no whole number of 0 or more")
+    return value
 
 
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:

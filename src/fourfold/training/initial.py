@@ -43,7 +43,6 @@ def initial_discriminator(recipe: Recipe) -> torch.nn.Module | None:
 
     Raises:
         TrainingError: if it is of another kind or shape, cannot be read, or the recipe has no adversary.
-        CheckpointError: if it is in a run none of whose checkpoints can be read.
     """
     source = recipe.discriminator.init
     if source is None:
@@ -76,7 +75,11 @@ def remark_on_the_beginning(recipe: Recipe) -> str:
     if not (isinstance(loss, dict) and loss.get("adversarial")):
         return ""
     own = ALIASES.get(recipe.init, recipe.init)
-    have = own if own in shipped_discriminators() else "RUN, the folder of the run that it is from,"
+    have = "RUN, the folder of the run that it is from,"
+    if own in shipped_discriminators():
+        wanted = DiscriminatorWeights.of(recipe, {}).settings
+        built = load_discriminator(own).settings
+        have = own if built == wanted else f"{own} {built}"
     return (
         f"--init {Path(recipe.init).name} comes from adversarial training, and the discriminator begins anew: it may "
         f"stay behind. --set discriminator.init={have} goes on with the one that it was trained against"

@@ -205,7 +205,7 @@ class DiscriminatorSettings(_Settings):
         optimiser: its kind of optimiser; None is the generator's kind. What SOAP costs goes with the cube of the
             maps: for the generator next to nothing, for the paper's discriminator as much as its passes.
         init: one that has learned already, to begin with: a shipped one's name, a run's folder, or a file; see
-            :func:`fourfold.training.discriminator_file.load_discriminator`. None begins anew.
+            :func:`fourfold.training.discriminator_file.load_discriminator`. None, or "none", begins anew.
         head_start: updates at the beginning that teach it alone, while the generator stays as it is. One that knows
             nothing yet asks the generator for anything but texture. They are some of ``run.updates``; the schedule and
             the average count from their end on. 0 is the paper's.
@@ -215,8 +215,13 @@ class DiscriminatorSettings(_Settings):
     width: int = Field(64, ge=8, le=1024, multiple_of=8)
     learning_rate_factor: float = Field(1.0, gt=0)
     optimiser: Literal["adam", "soap"] | None = None
-    init: str | None = None
+    init: str | None = Field(None, min_length=1)
     head_start: int = Field(0, ge=0)
+
+    @field_validator("init")
+    @classmethod
+    def _none_is_none(cls, init: str | None) -> str | None:
+        return None if init == "none" else init
 
 
 class OptimiserSettings(_Settings):

@@ -91,11 +91,11 @@ def _train(
     anew: bool,
 ) -> Progress:
     listener = listener if fabric.is_global_zero else lambda kind, values: None
+    # early: it is told at once if it is no good. Going on, everything comes from the checkpoint; it may be gone
+    discriminator = initial_discriminator(recipe) if before is None else None
     bank, report = _open_data(recipe, source, fabric, launch, run_folder.path, listener)
     features, scale = _content(recipe, vgg, bank, fabric, run_folder, before, listener)
-    # going on, everything comes from the checkpoint; the initial weights may be gone
     generator = initial_generator(recipe) if before is None else None
-    discriminator = initial_discriminator(recipe) if before is None else None
     batches = _batches(recipe, bank, fabric, _order_seed(recipe.run.seed, generator))
     stage: Stage = make_stage(
         recipe, fabric, generator=generator, discriminator=discriminator, features=features, content_scale=scale

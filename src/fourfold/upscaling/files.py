@@ -20,6 +20,7 @@ from typing import Any, Literal
 from fourfold.errors import FourfoldError, PictureError
 from fourfold.imaging import (
     MAX_PIXELS,
+    TRACES_NOTE,
     AtomicOutput,
     Format,
     FrameRows,
@@ -267,7 +268,7 @@ class _Line:
             return copy(shared)
         compressed = was_compressed(source, opened)
         if compressed and not opened.metadata.compressed:
-            opened.metadata.notes.append("its pixels have the traces of JPEG, whatever it is stored as now")
+            opened.metadata.notes.append(TRACES_NOTE)
         return copy(shared.suited(compressed))
 
     def prepare(self, job: Job) -> _Prepared:

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import PictureError
-from fourfold.imaging import MAX_PIXELS, Picture, enlarge_alpha, fill_hidden, picture_was_compressed, read_picture
+from fourfold.imaging import (
+    MAX_PIXELS,
+    TRACES_NOTE,
+    Picture,
+    enlarge_alpha,
+    fill_hidden,
+    picture_was_compressed,
+    read_picture,
+)
 from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.upscaler import Upscaler, load
 
@@ -56,8 +64,13 @@ def upscale(
             ensemble=ensemble,
         )
     )
-    upscaler = automatic.suited(picture_was_compressed(picture)) if model is None else automatic.named(model)
-    return upscale_picture(picture, upscaler)
+    if model is not None:
+        return upscale_picture(picture, automatic.named(model))
+    compressed = picture_was_compressed(picture)
+    large = upscale_picture(picture, automatic.suited(compressed))
+    if compressed and not picture.metadata.compressed:
+        large.metadata.notes.append(TRACES_NOTE)
+    return large
 
 
 def upscale_picture(

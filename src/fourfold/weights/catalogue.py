@@ -46,7 +46,7 @@ def default_name(compressed: bool = False) -> str:
     """Returns the model that is used when none is named.
 
     Args:
-        compressed: the one for pictures that were stored with losses; see :class:`fourfold.imaging.Metadata`.
+        compressed: the one for pictures that losses have been through; see :func:`fourfold.imaging.was_compressed`.
     """
     names = shipped_names()
     if compressed and FOR_COMPRESSED in names:
