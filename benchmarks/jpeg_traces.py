@@ -12,10 +12,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pyvips
 
-from fourfold.imaging import find_pictures, imresize, read_picture, read_rgb
+from fourfold.imaging import find_pictures, imresize, read_rgb
 from fourfold.imaging.jpeg_traces import was_jpeg
+from fourfold.training.jpeg import round_trip
 
 
 def main() -> None:
@@ -42,14 +42,8 @@ def main() -> None:
                     sizes[f"{side} px"].append(np.ascontiguousarray(small[:side, :side]))
     for size, pictures in sizes.items():
         shares = [np.mean([was_jpeg(p) for p in pictures])]
-        shares += [np.mean([was_jpeg(stored(p, quality)) for p in pictures]) for quality in options.qualities]
+        shares += [np.mean([was_jpeg(round_trip(p, quality)) for p in pictures]) for quality in options.qualities]
         print(f"{size:>12}" + "".join(f"{share:>8.1%}" for share in shares), flush=True)
-
-
-def stored(picture: np.ndarray, quality: int) -> np.ndarray:
-    """Returns a picture, (H, W, 3) uint8, as a JPEG of it shows it."""
-    image = pyvips.Image.new_from_array(picture, interpretation="srgb")
-    return read_picture(image.jpegsave_buffer(Q=quality, subsample_mode="on")).pixels
 
 
 if __name__ == "__main__":

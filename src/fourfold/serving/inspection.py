@@ -67,7 +67,7 @@ class Inspection:
         if message["refusal"] is not None:
             raise ProblemError(**message["refusal"])
         if traces and not found["compressed"]:
-            with suppress(ProblemError):
+            with suppress(ProblemError):  # it was lost over the pixels, which is logged: the file's word stands
                 question = {"do": "look for traces", "path": str(path)}
                 found["compressed"] = (await self._ask_in_turn(client, question, TRACES_S))["compressed"]
         return found

@@ -50,7 +50,7 @@ def look_for_traces(path: Path) -> dict[str, Any]:
     """Returns whether the pixels of a picture, whose size is within the limits, were a JPEG before."""
     try:
         return {"event": "traces", "compressed": was_compressed(path, open_picture(path, max_pixels=ANY_SIZE))}
-    except (PictureError, MemoryError):
+    except (PictureError, MemoryError):  # what is wrong with it is told when it is upscaled
         return {"event": "traces", "compressed": False}
 
 

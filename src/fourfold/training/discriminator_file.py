@@ -5,7 +5,6 @@ file: a discriminator upscales nothing, and a command that is given one says so.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +127,8 @@ def _of_run(folder: RunFolder) -> DiscriminatorWeights:
 def _read(path: Path) -> DiscriminatorWeights:
     try:
         with safe_open(path, framework="pt") as file:  # checks the header against itself and the file's length
-            header = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}  # noqa: SIM118
+            header, names = (file.metadata() or {}).get(METADATA_KEY), list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names} if header else {}
     except (SafetensorError, OSError) as error:
         raise TrainingError(f"discriminator.init: {path} is no safetensors file, or damaged ({error})") from error
     if header is None:
@@ -163,5 +162,5 @@ def _whole(value: object) -> int:
 
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        if not math.isfinite(tensor.double().abs().sum().item()):
+        if not torch.isfinite(tensor).all():
             raise TrainingError(f"{path}: tensor {name!r} holds NaN, infinity, or values beyond float16's range")

@@ -50,8 +50,7 @@ def initial_discriminator(recipe: Recipe) -> torch.nn.Module | None:
     if not recipe.loss.adversarial:
         raise TrainingError("discriminator.init: the recipe has no adversary (loss.adversarial is 0)")
     weights, network = load_discriminator(source), make_discriminator(recipe)
-    wanted = DiscriminatorWeights.of(recipe, network.state_dict())
-    if weights.settings != wanted.settings:
+    if weights.settings != DiscriminatorWeights.of(recipe, {}).settings:
         raise TrainingError(
             f"discriminator.init: that of {source} is another than the recipe's; it takes {weights.settings}"
         )
