@@ -28,7 +28,7 @@ from fourfold.imaging import (
 )
 from fourfold.imaging.avif_colour import read_samples, unheard_colour
 from fourfold.imaging.exif import EXIF_IFD, Ifd, Tag, build_exif, parse_exif
-from fourfold.imaging.gif_blocks import read_comments
+from fourfold.imaging.gif_blocks import read_blocks
 from fourfold.imaging.iptc import WRAPPER, bare, wrapped
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.picture import Metadata, Picture
@@ -105,6 +105,14 @@ PRIMARIES, LINEAR = (
         ([chunk(b"gAMA", b"\0\0\0\0")], []),
         ([chunk(b"cICP", b"\1\r\0\1")], []),
         ([chunk(b"cICP", b"\x09\x10\0\1")], ["colours by cICP code points were taken for sRGB"]),
+        (
+            [chunk(b"cICP", b"\x09\x10\0\1"), chunk(b"sRGB", b"\0")],
+            ["colours by cICP code points were taken for sRGB"],
+        ),
+        (
+            [chunk(b"cICP", b"\x09\x10\0\1"), chunk(b"iCCP", b"p\0\0" + zlib.compress(matrix_profile()))],
+            ["colours by cICP code points were taken for what the colour profile says"],
+        ),
         ([chrm(SRGB)], []),
         ([chrm(SRGB, off=30)], []),
         ([chrm(SRGB), chunk(b"gAMA", (45455).to_bytes(4, "big"))], []),
@@ -224,18 +232,52 @@ def test_a_gif_cut_short_is_refused(share: float, all_frames: bool, tmp_path: Pa
             open_picture(source, all_frames=all_frames)
 
 
+def gif_with(*extensions: bytes) -> bytes:
+    """A GIF file with extensions before its frame."""
+    plain = encoded(PICTURE.quantize(64), "GIF")
+    at = 13 + (3 << ((plain[10] & 7) + 1))
+    return plain[:at] + b"".join(extensions) + plain[at:]
+
+
+XMP_OF_A_GIF = b"\x21\xff\x0bXMP DataXMP" + XMP + bytes([1, *range(255, -1, -1), 0])
+
+
+def test_xmp_and_the_profile_of_a_gif_are_kept() -> None:
+    profile = matrix_profile()
+    parts = [profile[at : at + 255] for at in range(0, len(profile), 255)]
+    block = b"\x21\xff\x0bICCRGBG1012" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+    found = read_picture(gif_with(block, XMP_OF_A_GIF))
+    assert (found.metadata.xmp, found.metadata.icc, found.metadata.notes) == (XMP, profile, [])
+    again = read_picture(encode_picture(found, "png")).metadata
+    assert (again.xmp, again.icc) == (XMP, profile)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        b"\x21\xff\x0bXMP DataXMP\0",
+        b"\x21\xff\x0bNETSCAPE2.0\3\1\0\0\0",
+        b"\x21\xff\x0bICCRGBG1012\0",
+        b"\x21\xff\x0bICCRGBG1012\4abcd\0",
+    ],
+)
+def test_what_is_no_xmp_and_no_profile_in_a_gif(extension: bytes) -> None:
+    found = read_picture(gif_with(extension)).metadata
+    assert (found.xmp, found.icc) == (None, None)
+
+
 @pytest.mark.parametrize("junk", [b"\0", b"junk behind the end", b"\x21\xfe\xff"])
 def test_junk_behind_a_gif_is_nobodys_business(junk: bytes) -> None:
     assert open_picture(ANIMATED_GIF + junk, all_frames=True).frames == 3
 
 
 def test_every_cut_of_a_gif_is_noticed() -> None:
-    assert read_comments(ANIMATED_GIF) == ["José".encode("latin-1")]
+    assert read_blocks(ANIMATED_GIF).comments == ["José".encode("latin-1")]
     for end in range(13, len(ANIMATED_GIF)):
         with pytest.raises(PictureError):
-            read_comments(ANIMATED_GIF[:end])
+            read_blocks(ANIMATED_GIF[:end])
     with pytest.raises(PictureError, match="no block"):
-        read_comments(PLAIN_GIF_HEAD + b"\x55;")
+        read_blocks(PLAIN_GIF_HEAD + b"\x55;")
 
 
 PLAIN_GIF_HEAD = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
@@ -437,7 +479,9 @@ def test_iptc_in_several_segments_is_whole(cut: str) -> None:
     parts = [PATH + block[:9_001], block[9_001:]] if cut == "within the records" else [PATH, block]
     found = read_picture(jpeg_with(*parts))
     assert bare(found.metadata.iptc or b"") == records
-    assert read_picture(encode_picture(found, "tiff")).metadata.iptc == records
+    said: list[str] = []
+    assert read_picture(encode_picture(found, "tiff", on_loss=said.append)).metadata.iptc == records
+    assert said == ["TIFF is given no Photoshop resources (such as clipping paths): left out"]
     again = read_picture(encode_picture(found, "jpg")).metadata
     assert again.iptc == WRAPPER + PATH + block
     assert found.metadata.notes == []
@@ -468,13 +512,20 @@ def test_resources_too_long_for_a_segment_leave_iptc() -> None:
     assert (found.iptc, found.notes) == (alone, [])
 
 
+def test_iptc_alone_is_no_other_resource() -> None:
+    said: list[str] = []
+    found = read_picture(jpeg_with(wrapped(b"\x1c\x02\x05\x00\x05Title").removeprefix(WRAPPER)))
+    encode_picture(found, "tiff", on_loss=said.append)
+    assert said == []
+
+
 @pytest.mark.parametrize("parts", [[PATH], [PATH, PATH]])
 def test_resources_without_iptc_are_not_taken_for_it(parts: list[bytes]) -> None:
     found = read_picture(jpeg_with(*parts))
     for format in ("png", "tiff"):
         said: list[str] = []
         assert read_picture(encode_picture(found, format, on_loss=said.append)).metadata.iptc is None
-        assert said == []
+        assert said == [f"{format.upper()} is given no Photoshop resources (such as clipping paths): left out"]
     assert read_picture(encode_picture(found, "jpg")).metadata.iptc == WRAPPER + b"".join(parts)
 
 
@@ -498,14 +549,14 @@ def test_extended_xmp_is_missed() -> None:
     ],
 )
 def test_xmp_says_upright(before: bytes, after: bytes) -> None:
-    assert upright_xmp(before) == after
+    assert upright_xmp(before, 1) == after
     packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + before + b"</x:xmpmeta>"
     file = encode_picture(Picture(make_photo(8, 8), metadata=Metadata(xmp=packet, exif=exif_with(1).tobytes())), "png")
     assert after in (read_picture(file).metadata.xmp or b"")
     for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         for mark in ("", "\ufeff"):
             wide = (mark + packet.decode()).encode(encoding)
-            assert upright_xmp(wide) == (mark + packet.replace(before, after).decode()).encode(encoding)
+            assert upright_xmp(wide, 1) == (mark + packet.replace(before, after).decode()).encode(encoding)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP"])
@@ -537,9 +588,74 @@ def test_a_motion_photo_becomes_a_still_one_and_that_is_said(said: str) -> None:
     assert said.replace("1", "0").encode() in (found.xmp or b"")
 
 
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        (
+            [
+                chunk(b"tIME", b"\x07\xe8\5\6\7\x08\x09"),
+                chunk(b"bKGD", b"\0" * 6),
+                chunk(b"sBIT", b"\5\5\5"),
+                chunk(b"iDOT", b""),
+            ],
+            [],
+        ),
+        ([chunk(b"oFFs", b"\0" * 9), chunk(b"caNv", b"\0" * 16)], ["the chunks oFFs, caNv were left out"]),
+        ([chunk(b"caNv", b"\0" * 16)] * 3, ["the chunks caNv were left out"]),
+    ],
+)
+def test_chunks_that_nobody_reads_are_said(chunks: list[bytes], said: list[str]) -> None:
+    assert read_picture(png_with(*chunks)).metadata.notes == said
+
+
+def segment(number: int, content: bytes) -> bytes:
+    return bytes((0xFF, 0xE0 + number)) + (len(content) + 2).to_bytes(2, "big") + content
+
+
+@pytest.mark.parametrize(
+    ("segments", "said"),
+    [
+        ([segment(12, b"Ducky\0\1"), segment(14, b"Adobe\0d\0\0\0\0\1"), segment(0, b"JFXX\0\x10")], []),
+        ([segment(1, b"FLIR\0\1\0\0heat"), segment(1, b"FLIR\0\1\1\0more"), segment(3, b"\1\2")], ["FLIR, APP3"]),
+    ],
+)
+def test_segments_that_nobody_reads_are_said(segments: list[bytes], said: list[str]) -> None:
+    plain = encoded(PICTURE, "JPEG")
+    found = read_picture(plain[:2] + b"".join(segments) + plain[2:])
+    assert found.metadata.notes == [f"segments that are not known here were left out: {names}" for names in said]
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ([(65000, "s", 0, "secret")], "the private tags 65000 were left out"),
+        ([(40000 + k, "H", 1, k) for k in range(12)], "the private tags 40000, 40001, 40002, 40003, 40004, 40005, "),
+        ([(301, "H", 768, tuple(range(768)))], "a curve, white or primaries that are given without a colour profile"),
+        ([(318, "2I", 2, (3127, 10000, 3290, 10000))], "a curve, white or primaries that are given without a"),
+    ],
+)
+def test_tags_that_nobody_reads_are_said(tags: list[tuple[Any, ...]], said: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    tifffile.imwrite(file, make_photo(16, 24), photometric="rgb", metadata=None, software=False, extratags=tags)
+    [note] = read_picture(file.getvalue()).metadata.notes
+    assert note.startswith(said)
+
+
+def test_pictures_below_a_tiff_are_said() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(make_photo(16, 24), photometric="rgb", subifds=1, metadata=None, software=False)
+        writer.write(make_photo(8, 12), photometric="rgb", subfiletype=1, metadata=None, software=False)
+    assert read_picture(file.getvalue()).metadata.notes == [
+        "only the picture itself: 1 below it (smaller versions, perhaps) left out"
+    ]
+
+
 def test_damaged_wide_xmp_stays_as_it_is() -> None:
     damaged = "<a tiff:Orientation='8'/>".encode("utf-16-le") + b"\0"
-    assert upright_xmp(damaged) == damaged
+    assert upright_xmp(damaged, 6) == damaged
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF"])
@@ -815,3 +931,94 @@ def test_a_jpeg_without_a_table_for_luma_has_no_quality(segment: bytes) -> None:
 )
 def test_a_webp_of_which_nothing_can_be_seen_is_not_called_lossy(data: bytes) -> None:
     assert is_lossy(data) is False
+
+
+@pytest.mark.parametrize(
+    ("layout", "held"),
+    [
+        ({}, 0),
+        ({"compression": "zlib", "rowsperstrip": 64}, "the strip"),
+        ({"planarconfig": "separate", "rowsperstrip": 64}, 2 * 64 * 80 * 3),
+        ({"planarconfig": "separate", "rowsperstrip": 1000}, 2 * 64 * 80 * 3),
+        ({"tile": (16, 32)}, 2 * 16 * 80 * 3),
+        ({"tile": (96, 96)}, 2 * 96 * 80 * 3),
+    ],
+)
+@pytest.mark.parametrize("big", [False, True])
+def test_what_a_tiff_takes_to_decode_follows_from_how_its_pixels_lie(
+    layout: dict[str, Any], held: int | str, big: bool
+) -> None:
+    tifffile, file, pixels = pytest.importorskip("tifffile"), io.BytesIO(), make_photo(64, 80)
+    stored = pixels.transpose(2, 0, 1) if "planarconfig" in layout else pixels
+    tifffile.imwrite(file, stored, photometric="rgb", metadata=None, bigtiff=big, **layout)
+    if held == "the strip":
+        with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tiff_file:
+            held = max(tiff_file.pages[0].databytecounts)
+    opened = open_picture(file.getvalue())
+    assert decoder_bytes(opened) == held
+    assert np.array_equal(to_array(opened.image), pixels)
+
+
+def test_a_strip_of_jpeg_is_decoded_whole() -> None:
+    file = encoded(Image.fromarray(make_photo(64, 80)), "TIFF", compression="jpeg", tiffinfo={278: 32})
+    assert decoder_bytes(open_picture(file)) == 2 * 32 * 80 * 3
+
+
+def jfif(unit: int, across: int, down: int) -> bytes:
+    """A JPEG file with this density."""
+    plain = bytearray(encoded(PICTURE, "JPEG"))
+    assert plain[6:10] == b"JFIF"
+    plain[13:18] = struct.pack(">BHH", unit, across, down)
+    return bytes(plain)
+
+
+def phys(unit: int, across: int, down: int) -> bytes:
+    return png_with(chunk(b"pHYs", struct.pack(">IIB", across, down, unit)))
+
+
+def tiff_density(unit: int, across: int, down: int) -> bytes:
+    tifffile, file = pytest.importorskip("tifffile"), io.BytesIO()
+    values = np.asarray(PICTURE)
+    tifffile.imwrite(file, values, photometric="rgb", metadata=None, resolution=(across, down), resolutionunit=unit)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (jfif(0, 45, 64), "64 across to 45 down"),
+        (jfif(0, 1, 1), ""),
+        (jfif(0, 0, 7), ""),
+        (jfif(1, 300, 150), ""),
+        (phys(0, 45, 64), "64 across to 45 down"),
+        (phys(0, 1, 1), ""),
+        (phys(1, 3000, 6000), ""),
+        (tiff_density(1, 45, 64), "64 across to 45 down"),
+        (tiff_density(1, 72, 72), ""),
+        (tiff_density(2, 300, 150), ""),
+    ],
+)
+def test_pixels_that_are_not_square_are_told_of(file: bytes, said: str) -> None:
+    expected = [f"the pixels' shape ({said}) was left out: they are taken for square"] if said else []
+    assert read_picture(file).metadata.notes == expected
+
+
+def test_content_credentials_are_told_of() -> None:
+    plain = encoded(PICTURE, "JPEG")
+    box = struct.pack(">I", 40) + b"jumb" + struct.pack(">I", 32) + b"jumdc2pa" + bytes(12) + b"\3c2pa\0"
+    content = b"JP\0\1\0\0\0\1" + box
+    signed = plain[:2] + b"\xff\xeb" + (len(content) + 2).to_bytes(2, "big") + content + plain[2:]
+    told = ["Content Credentials (C2PA) were left out: they vouch for the pixels as they were"]
+    assert read_picture(signed).metadata.notes == told
+    assert read_picture(png_with(chunk(b"caBX", box))).metadata.notes == told
+
+
+def test_the_names_of_a_tiff_and_its_page_are_kept() -> None:
+    tifffile, file = pytest.importorskip("tifffile"), io.BytesIO()
+    names = {0x010D: "invoice.pdf", 0x011D: "page one"}
+    tags = [(number, 2, 0, text, True) for number, text in names.items()]
+    tifffile.imwrite(file, np.asarray(PICTURE), photometric="rgb", metadata=None, extratags=tags)
+    found = read_picture(file.getvalue())
+    for format in ("tiff", "png", "jpg"):
+        kept = parse_exif(read_picture(encode_picture(found, format)).metadata.exif or b"").main.tags
+        assert {number: kept[number].data.rstrip(b"\0").decode() for number in names} == names

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fourfold.imaging import Picture, encode_picture, read_picture
-from fourfold.imaging.exif import EXIF_IFD, GPS_IFD, PREFIX, parse_exif, resolution
-from fourfold.imaging.exif_corrections import corrected, upright
-from tests.imaging.samples import encoded, make_photo
+from fourfold.imaging import Metadata, Picture, encode_picture, read_picture
+from fourfold.imaging.exif import EXIF_IFD, GPS_IFD, PREFIX, Exif, Ifd, Tag, build_exif, parse_exif, resolution
+from fourfold.imaging.exif_corrections import corrected, enlarged, upright
+from tests.imaging.samples import encoded, make_photo, matrix_profile
 
 INTEROP_IFD = 0xA005
 PICTURE = Image.fromarray(make_photo(16, 24))
@@ -129,6 +129,80 @@ def test_the_notes_of_a_camera_stay_where_they_are(
         assert stated == (300, 300 if resolution == "one" else 200)
 
 
+def block_of(settings: dict[int, Tag], order: str = "<") -> bytes:
+    return build_exif(Exif(order, Ifd({}, {EXIF_IFD: Ifd(settings)})))
+
+
+def shorts(order: str, *values: int) -> Tag:
+    return Tag(3, len(values), struct.pack(f"{order}{len(values)}H", *values))
+
+
+def fraction(order: str, above: int, below: int) -> Tag:
+    return Tag(5, 1, struct.pack(order + "II", above, below))
+
+
+#: A point at (20, 4) of 24x20, in the upright picture.
+POINTS = {1: (20, 4), 2: (3, 4), 3: (3, 15), 4: (20, 15), 5: (4, 20), 6: (15, 20), 7: (15, 3), 8: (4, 3)}
+
+
+@pytest.mark.parametrize("orientation", POINTS)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_places_in_the_picture_turn_and_grow_with_it(order: str, orientation: int) -> None:
+    settings = {0x9214: shorts(order, 20, 4, 3, 2), 0xA214: shorts(order, 20, 4)}
+    settings |= {0xA20E: fraction(order, 1000, 1), 0xA20F: fraction(order, 900, 7)}
+    main = Ifd({0x0112: shorts(order, orientation)}, {EXIF_IFD: Ifd(settings)})
+    made = upright(build_exif(Exif(order, main)), 24, 20)
+    below = parse_exif(made).main.children[EXIF_IFD].tags
+    turned = orientation > 4
+    assert below[0x9214] == shorts(order, *POINTS[orientation], *((2, 3) if turned else (3, 2)))
+    assert below[0xA214] == shorts(order, *POINTS[orientation])
+    x, y = POINTS[orientation]
+    below = parse_exif(enlarged(made, 4)).main.children[EXIF_IFD].tags
+    assert below[0x9214] == shorts(order, 4 * x, 4 * y, *((8, 12) if turned else (12, 8)))
+    per_unit = [fraction(order, 4000, 1), fraction(order, 3600, 7)]
+    assert [below[0xA20E], below[0xA20F]] == per_unit[:: -1 if turned else 1]
+
+
+def test_places_too_large_for_16_bits_get_32() -> None:
+    made = enlarged(block_of({0x9214: shorts("<", 20_000, 4), 0xA20E: fraction("<", 2**31, 8)}), 4)
+    below = parse_exif(made).main.children[EXIF_IFD].tags
+    assert below[0x9214] == Tag(4, 2, struct.pack("<2I", 80_000, 16))
+    assert below[0xA20E] == fraction("<", 2**31, 2)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [Tag(3, 1, b"\1\0"), Tag(3, 5, bytes(10)), Tag(2, 4, b"abc\0"), Tag(4, 2, bytes(8)), Tag(5, 2, bytes(16))],
+    ids=lambda tag: f"type {tag.kind}, {tag.count} of them",
+)
+@pytest.mark.parametrize("number", [0x9214, 0xA214, 0xA20E])
+def test_places_that_are_none_stay_as_they_are(number: int, odd: Tag) -> None:
+    block = block_of({number: odd, 0x9003: Tag(2, len(DATE), DATE)})
+    assert upright(block, 24, 20) == block == enlarged(block, 4)
+
+
+@pytest.mark.parametrize(("index", "said"), [(b"R03\0", True), (b"R98\0", False)])
+@pytest.mark.parametrize("profile", [None, matrix_profile()])
+def test_stripping_says_where_only_exif_told_of_adobe_rgb(index: bytes, said: bool, profile: bytes | None) -> None:
+    interop = Ifd({1: Tag(2, 4, index)})
+    settings = Ifd({0xA001: shorts("<", 65_535)}, {INTEROP_IFD: interop})
+    metadata = Metadata(exif=build_exif(Exif("<", Ifd({}, {EXIF_IFD: settings}))), icc=profile)
+    lost: list[str] = []
+    encode_picture(Picture(make_photo(8, 8), metadata=metadata), "jpg", strip=True, on_loss=lost.append)
+    told = ["without EXIF nothing says that the colours are Adobe RGB: they will look paler"]
+    assert lost == metadata.stripped().notes == told * (said and profile is None)
+
+
+@pytest.mark.parametrize("dpi", [(0.254, 0.0254), (1.3, 72.0), (25_400_000.0, 1_000_001.0)])
+@pytest.mark.parametrize("format", [*FORMATS, "tiff"])
+def test_resolutions_of_maps_and_microscopes(format: str, dpi: tuple[float, float]) -> None:
+    file = encode_picture(Picture(make_photo(16, 24), metadata=Metadata(dpi=dpi)), format)
+    found = read_picture(file).metadata.dpi
+    if format == "jpg" and max(dpi) > 65_535:  # JFIF's own density has 16 bits; EXIF's is meant
+        found = resolution(read_picture(file).metadata.exif or b"")
+    assert found == pytest.approx(dpi, rel=0.02)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_large_sizes_get_large_numbers_in_their_places(order: str) -> None:
     made = corrected(camera_block(order), 70_000, 65_535, None)
@@ -141,17 +215,17 @@ def test_large_sizes_get_large_numbers_in_their_places(order: str) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_the_thumbnail_goes_and_takes_its_room_with_it(order: str) -> None:
-    made = upright(camera_block(order))
+    made = upright(camera_block(order), 60, 40)
     assert b"thumbnail" not in made
     assert len(made) < len(camera_block(order)) - len(THUMBNAIL)
     assert_notes_stay(made)
-    assert upright(made) == made
+    assert upright(made, 40, 60) == made
 
 
 def test_what_the_thumbnail_shares_with_others_stays() -> None:
     bent = bytearray(camera_block())
     bent[6 + 640 + 2 + 8 : 6 + 640 + 2 + 12] = struct.pack("<I", NOTE_AT)  # as if the thumbnail were the notes
-    assert_notes_stay(upright(bytes(bent)))
+    assert_notes_stay(upright(bytes(bent), 60, 40))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -166,6 +240,29 @@ def test_a_quarter_turn_exchanges_the_resolutions(format: str, order: str, orien
     assert (as_another_reads(file)[0x011A], as_another_reads(file)[0x011B]) == expected
     assert read_picture(file).metadata.dpi == expected
     assert_notes_stay(read_picture(file).metadata.exif)
+
+
+@pytest.mark.parametrize("format", ["jpg", "webp", "avif"])
+@pytest.mark.parametrize("strip", [False, True])
+def test_what_states_dots_per_inch_alone_gets_an_exif_of_nothing_else(format: str, strip: bool) -> None:
+    exif = camera_block("<") if strip else None
+    metadata = Metadata(exif=exif, dpi=(300.0, 150.0))
+    file = encode_picture(Picture(make_photo(16, 24), metadata=metadata), format, strip=strip)
+    found = as_another_reads(file)
+    assert {tag: found[tag] for tag in found} == {0x011A: 300.0, 0x011B: 150.0, 0x0128: 2}
+    assert not found.get_ifd(EXIF_IFD)
+    assert read_picture(file).metadata.dpi == (300.0, 150.0)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("unit", "dpi"), [(1, None), (2, (30.0, 20.0)), (3, (76.2, 50.8)), (9, None), (None, (30.0, 20.0))]
+)
+def test_a_resolution_without_a_unit_is_no_dpi(order: str, unit: int | None, dpi: tuple[float, float] | None) -> None:
+    tags = {0x011A: (5, struct.pack(order + "II", 30, 1)), 0x011B: (5, struct.pack(order + "II", 20, 1))}
+    tags |= {} if unit is None else {0x0128: (3, struct.pack(order + "H", unit))}
+    block = build_exif(Exif(order, Ifd({number: Tag(kind, 1, data) for number, (kind, data) in tags.items()})))
+    assert resolution(block) == dpi
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -198,7 +295,7 @@ def test_a_tiff_moves_the_notes_of_a_camera_and_says_so() -> None:
 def test_a_block_cut_short_is_corrected_or_left_out(cut: int) -> None:
     part = camera_block()[:cut]
     try:
-        made = corrected(upright(part), 100, 100, (300.0, 72.0))
+        made = corrected(upright(part, 60, 40), 100, 100, (300.0, 72.0))
     except ValueError:
         with pytest.raises(ValueError, match=r"list of tags|TIFF header"):
             parse_exif(part)
@@ -217,7 +314,7 @@ def test_a_block_with_any_bytes_bent_is_corrected_or_refused(order: str, bends: 
     for at, value in bends:
         bent[6 + at] = value
     try:
-        made = corrected(upright(bytes(bent)), 100, 70_000, (300.0, 72.5))
+        made = corrected(upright(bytes(bent), 60, 40), 100, 70_000, (300.0, 72.5))
     except ValueError:
         return
     assert parse_exif(made).main.notes() == []

@@ -68,7 +68,7 @@ RANGES = {
     "0..255": (np.linspace(0, 255, 200), FloatRange(255.0, 1.0, False)),
     "whole numbers": (np.arange(40) % 3, FloatRange(2.0, 1.0, False)),
     "white letters on black": (np.repeat([0, 255], [90, 10]), FloatRange(255.0, 1.0, False)),
-    "infinity": (np.append(np.linspace(0, 1, 50), np.inf), FloatRange()),
+    "infinity": (np.append(np.linspace(0, 1, 50), np.inf), FloatRange(infinite=1)),
 }
 
 
@@ -87,6 +87,20 @@ def test_alpha_beside_highlights_is_its_own_scale() -> None:
         census = Census(1)
         census.add(np.concatenate([rows, np.full_like(rows, alpha)], axis=2).astype(np.float32))
         assert census.range() == FloatRange(1000.0, peak, True)
+
+
+@pytest.mark.parametrize("hidden", [0.0, 10.0, 255.0, 1e30, np.nan, np.inf, -7.0])
+@pytest.mark.parametrize("transparent", [0.0, -2.0, np.nan])
+def test_colours_that_alpha_hides_say_nothing(hidden: float, transparent: float) -> None:
+    values = np.linspace(0.1, 0.6, 90, dtype=np.float32).reshape(5, 6, 3)
+    rows = np.concatenate([values, np.ones((5, 6, 1), np.float32)], axis=2)
+    rows[0] = (hidden, hidden, hidden, transparent)
+    found = read_picture(tiff(rows, photometric="rgb", extrasamples=["unassalpha"]))
+    assert (found.metadata.peak, found.metadata.highlights) == (1.0, False)
+    assert np.array_equal(found.pixels[1:], values[1:])
+    assert found.alpha is not None and np.array_equal(found.alpha, np.repeat([0, 1], [6, 24]).reshape(5, 6))
+    odd = "values of alpha that are below 0 or no numbers (NaN) became transparent: 6 of them"
+    assert found.metadata.notes == [odd] * (transparent != 0.0)
 
 
 @pytest.mark.parametrize("alpha", [False, True])

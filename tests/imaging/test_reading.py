@@ -98,6 +98,11 @@ ALPHAS = {
     "CIELAB, opaque": (np.uint16([65535, 0, 0, 65535]), "cielab", "unassalpha", [65535, 65535, 65535, 65535]),
     "CIELAB, half": (np.uint16([65535, 0, 0, 32768]), "cielab", "unassalpha", [65535, 65535, 65535, 32768]),
     "CIELAB, quarter": (np.uint16([65535, 0, 0, 16384]), "cielab", "unassalpha", [65535, 65535, 65535, 16384]),
+    "CIELAB, floating": (np.float32([100, 0, 0, 0.5]), "cielab", "unassalpha", [65535, 65535, 65535, 32768]),
+    "CIELAB, floating, beyond 1": (np.float32([100, 0, 0, 1.5]), "cielab", "unassalpha", [65535, 65535, 65535, 65535]),
+    "CMYK of 8 bits": (np.uint8([0, 0, 0, 0, 77]), "separated", "unassalpha", [255, 255, 255, 77]),
+    "CMYK of 16 bits": (np.uint16([0, 0, 0, 0, 32768]), "separated", "unassalpha", [65535, 65535, 65535, 32768]),
+    "a negative": (np.uint8([155, 77]), "miniswhite", "unassalpha", [100, 77]),
 }
 
 
@@ -115,6 +120,10 @@ def test_alpha_of_a_tiff_whatever_its_kind(case: str) -> None:
         (np.uint16([9999, 0, 0, 32768]), "cielab", "CIELAB"),
         (np.uint32([9999, 0, 0, 32768]), "rgb", "32-bit whole numbers"),
         (np.uint32([9999, 32768]), "minisblack", "32-bit whole numbers"),
+        (np.float32([50, 0, 0, 0.5]), "cielab", "CIELAB"),
+        (np.uint16([9999, 0, 0, 0, 32768]), "separated", "16-bit CMYK"),
+        (np.uint8([99, 128]), "miniswhite", "grey whose white is 0"),
+        (np.uint16([9999, 32768]), "miniswhite", "grey whose white is 0"),
     ],
 )
 def test_colours_that_cannot_be_told_from_their_alpha_are_refused(
@@ -140,9 +149,13 @@ def test_nan_and_negative_values_become_black() -> None:
     assert found.pixels[2, 2, 0] == 0.0
     assert found.pixels[3, 3, 0] == 1.0
     assert found.metadata.peak == 1.0
-    told = ["values below 0 were cut off: 1 of them", "values that are no numbers (NaN) became black: 1 of them"]
+    told = [
+        "values below 0 were cut off: 1 of them",
+        "values that are no numbers (NaN) became black: 1 of them",
+        "values beyond all numbers became the largest one: 1 of them",
+    ]
     assert found.metadata.notes == told
-    picture[1, 1] = picture[2, 2] = -1e-8  # rounding
+    picture[1, 1] = picture[2, 2] = picture[3, 3] = -1e-8  # rounding
     assert read_picture(encoded(Image.fromarray(picture), "TIFF")).metadata.notes == []
 
 

@@ -286,13 +286,13 @@ def test_the_stated_size_is_corrected() -> None:
 @pytest.mark.parametrize("big", [False, True])
 def test_exif_of_tiff_files_in_every_byte_order(order: str, big: bool) -> None:
     tifffile = pytest.importorskip("tifffile")
-    from fourfold.imaging.tiff_tags import insert_tags, read_tags
+    from fourfold.imaging.tiff_tags import Added, insert_tags, read_tags
 
     file = io.BytesIO()
     tifffile.imwrite(
         file, make_photo(41, 53), byteorder=order, bigtiff=big, photometric="rgb", description="kept", metadata=None
     )
-    both = insert_tags(file.getvalue(), EXIF, IPTC)
+    both = insert_tags(file.getvalue(), Added(EXIF, IPTC))
     assert np.array_equal(read_picture(both).pixels, make_photo(41, 53))
     exif = Image.Exif()
     _, (block, iptc, _, notes) = read_tags(both)

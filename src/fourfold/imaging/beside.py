@@ -14,13 +14,16 @@ from fourfold.imaging.avif_colour import AvifSamples, read_samples, unheard_colo
 from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
 from fourfold.imaging.georeference import Georeference
-from fourfold.imaging.gif_blocks import read_comments
+from fourfold.imaging.gif_blocks import read_blocks
 from fourfold.imaging.jpeg_segments import read_segments
 from fourfold.imaging.png_text import read_chunks
 from fourfold.imaging.tiff_tags import Samples, compare_pages, read_tags
 
 #: From this quality on, as IJG's library counts, JPEG leaves next to nothing behind that shows when it is enlarged.
 CLEAN_JPEG_QUALITY = 98
+
+#: What is said of what Fourfold has no place for.
+_CREDENTIALS = "Content Credentials (C2PA) were left out: they vouch for the pixels as they were"
 
 #: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
 _COMMENT_KEY = "Comment"
@@ -35,7 +38,9 @@ class Beside:
         iptc: IPTC of a TIFF file, and of a JPEG file in several segments, of which libvips sees one; empty where these
             hold none.
         georeference: where a TIFF file's pixels lie on the earth.
-        xmp: XMP of a PNG file, wherever in it; libvips stops looking after 50 text fields.
+        icc: colour profile of a GIF file.
+        xmp: XMP of a GIF and of a JPEG file, of which libvips may take the rest of a longer packet for it, and of a
+            PNG file, wherever in it; libvips stops looking after 50 text fields.
         lost_xmp: why a PNG file's XMP cannot be read here, or "".
         comments: text fields by name.
         states_dpi: whether a PNG, JPEG or TIFF file gives dots per inch; libvips makes some up where none are given.
@@ -48,6 +53,7 @@ class Beside:
     exif: bytes | None = None
     iptc: bytes | None = None
     georeference: Georeference | None = None
+    icc: bytes | None = None
     xmp: bytes | None = None
     lost_xmp: str = ""
     comments: dict[str, str] = field(default_factory=dict)
@@ -56,6 +62,13 @@ class Beside:
     samples: Samples = field(default_factory=Samples)
     avif: AvifSamples = field(default_factory=AvifSamples)
     notes: list[str] = field(default_factory=list)
+
+
+def _notes(pixel_shape: tuple[float, float] | None, credentials: bool = False) -> list[str]:
+    """Returns what is said of pixels that are not square, and of what vouches for them."""
+    across, down = pixel_shape or (1, 1)
+    shape = [f"the pixels' shape ({across:g} across to {down:g} down) was left out: they are taken for square"]
+    return shape * (across != down) + [_CREDENTIALS] * credentials
 
 
 def read_beside(source: str | Path | bytes, format: Format) -> Beside:
@@ -102,7 +115,7 @@ def _of_png(file: BinaryIO) -> Beside:
         lost_xmp=chunks.lost_xmp,
         comments=chunks.comments,
         states_dpi=chunks.states_dpi,
-        notes=chunks.notes,
+        notes=chunks.notes + _notes(chunks.pixel_shape, chunks.credentials),
     )
 
 
@@ -110,9 +123,12 @@ def _of_jpeg(data: Any) -> Beside:
     segments = read_segments(data)
     comments = _as_comment(segments.comments)
     compressed = segments.quality is None or segments.quality < CLEAN_JPEG_QUALITY
-    beside = Beside(comments=comments, states_dpi=segments.states_dpi, compressed=compressed)
+    beside = Beside(comments=comments, states_dpi=segments.states_dpi, compressed=compressed, xmp=segments.xmp)
+    beside.notes += _notes(segments.pixel_shape, segments.credentials)
     if segments.pictures > 1:
         beside.notes.append(f"only the first of {segments.pictures} pictures in the file")
+    if segments.unknown:
+        beside.notes.append(f"segments that are not known here were left out: {', '.join(segments.unknown)}")
     if len(segments.resources) > 1:
         beside.iptc, lost = _joined(segments.resources)
         beside.notes += lost
@@ -134,7 +150,8 @@ def _joined(resources: list[bytes]) -> tuple[bytes, list[str]]:
 
 
 def _of_gif(data: Any) -> Beside:
-    return Beside(comments=_as_comment(read_comments(data)))
+    blocks = read_blocks(data)
+    return Beside(comments=_as_comment(blocks.comments), xmp=blocks.xmp, icc=blocks.icc)
 
 
 def _of_tiff(data: Any) -> Beside:
@@ -142,6 +159,7 @@ def _of_tiff(data: Any) -> Beside:
     try:
         beside.samples, (beside.exif, beside.iptc, beside.georeference, beside.notes) = read_tags(data)
         beside.states_dpi = beside.samples.states_dpi
+        beside.notes += _notes(beside.samples.pixel_shape)
     except (ValueError, IndexError, struct.error):  # a list of tags that libvips can follow and this cannot
         beside.notes.append("the list of tags is damaged: EXIF, IPTC and map coordinates were left out")
     return beside

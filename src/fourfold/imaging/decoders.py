@@ -156,6 +156,14 @@ def explain(error: pyvips.Error) -> str:
     detail = " ".join(dict.fromkeys(line.strip() for line in str(error.detail).splitlines() if line.strip()))
     if "bad labq format" in detail:
         return "8-bit CIELAB, which is not read here; convert it to 16-bit CIELAB or to RGB first"
+    if "samples out of range" in detail:
+        return (
+            "samples of a kind that is not read here; convert it to 16-bit whole or 32-bit floating-point numbers first"
+        )
+    if "tiled separate planes" in detail:
+        return (
+            "tiles whose channels lie apart (planar), which are not read here; save it with interleaved channels first"
+        )
     if any(os.strerror(code) in detail for code in (errno.ENOSPC, errno.EDQUOT)):  # a large picture is turned on disk
         return "the folder for temporary files is full; the environment variable TMPDIR names another one"
     if any(word in detail.lower() for word in _SIGNS_OF_DAMAGE):

@@ -22,6 +22,7 @@ MAKER_NOTE = 0x927C
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
 _INTEROP_IFD = 0xA005
+_INTEROP_INDEX = 0x0001
 
 #: A tag type's size in bytes, by its number; BigTIFF's 16 to 18 and EXIF 3.0's text included.
 TYPE_BYTES = {
@@ -50,6 +51,8 @@ _POINTER_CODES = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _IFD8 = 18
 #: What is said where a file's own list of tags takes the EXIF or gave it: the offsets in these notes are the maker's.
 MAKER_NOTE_MOVED = "the camera's own notes (MakerNote) moved: what they refer to by its place may not be found"
+#: What is said where the EXIF is left out that is all that tells of a camera's Adobe RGB.
+ADOBE_RGB_UNSAID = "without EXIF nothing says that the colours are Adobe RGB: they will look paler"
 #: Nothing can lie before it.
 HEAD_BYTES = 8
 #: Lists below lists beyond this are damage, a circle perhaps.
@@ -222,19 +225,25 @@ def write_ifd(ifd: Ifd, order: str, offset: int, *, big: bool = False, following
 
 
 def resolution(block: bytes) -> tuple[float, float] | None:
-    """Returns the horizontal and vertical dots per inch that the block states, or None.
+    """Returns the horizontal and vertical dots per inch that the block states, or None; without a unit they are none.
 
     Raises:
         ValueError: if the block is damaged.
     """
     exif = parse_exif(block)
-    found = [_rational(exif.main.tags.get(tag), exif.order) for tag in (X_RESOLUTION, Y_RESOLUTION)]
+    found = [rational(exif.main.tags.get(tag), exif.order) for tag in (X_RESOLUTION, Y_RESOLUTION)]
     unit = exif.main.tags.get(RESOLUTION_UNIT)
-    centimetre = struct.pack(exif.order + "H", 3)
-    per_inch = 2.54 if unit is not None and unit.data[:2] == centimetre else 1.0
-    if found[0] is None or found[1] is None:
+    inch, centimetre = (struct.pack(exif.order + "H", value) for value in (2, 3))
+    stated = inch if unit is None else unit.data[:2]  # EXIF's own default
+    if found[0] is None or found[1] is None or stated not in (inch, centimetre):
         return None
-    return round(found[0] * per_inch, 1), round(found[1] * per_inch, 1)
+    per_inch = 2.54 if stated == centimetre else 1.0
+    return rounded_dpi(found[0] * per_inch), rounded_dpi(found[1] * per_inch)
+
+
+def rounded_dpi(value: float) -> float:
+    """Returns dots per inch without the traces of metres and centimetres: 72 for 72.009; below 1 with three digits."""
+    return round(value, 1) if value >= 1.0 else float(f"{value:.3g}")
 
 
 def orientation(block: bytes) -> int:
@@ -256,7 +265,25 @@ def has_maker_note(block: bytes | None) -> bool:
     return settings is not None and MAKER_NOTE in settings.tags
 
 
-def _rational(tag: Tag | None, order: str) -> float | None:
+def is_adobe_rgb(block: bytes | None) -> bool:
+    """Says whether a block is that of a camera's Adobe RGB picture (DCF 2.0, 2010): interoperability index R03."""
+    try:
+        exif = None if block is None else parse_exif(block)
+    except ValueError:
+        return False
+    settings = Ifd() if exif is None else exif.main.children.get(EXIF_IFD, Ifd())
+    index = settings.children.get(_INTEROP_IFD, Ifd()).tags.get(_INTEROP_INDEX)
+    return index is not None and index.data.startswith(b"R03")
+
+
+def fraction(value: float) -> tuple[int, int]:
+    """Returns a number as EXIF writes it: in thousandths, where 32 bits hold them, else whole."""
+    below = 1000 if value * 1000 < 2**32 else 1
+    return min(round(value * below), 2**32 - 1), below
+
+
+def rational(tag: Tag | None, order: str) -> float | None:
+    """Returns the first of a tag's fractions; None where there is none, or it is 0 or damaged."""
     if tag is None or tag.kind != 5 or len(tag.data) < 8:
         return None
     above, below = struct.unpack_from(order + "II", tag.data)

@@ -9,6 +9,7 @@ Source: TIFF 6.0 (1992), section 2; EXIF 2.32 (2019), section 4.5.
 
 import struct
 from collections.abc import Iterator
+from typing import TypeVar
 
 from fourfold.imaging.exif import (
     DEEPEST,
@@ -24,39 +25,103 @@ from fourfold.imaging.exif import (
     TYPE_BYTES,
     X_RESOLUTION,
     Y_RESOLUTION,
+    Exif,
+    Ifd,
+    build_exif,
+    fraction,
     parse_exif,
     resolution,
 )
 
+_T = TypeVar("_T")
+
 _SHORT, _LONG, _RATIONAL, _INCH = 3, 4, 5, 2
 _POINTERS = (_LONG, 13)
 _WIDTH, _HEIGHT = 0x0100, 0x0101
+#: Where the subject is: a point, a circle or a rectangle; a point.
+_SUBJECTS = (0x9214, 0xA214)
+#: Pixels per unit on the camera's sensor, across and down.
+_ON_SENSOR = (0xA20E, 0xA20F)
 #: Where a thumbnail begins, and how long it is: as a JPEG, or uncompressed.
 _THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))
 #: Orientations that exchange rows and columns.
 QUARTER_TURNS = (5, 6, 7, 8)
 
 
-def upright(block: bytes) -> bytes:
+def upright(block: bytes, width: int, height: int) -> bytes:
     """Returns the block with orientation 1 and without the thumbnail, which shows the picture unturned.
 
-    A picture on its side has its horizontal and vertical resolution exchanged. Lists that cannot be read are left out.
+    Where the subject is, is told of the turned picture. One on its side has its horizontal and vertical resolution
+    exchanged. Lists that cannot be read are left out.
+
+    Args:
+        block: with or without its prefix.
+        width: of the picture before it is turned.
+        height: likewise.
 
     Raises:
         ValueError: if the block is damaged.
     """
     changing = _Changing(block)
     main = changing.lists()[0]
-    orientation = changing.short(main, ORIENTATION)
-    if orientation in QUARTER_TURNS and {X_RESOLUTION, Y_RESOLUTION} <= main.entries.keys():
-        horizontal, vertical = main.entries[X_RESOLUTION], main.entries[Y_RESOLUTION]
-        changing.put(main, X_RESOLUTION, vertical[2:])
-        changing.put(main, Y_RESOLUTION, horizontal[2:])
+    orientation = changing.short(main, ORIENTATION) or 1
+    if orientation in QUARTER_TURNS:
+        changing.exchange(main, X_RESOLUTION, Y_RESOLUTION)
+    for settings in (ifd for ifd in changing.lists() if ifd.tag == EXIF_IFD):
+        if orientation in QUARTER_TURNS:
+            changing.exchange(settings, *_ON_SENSOR)
+        for tag in _SUBJECTS:
+            if numbers := changing.whole_numbers(settings, tag):
+                changing.put_numbers(settings, tag, _turned_area(numbers, orientation, width, height))
     if ORIENTATION in main.entries:
         changing.put(main, ORIENTATION, changing.whole_number(1))
     changing.leave_out_damaged()
     changing.leave_out_thumbnail()
     return changing.block()
+
+
+def enlarged(block: bytes, scale: int) -> bytes:
+    """Returns the block for the picture made ``scale`` times as large: where the subject is, and pixels on the sensor.
+
+    Raises:
+        ValueError: if the block is damaged.
+    """
+    changing = _Changing(block)
+    for settings in (ifd for ifd in changing.lists() if ifd.tag == EXIF_IFD):
+        for tag in _SUBJECTS:
+            if numbers := changing.whole_numbers(settings, tag):
+                changing.put_numbers(settings, tag, [number * scale for number in numbers])
+        for tag in _ON_SENSOR:
+            changing.multiply(settings, tag, scale)
+    return changing.block()
+
+
+def turned_point(orientation: int, from_start: tuple[_T, _T], from_end: tuple[_T, _T]) -> tuple[_T, _T]:
+    """Returns where a point of a stored picture lies, across and down, once it is upright.
+
+    Args:
+        orientation: how the picture lies, 1 to 8.
+        from_start: how far the point is from the left and from the top.
+        from_end: how far it is from the right and from below.
+    """
+    (x, y), (right, below) = from_start, from_end
+    turned = {
+        2: (right, y),
+        3: (right, below),
+        4: (x, below),
+        5: (y, x),
+        6: (below, x),
+        7: (below, right),
+        8: (y, right),
+    }
+    return turned.get(orientation, (x, y))
+
+
+def _turned_area(numbers: list[int], orientation: int, width: int, height: int) -> list[int]:
+    """Returns a point, and the diameter or the sides of what is around it, in the upright picture."""
+    (x, y), around = numbers[:2], numbers[2:]
+    point = turned_point(orientation, (x, y), (width - 1 - x, height - 1 - y))
+    return [max(0, value) for value in point] + (around[::-1] if orientation in QUARTER_TURNS else around)
 
 
 def corrected(block: bytes, width: int, height: int, dpi: tuple[float, float] | None) -> bytes:
@@ -75,6 +140,13 @@ def corrected(block: bytes, width: int, height: int, dpi: tuple[float, float] | 
             changing.put(ifd, tag, changing.whole_number(value))
     if dpi is not None and resolution(block) != dpi:
         changing.set_resolution(main, dpi)
+    return changing.block()
+
+
+def resolution_alone(dpi: tuple[float, float]) -> bytes:
+    """Returns a block that says nothing but dots per inch."""
+    changing = _Changing(build_exif(Exif("<", Ifd())))
+    changing.set_resolution(changing.lists()[0], dpi)
     return changing.block()
 
 
@@ -119,6 +191,43 @@ class _Changing:
         kind, value = struct.unpack_from(self._order + "2xH4xH", entry) if entry else (0, 0)
         return value if kind == _SHORT else None
 
+    def whole_numbers(self, ifd: _List, tag: int) -> list[int]:
+        """Returns two to four numbers of 16 bits; none where they are missing, of another kind or elsewhere."""
+        entry = ifd.entries.get(tag, bytes(12))
+        kind, count = struct.unpack_from(self._order + "2xHI", entry)
+        at = struct.unpack_from(self._order + "8xI", entry)[0]
+        if kind != _SHORT or not 2 <= count <= 4 or (count > 2 and at + 2 * count > len(self._data)):
+            return []
+        values = entry[8:] if count == 2 else bytes(self._data[at : at + 2 * count])
+        return list(struct.unpack(self._order + f"{count}H", values))
+
+    def put_numbers(self, ifd: _List, tag: int, numbers: list[int]) -> None:
+        """Gives a tag that is in the list several whole numbers, of 16 bits where they suffice, else of 32."""
+        kind, code = (_SHORT, "H") if max(numbers) < 65536 else (_LONG, "I")
+        values = struct.pack(self._order + code * len(numbers), *numbers)
+        if len(values) > 4:
+            values = struct.pack(self._order + "I", self._append(values))
+        self.put(ifd, tag, struct.pack(self._order + "HI", kind, len(numbers)) + values)
+
+    def exchange(self, ifd: _List, first: int, second: int) -> None:
+        """Exchanges what two tags say, where both are there."""
+        if {first, second} <= ifd.entries.keys():
+            self.put(ifd, first, ifd.entries[second][2:])
+            self.put(ifd, second, ifd.entries[first][2:])
+
+    def multiply(self, ifd: _List, tag: int, factor: int) -> None:
+        """Multiplies a fraction, where the tag holds one."""
+        kind, count, at = struct.unpack(self._order + "2xHII", ifd.entries.get(tag, bytes(12)))
+        if (kind, count) != (_RATIONAL, 1) or at + 8 > len(self._data):
+            return
+        above, below = struct.unpack_from(self._order + "II", self._data, at)
+        if above * factor < 2**32:
+            above *= factor
+        else:
+            below = max(1, round(below / factor))
+        at = self._append(struct.pack(self._order + "II", above, below))
+        self.put(ifd, tag, struct.pack(self._order + "HII", _RATIONAL, 1, at))
+
     def whole_number(self, value: int) -> bytes:
         """Returns an entry without its tag, of 16 bits where they suffice, else of 32."""
         code = "HIH2x" if value < 65536 else "HII"
@@ -134,8 +243,7 @@ class _Changing:
         """States dots per inch; the numbers go behind the block, since their old places may serve other tags, too."""
         entries = {RESOLUTION_UNIT: self.whole_number(_INCH)}
         for tag, value in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True):
-            thousandths = min(round(value * 1000), 2**32 - 1)
-            at = self._append(struct.pack(self._order + "II", thousandths, 1000))
+            at = self._append(struct.pack(self._order + "II", *fraction(value)))
             entries[tag] = struct.pack(self._order + "HII", _RATIONAL, 1, at)
         if entries.keys() <= main.entries.keys():
             for tag, rest in entries.items():

@@ -14,7 +14,8 @@ from fourfold.places import is_folder, why_unseen
 def find_pictures(folder: str | Path, recursive: bool = False) -> list[Path]:
     """Returns the picture files of a folder, by their endings, in a natural order (``2.png`` before ``10.png``).
 
-    Hidden files and folders are left out, and links to folders are not followed.
+    Hidden files and folders are left out, and links to folders are not followed. A link whose file is not there, such
+    as one of git-annex, counts: whoever opens it says so.
 
     Args:
         folder: where to look.
@@ -62,9 +63,10 @@ def _search(folder: Path, recursive: bool, found: list[Path]) -> None:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Says whether an entry is a file, or a link that leads nowhere, into a circle or a closed folder."""
     try:
-        return entry.is_file()
-    except OSError:  # a link in a circle, or into a folder that is closed: whoever opens it says so
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:
         return True
 
 

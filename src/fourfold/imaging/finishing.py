@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from fourfold.imaging import iptc
 from fourfold.imaging.atomic import write_at
-from fourfold.imaging.exif_corrections import corrected
+from fourfold.imaging.exif_corrections import corrected, resolution_alone
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES, ExifPlace
 from fourfold.imaging.formats import Format
-from fourfold.imaging.georeference import Georeference
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.png_text import text_chunks
-from fourfold.imaging.tiff_tags import append_tags, insert_tags
+from fourfold.imaging.tiff_tags import Added, append_tags, insert_tags
 from fourfold.imaging.xmp import sized_xmp
 
+#: libvips writes no more dots per inch than this into TIFF files; a nanometre per pixel is 25 times as many.
+MAX_TIFF_DPI = 1_000_000.0
 #: A PNG file's signature and its first chunk, which is always IHDR.
 _PNG_HEAD_BYTES = 33
 
@@ -35,14 +36,18 @@ class Finish:
     def __init__(self, format: Format, metadata: Metadata, width: int, height: int) -> None:
         exif = None if metadata.exif is None else corrected(metadata.exif, width, height, metadata.dpi)
         self._place: ExifPlace | None = None
-        self._tiff: tuple[bytes | None, bytes | None, Georeference | None] | None = None
+        self._tiff: Added | None = None
         self._text = text_chunks(metadata.comments) if format.name == "png" else b""
         if format.name == "tiff":
             bare = None if metadata.iptc is None else iptc.bare(metadata.iptc)
-            added = exif, bare, metadata.georeference
+            beyond = metadata.dpi if max(metadata.dpi or (0.0,)) > MAX_TIFF_DPI else None
+            added = Added(exif, bare, metadata.georeference, beyond)
             self._tiff = added if any(part is not None for part in added) else None
-        elif exif is not None and "exif" in format.holds and len(exif) <= MAX_EXIF_BYTES:
-            self._place = ExifPlace(exif, behind_pixels=not format.streamed)
+        elif "exif" in format.holds:
+            exif = None if exif is None or len(exif) > MAX_EXIF_BYTES else exif
+            if exif is None and metadata.dpi is not None and format.name != "png":  # these state it nowhere else
+                exif = resolution_alone(metadata.dpi)
+            self._place = None if exif is None else ExifPlace(exif, behind_pixels=not format.streamed)
         xmp = None if metadata.xmp is None else sized_xmp(metadata.xmp, width, height)
         self.metadata = replace(metadata, exif=None if self._place is None else self._place.stand_in, xmp=xmp)
 
@@ -70,7 +75,7 @@ class Finish:
                 at, patch = self._place.patch(data)
             write_at(descriptor, patch, at)
         if self._tiff is not None:
-            append_tags(descriptor, *self._tiff)
+            append_tags(descriptor, self._tiff)
 
     def completed(self, encoded: bytes) -> bytes:
         """Returns the bytes that libvips has encoded, completed."""
@@ -79,4 +84,4 @@ class Finish:
             encoded = encoded[:at] + patch + encoded[at + len(patch) :]
         if self._text:
             encoded = encoded[:_PNG_HEAD_BYTES] + self._text + encoded[_PNG_HEAD_BYTES:]
-        return encoded if self._tiff is None else insert_tags(encoded, *self._tiff)
+        return encoded if self._tiff is None else insert_tags(encoded, self._tiff)

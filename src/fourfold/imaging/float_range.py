@@ -35,6 +35,8 @@ class FloatRange:
         highlights: 1 is white, and what lies above it up to the peak are highlights; else the peak is white.
         below: how many values lie below 0, which a picture cannot show.
         no_numbers: how many are NaN.
+        infinite: how many are infinite, above all numbers.
+        odd_alpha: how many of alpha are NaN, or lie below 0.
     """
 
     peak: float = 1.0
@@ -42,15 +44,22 @@ class FloatRange:
     highlights: bool = False
     below: int = 0
     no_numbers: int = 0
+    infinite: int = 0
+    odd_alpha: int = 0
 
     def notes(self) -> list[str]:
         """Returns in words what is lost on the way into 0..1."""
-        lost = {"below 0 were cut off": self.below, "that are no numbers (NaN) became black": self.no_numbers}
+        lost = {
+            "below 0 were cut off": self.below,
+            "that are no numbers (NaN) became black": self.no_numbers,
+            "beyond all numbers became the largest one": self.infinite,
+            "of alpha that are below 0 or no numbers (NaN) became transparent": self.odd_alpha,
+        }
         return [f"values {what}: {count:,} of them" for what, count in lost.items() if count]
 
 
 class Census:
-    """Finds the range of a picture's values, from all of its rows.
+    """Finds the range of a picture's values, from all of its rows; colours that alpha hides mean nothing.
 
     Args:
         channels: of colour; one more is alpha.
@@ -60,17 +69,21 @@ class Census:
     def __init__(self, channels: int, *, negative: bool = False) -> None:
         self._channels, self._negative = channels, negative
         self._colour = self._alpha = 0.0
-        self._between = self._beyond = self._below = self._no_numbers = 0
+        self._between = self._beyond = self._below = self._no_numbers = self._infinite = self._odd_alpha = 0
 
     def add(self, rows: NDArray[np.float32]) -> None:
         """Takes rows into account, (rows, width, channels and alpha); NaN and infinity count as nothing."""
-        colour = rows[:, :, : self._channels]
+        colour, alpha = rows[:, :, : self._channels], rows[:, :, self._channels :]
+        if alpha.shape[2]:
+            colour = colour[alpha[:, :, 0] > 0.0]  # false where alpha is NaN
         self._colour = max(self._colour, _largest(colour))
-        self._alpha = max(self._alpha, _largest(rows[:, :, self._channels :]))
+        self._alpha = max(self._alpha, _largest(alpha))
         self._between += int(np.count_nonzero((colour > 0.0) & (colour < 1.0)))
         self._beyond += int(np.count_nonzero((colour > 1.0) & np.isfinite(colour)))
         self._below += int(np.count_nonzero(colour < -_ROUNDING))
         self._no_numbers += int(np.count_nonzero(np.isnan(colour)))
+        self._infinite += int(np.count_nonzero(np.isposinf(colour)))
+        self._odd_alpha += int(np.count_nonzero(np.isnan(alpha) | (alpha < -_ROUNDING)))
 
     def range(self) -> FloatRange:
         """Returns what the rows so far say.
@@ -83,7 +96,7 @@ class Census:
         highlights = peak > 1.0 and ordinary and not self._negative
         white = 1.0 if highlights else peak
         alpha_peak = max(white, self._alpha) if self._alpha > _OVERSHOOT else 1.0
-        return FloatRange(peak, alpha_peak, highlights, self._below, self._no_numbers)
+        return FloatRange(peak, alpha_peak, highlights, self._below, self._no_numbers, self._infinite, self._odd_alpha)
 
 
 def _largest(x: NDArray[np.float32]) -> float:

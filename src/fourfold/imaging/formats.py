@@ -48,7 +48,7 @@ class Format:
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
-        Format("png", (".png",), "png", (8, 16), 2**31 - 1, holds=("icc", "exif", "xmp", "dpi", "comments")),
+        Format("png", (".png", ".apng"), "png", (8, 16), 2**31 - 1, holds=("icc", "exif", "xmp", "dpi", "comments")),
         Format(
             "jpg",
             (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -98,11 +98,17 @@ SUFFIXES = {suffix: f.name for f in FORMATS.values() for suffix in f.suffixes}
 
 #: Endings of pictures that are in use and not read here.
 UNREAD_SUFFIXES = frozenset(
-    {".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".jxl", ".heic", ".heif"},
+    {
+        *(".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".jxl", ".heic", ".heif"),
+        *(".tga", ".dds", ".pcx", ".ico", ".qoi", ".jxr", ".wdp"),
+    }
 )
 #: Endings of what pictures are made from: cameras' raw files, documents with layers, light beyond white.
 SOURCE_SUFFIXES = frozenset(
-    {".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".psd", ".exr"},
+    {
+        *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f"),
+        *(".psd", ".psb", ".xcf", ".kra", ".exr", ".hdr"),
+    }
 )
 
 #: First bytes of files that people do hand in and that are not read, with their names.

@@ -74,6 +74,9 @@ def read_georeference(tags: Mapping[int, Tag]) -> tuple[Georeference | None, lis
         return None, notes
     whole = {_PIXEL_SCALE: 3, _TIE_POINTS: 6, _TRANSFORMATION: 16, _KEYS: 4}
     fits = all(tag.kind == TAGS[number] and tag.count % whole.get(number, 1) == 0 for number, tag in found.items())
+    fits = fits and all(
+        number not in found or found[number].count == whole[number] for number in (_PIXEL_SCALE, _TRANSFORMATION)
+    )
     # a tag whose values lie outside the file is not among them
     if not fits or (_PIXEL_SCALE in found and _TIE_POINTS not in found):
         return None, [*notes, "the map coordinates are damaged and were left out"]

@@ -1,6 +1,7 @@
 """IPTC blocks: bare in TIFF files, wrapped in a Photoshop resource in JPEG files, where others stand beside it."""
 
 import struct
+from collections.abc import Iterator
 
 #: What the segment of a JPEG file begins with.
 WRAPPER = b"Photoshop 3.0\0"
@@ -14,6 +15,15 @@ def bare(block: bytes) -> bytes | None:
     """Returns the IPTC records of a block, wrapped or not; None if a wrapper holds none."""
     if not block.startswith(WRAPPER):
         return block
+    return next((content for number, content in _resources(block) if number == _IPTC_NUMBER), None)
+
+
+def holds_others(block: bytes) -> bool:
+    """Returns whether Photoshop's other resources, such as clipping paths, are wrapped with the IPTC records."""
+    return block.startswith(WRAPPER) and any(number != _IPTC_NUMBER for number, _ in _resources(block))
+
+
+def _resources(block: bytes) -> Iterator[tuple[int, bytes]]:
     at = len(WRAPPER)
     while block[at : at + 4] == _RESOURCE and at + 7 < len(block):
         (number,) = struct.unpack_from(">H", block, at + 4)
@@ -23,10 +33,8 @@ def bare(block: bytes) -> bytes | None:
         if at + 4 > len(block):
             break
         (size,) = struct.unpack_from(">I", block, at)
-        if number == _IPTC_NUMBER:
-            return block[at + 4 : at + 4 + size]
+        yield number, block[at + 4 : at + 4 + size]
         at += 4 + size + size % 2
-    return None
 
 
 def wrapped(block: bytes) -> bytes:

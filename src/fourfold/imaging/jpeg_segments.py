@@ -9,14 +9,24 @@ from fourfold.imaging import iptc
 from fourfold.imaging.exif import parse_exif
 from fourfold.imaging.jpeg_tables import LUMA_STEPS, steps_at
 
-_APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA, 0xD9
-_QUANTISATION = 0xDB
+_APP0, _APP1, _APP2, _APP11, _APP13, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xFE, 0xDA, 0xD9
+_APP15, _QUANTISATION = 0xEF, 0xDB
+#: What an application segment calls itself is looked for in as many bytes.
+_MAX_NAME_BYTES = 24
 #: Markers that stand alone, without a length.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 #: A file with more of them before its pixels has been made to keep somebody busy.
 _MAX_SEGMENTS = 100_000
 _PICTURES, _NUMBER_OF_PICTURES = b"MPF\0", 0xB001
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+
+
+#: Application segments that are read here or by libvips, or mean nothing to another picture: JFIF and its thumbnail,
+#: EXIF, profiles, how Photoshop stored the colours and for the web.
+_KNOWN = (b"JFIF\0", b"JFXX\0", b"Exif\0", b"ICC_PROFILE\0", b"Adobe", b"Ducky")
+#: Boxes in a JPEG (JUMBF), and the label of C2PA's among them (C2PA specification 2.1, 2024, section A.3.1).
+_BOXES, _C2PA = b"JP", b"c2pa"
 
 
 @dataclass
@@ -26,18 +36,26 @@ class JpegSegments:
     Attributes:
         comments: the comments, as stored.
         states_dpi: the density is one per inch or centimetre, not just the shape of a pixel.
+        pixel_shape: the density across and down where it is only the shape of a pixel, else None.
+        credentials: the file holds Content Credentials (C2PA).
+        xmp: the XMP packet, or None.
         more_xmp: XMP goes on in further segments.
         resources: Photoshop's, IPTC among them, of each of the segments that they are cut into.
         quality: what the pixels were stored at, 1..100 as IJG's library counts; None where no table of luma's steps is.
             Of programs that count otherwise, the quality whose steps are about as coarse.
+        unknown: names of the kinds of segments that nobody here reads.
         pictures: in the file: several where it holds views, previews or a gain map behind the first.
     """
 
     comments: list[bytes] = field(default_factory=list)
     states_dpi: bool = False
+    pixel_shape: tuple[int, int] | None = None
+    credentials: bool = False
+    xmp: bytes | None = None
     more_xmp: bool = False
     resources: list[bytes] = field(default_factory=list)
     quality: int | None = None
+    unknown: list[str] = field(default_factory=list)
     pictures: int = 1
 
 
@@ -67,6 +85,13 @@ def read_segments(data: Any) -> JpegSegments:
             found.comments.append(content)
         elif kind == _APP0 and content[:5] == b"JFIF\0" and len(content) >= 12:
             found.states_dpi = content[7] in (1, 2)
+            across, down = struct.unpack(">HH", content[8:12])
+            # a density is dots per length: the more of them, the narrower the pixel
+            found.pixel_shape = None if found.states_dpi or not (across and down) else (down, across)
+        elif kind == _APP11 and content.startswith(_BOXES) and _C2PA in content:
+            found.credentials = True
+        elif kind == _APP1 and content.startswith(_XMP):
+            found.xmp = found.xmp or bytes(content[len(_XMP) :])
         elif kind == _APP1 and content.startswith(_MORE_XMP):
             found.more_xmp = True
         elif kind == _APP13 and content.startswith(iptc.WRAPPER):
@@ -75,8 +100,17 @@ def read_segments(data: Any) -> JpegSegments:
             found.quality = _quality(bytes(content)) or found.quality
         elif kind == _APP2 and content.startswith(_PICTURES):
             found.pictures = _count_pictures(bytes(content[len(_PICTURES) :]))
+        elif _APP0 <= kind <= _APP15 and not content.startswith(_KNOWN):
+            name = _name_of(kind, bytes(content[:_MAX_NAME_BYTES]))
+            found.unknown += [name] * (name not in found.unknown)
         at += 2 + size
     return found
+
+
+def _name_of(kind: int, start: bytes) -> str:
+    """Returns how an application segment calls itself, or its number."""
+    name = start.partition(b"\0")[0]
+    return name.decode() if len(name) > 2 and name.isalnum() else f"APP{kind - _APP0}"
 
 
 def _quality(tables: bytes) -> int | None:

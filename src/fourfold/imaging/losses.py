@@ -4,7 +4,7 @@ import numpy as np
 
 from fourfold.errors import PictureError
 from fourfold.imaging import iptc
-from fourfold.imaging.exif import MAKER_NOTE_MOVED, has_maker_note
+from fourfold.imaging.exif import ADOBE_RGB_UNSAID, MAKER_NOTE_MOVED, has_maker_note
 from fourfold.imaging.exif_corrections import corrected
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES
 from fourfold.imaging.formats import FORMATS, Format
@@ -45,7 +45,9 @@ def losses(format: Format, layout: Layout, metadata: Metadata, options: SaveOpti
         lost.append(f"{name} holds no colour profile: converted to sRGB")
     elif is_grey_profile(metadata.icc) and not format.grey:
         lost.append(f"{name} holds no grey pictures: grey and its profile converted to sRGB")
-    if not options.strip:
+    if options.strip and metadata.needs_exif_for_colours:
+        lost.append(ADOBE_RGB_UNSAID)
+    elif not options.strip:
         lost += _lost_metadata(name, format, layout, metadata)
     if metadata.dpi is not None and "dpi" not in format.holds:
         lost.append(f"{name} holds no DPI: left out")
@@ -77,6 +79,8 @@ def _lost_metadata(name: str, format: Format, layout: Layout, metadata: Metadata
         for kind, block in (("exif", metadata.exif), ("xmp", metadata.xmp), ("iptc", records))
         if block is not None and kind not in format.holds
     ]
+    if metadata.iptc is not None and format.name != "jpg" and iptc.holds_others(metadata.iptc):
+        lost.append(f"{name} is given no Photoshop resources (such as clipping paths): left out")
     if metadata.georeference is not None and format.name != "tiff":
         lost.append(f"{name} holds no map coordinates (GeoTIFF): left out")
     unheld = [key for key in metadata.comments if "comments" not in format.holds]

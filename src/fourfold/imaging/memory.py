@@ -20,7 +20,7 @@ def decoder_bytes(opened: OpenPicture) -> int:
     turned = 0
     if opened.turned:
         turned = min(_TURNED_BYTES, pixels * opened.frames * opened.bands * opened.dtype.itemsize)
-    return turned + pixels * _decoder_bytes_per_px(opened)
+    return turned + pixels * _decoder_bytes_per_px(opened) + opened.held_bytes
 
 
 def _decoder_bytes_per_px(opened: OpenPicture) -> int:

@@ -23,9 +23,9 @@ from fourfold.imaging.decoders import is_made_good, look_through, named, remarks
 from fourfold.imaging.exif_corrections import QUARTER_TURNS, upright
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
 from fourfold.imaging.picture import Metadata
-from fourfold.imaging.samples import divided, floating, straight, stretched, unsigned, widened
+from fourfold.imaging.samples import alpha_of_integers, divided, floating, straight, stretched, widened
 from fourfold.imaging.vips_text import read_leniently
-from fourfold.imaging.xmp import still_xmp, upright_xmp
+from fourfold.imaging.xmp import alone_xmp, upright_xmp
 
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
@@ -60,6 +60,7 @@ class OpenPicture:
         loop: how often an animation runs; 0 is for ever.
         turned: the orientation moves rows, so the file must be decoded whole.
         negative: colours are floating point whose 0 is white and whose peak is black.
+        held_bytes: about how much memory a TIFF takes to decode beyond a few rows.
         look_through: decodes a JPEG file, or a TIFF with JPEG inside, and returns notes on what its decoder warns of;
             PictureError where that is damage, which the decoder would pass over. Of other files, nothing.
     """
@@ -77,6 +78,7 @@ class OpenPicture:
     loop: int = 0
     turned: bool = False
     negative: bool = False
+    held_bytes: int = 0
     look_through: Callable[[], list[str]] = list
 
     @property
@@ -222,7 +224,7 @@ def _assemble(
     if frames > 1 and metadata.georeference is not None:
         metadata.notes.append("of the map coordinates, only the first page's are kept")
     if beside.samples.associated:
-        image = straight(image)
+        image = straight(image, white_is_zero=beside.samples.white_is_zero)
     image = _turned(image, orientation, frames)
     image = _without_extras(image, beside.samples.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
@@ -248,6 +250,7 @@ def _assemble(
         loop=int(_get(image, "loop", 0)),
         turned=turned,
         negative=negative,
+        held_bytes=beside.samples.held_bytes,
     )
 
 
@@ -271,9 +274,9 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
         format=format.name,
         bits=_stored_bits(image, format, beside),
         compressed=beside.compressed,
-        icc=_get(image, "icc-profile-data", None),
+        icc=_get(image, "icc-profile-data", beside.icc),
         exif=beside.exif if format.name == "tiff" else _get(image, "exif-data", None),
-        xmp=_get(image, "xmp-data", beside.xmp),
+        xmp=_get(image, "xmp-data", None) if beside.xmp is None else beside.xmp,
         iptc=(_get(image, "iptc-data", None) if format.name != "tiff" and beside.iptc is None else beside.iptc) or None,
         comments=beside.comments,
         georeference=beside.georeference,
@@ -287,19 +290,17 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
     if metadata.xmp is not None:
         # where nothing else states an orientation, the pixels lie as before, and XMP still says rightly how
         if image.get_typeof("orientation") != 0 or format.name == "avif":
-            metadata.xmp = upright_xmp(metadata.xmp)
-        still = still_xmp(metadata.xmp)
-        if still != metadata.xmp:
-            metadata.notes.append("only the still picture of a motion photo: its video was left out")
-        metadata.xmp = still
+            metadata.xmp = upright_xmp(metadata.xmp, orientation)
+        metadata.xmp, lost = alone_xmp(metadata.xmp)
+        metadata.notes += lost
     stated = beside.states_dpi and (image.xres, image.yres) != (1.0, 1.0)  # 1 is "not stated"
     if stated and image.xres > 0 and image.yres > 0:
-        across, down = round(image.xres * 25.4, 1), round(image.yres * 25.4, 1)
+        across, down = (exif_blocks.rounded_dpi(per_mm * 25.4) for per_mm in (image.xres, image.yres))
         metadata.dpi = (down, across) if orientation in QUARTER_TURNS else (across, down)
     if metadata.exif is not None:
         try:
             metadata.notes += exif_blocks.parse_exif(metadata.exif).main.notes()
-            metadata.exif = upright(metadata.exif)
+            metadata.exif = upright(metadata.exif, image.width, int(_get(image, "page-height", image.height)))
             metadata.dpi = metadata.dpi or exif_blocks.resolution(metadata.exif)
         except (ValueError, IndexError, struct.error):
             metadata.exif = None
@@ -355,13 +356,14 @@ def _to_plain_colour(image: Any, metadata: Metadata) -> Any:
             kind = "32-bit" if image.format in ("uint", "int") else "floating-point"
             raise PictureError(f"{kind} CMYK, which is not read here; convert it to 8- or 16-bit CMYK or to RGB first")
         depth = 16 if image.format == "ushort" else 8
-        return image.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
+        inks, alpha = image.extract_band(0, n=4), [image[4]] if image.bands > 4 else []
+        plain = inks.icc_transform("srgb", embedded=True, input_profile="cmyk", intent="relative", depth=depth)
+        return plain.bandjoin(alpha) if alpha else plain
     if kind in ("lab", "labs", "labq", "xyz", "lch", "hsv", "yxy", "cmc", "oklab", "oklch"):
         metadata.notes.append(f"{'CIELAB' if kind.startswith('lab') else kind} converted to sRGB")
         metadata.icc = None
-        if kind == "labs" and image.bands == 4:
-            return image[:3].colourspace("rgb16").bandjoin(unsigned(image[3]))
-        return image.colourspace("srgb" if image.format == "uchar" else "rgb16")
+        plain = image.extract_band(0, n=3).colourspace("srgb" if image.format == "uchar" else "rgb16")
+        return plain.bandjoin(alpha_of_integers(image[3])) if image.bands > 3 else plain
     if image.bands > 4:
         raise PictureError(
             f"{image.bands} channels; pictures with 1 to 4 (grey or RGB, with or without alpha) are read"
@@ -403,9 +405,6 @@ def _to_kept_kind(image: Any, format: Format, metadata: Metadata) -> Any:
         return stretched(image, metadata.bits)
     if image.format in _KEPT:
         return image
-    if image.format == "double":
-        metadata.notes.append("64-bit floating point turned into 32-bit")
-        return image.cast("float")
     if image.format == "uint":
         metadata.notes.append("32-bit whole numbers turned into 32-bit floating point")
         return floating(image)

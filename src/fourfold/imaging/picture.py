@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.imaging import exif, exif_corrections
 from fourfold.imaging.float_range import FloatRange, from_range, white_in_range
 from fourfold.imaging.georeference import Georeference
 
@@ -63,12 +64,19 @@ class Metadata:
 
     def stripped(self) -> "Metadata":
         """Returns a copy without EXIF (GPS included), XMP, IPTC, map coordinates and comments; profile and DPI stay."""
-        return replace(self, exif=None, xmp=None, iptc=None, georeference=None, comments={}, notes=list(self.notes))
+        notes = self.notes + [exif.ADOBE_RGB_UNSAID] * self.needs_exif_for_colours
+        return replace(self, exif=None, xmp=None, iptc=None, georeference=None, comments={}, notes=notes)
+
+    @property
+    def needs_exif_for_colours(self) -> bool:
+        """Whether nothing but EXIF says that the colours are Adobe RGB."""
+        return self.icc is None and exif.is_adobe_rgb(self.exif)
 
     def enlarged(self, scale: int) -> "Metadata":
         """Returns a copy for the picture made ``scale`` times as large."""
         place = None if self.georeference is None else self.georeference.enlarged(scale)
-        return replace(self, georeference=place, comments=dict(self.comments), notes=list(self.notes))
+        block = None if self.exif is None else exif_corrections.enlarged(self.exif, scale)
+        return replace(self, exif=block, georeference=place, comments=dict(self.comments), notes=list(self.notes))
 
 
 @dataclass

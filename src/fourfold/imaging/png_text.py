@@ -19,6 +19,15 @@ _XMP_KEY = "XML:com.adobe.xmp"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 #: What says how the numbers are meant as colours; the first two are read elsewhere, or mean what is taken anyway.
 _COLOUR_KINDS = (b"iCCP", b"sRGB", b"cICP", b"gAMA", b"cHRM")
+#: What stands beside colours and text and is about the small file alone, or about how it is drawn: when it was changed,
+#: a background, how many bits mean something, how often colours of a palette come, Apple's index; transparency and
+#: animation are read elsewhere.
+_OF_THE_FILE = (b"tIME", b"bKGD", b"sBIT", b"hIST", b"iDOT", b"tRNS", b"acTL", b"fcTL", b"fdAT")
+#: So many names of others are told.
+_MAX_OTHERS = 10
+#: C2PA's (C2PA specification 2.1, 2024, section A.3.4).
+_CREDENTIALS = b"caBX"
+_READ = (*_TEXT_KINDS, *_COLOUR_KINDS, b"pHYs", b"eXIf", _CREDENTIALS)
 #: gAMA of sRGB, 1 / 2.2 in 100,000ths, and the little by which programs miss it.
 _SRGB_GAMMA, _GAMMA_SLACK = 45_455, 100
 #: cHRM of sRGB: x and y of white, red, green and blue in 100,000ths, and the little by which programs miss them.
@@ -35,6 +44,8 @@ class PngChunks:
         comments: text fields by their keys; the texts of a repeated key are joined by line breaks.
         notes: what could not be taken over as it was.
         states_dpi: pixels per metre are given, not just the shape of a pixel.
+        pixel_shape: width and height of a pixel in any unit where its shape is given alone, else None.
+        credentials: the file holds Content Credentials (C2PA).
         exif: the EXIF block, or None.
         lost_xmp: why an XMP packet cannot be read, or "".
     """
@@ -43,6 +54,8 @@ class PngChunks:
     comments: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     states_dpi: bool = False
+    pixel_shape: tuple[int, int] | None = None
+    credentials: bool = False
     exif: bytes | None = None
     lost_xmp: str = ""
 
@@ -52,12 +65,22 @@ def read_chunks(file: BinaryIO) -> PngChunks:
     found = PngChunks()
     left, fields = _MAX_TEXT_BYTES, 0
     colour: dict[bytes, bytes] = {}
+    others: dict[str, None] = {}
     for kind, content, intact in _chunks(file):
         if kind == b"pHYs":
             found.states_dpi = intact and content[8:9] == b"\1"
+            if intact and content[8:] == b"\0":
+                across, down = struct.unpack(">II", content[:8])
+                found.pixel_shape = (down, across) if across and down else None
+            continue
+        if kind == _CREDENTIALS:
+            found.credentials = True
             continue
         if kind in _COLOUR_KINDS:
             colour[kind] = content
+            continue
+        if kind not in _READ:
+            others |= {kind.decode(): None} if len(others) < _MAX_OTHERS else {}
             continue
         if kind == b"eXIf":
             found.exif = content if intact else found.exif
@@ -85,16 +108,20 @@ def read_chunks(file: BinaryIO) -> PngChunks:
             text = f"{found.comments[key]}\n{text}"
         found.comments[key] = text
     found.notes += _unheard_colour(colour)
+    if others:
+        found.notes.append(f"the chunks {', '.join(others)} were left out")
     return found
 
 
 def _unheard_colour(said: dict[bytes, bytes]) -> list[str]:
-    """Returns a note if the file says with anything but a profile that its colours are not sRGB's."""
-    if b"iCCP" in said or b"sRGB" in said:
-        return []
+    """Returns a note if the file says with anything but a profile that its colours are not sRGB's.
+
+    The first of cICP, iCCP, sRGB, gAMA and cHRM that is there counts (section 4.3).
+    """
     if b"cICP" in said and said[b"cICP"][:2] != b"\1\r":  # BT.709's primaries with sRGB's curve
-        return ["colours by cICP code points were taken for sRGB"]
-    if b"cICP" in said:
+        taken = "what the colour profile says" if b"iCCP" in said else "sRGB"
+        return [f"colours by cICP code points were taken for {taken}"]
+    if said.keys() & {b"cICP", b"iCCP", b"sRGB"}:
         return []
     notes = []
     gamma = int.from_bytes(said.get(b"gAMA", b"")[:4], "big") or _SRGB_GAMMA
@@ -114,12 +141,14 @@ def _are_srgb(chromaticities: bytes) -> bool:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Yields kind, content and whether the checksum is right of the chunks that matter here."""
+    """Yields kind, content and whether the checksum is right of what matters; of what is lost, its kind alone."""
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind not in (*_TEXT_KINDS, *_COLOUR_KINDS, b"pHYs", b"eXIf"):
+        if kind not in _READ:
             file.seek(size + 4, io.SEEK_CUR)
+            if kind.isalpha() and kind[:1].islower() and kind not in _OF_THE_FILE:  # not needed to draw it
+                yield kind, b"", True
             continue
         # what is longer than any field that is read gets no further: its checksum cannot be right
         content = file.read(min(size, 2 * _MAX_FIELD_BYTES))

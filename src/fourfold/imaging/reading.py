@@ -70,7 +70,7 @@ def read_rgb(path: str | Path) -> NDArray[Any]:
     """
     picture = read_picture(path, max_pixels=2**40)
     if picture.pixels.dtype == np.float32:
-        raise PictureError(f"{path}: floating-point samples; 8- and 16-bit pictures are read here")
+        raise PictureError(f"{path}: floating-point or 32-bit samples; 8- and 16-bit pictures are read here")
     if picture.pixels.shape[2] == 1:
         return np.repeat(picture.pixels, 3, axis=2)
     return picture.pixels

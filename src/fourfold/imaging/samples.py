@@ -5,13 +5,25 @@ from typing import Any
 from fourfold.errors import PictureError
 
 
-def straight(image: Any) -> Any:
+def straight(image: Any, *, white_is_zero: bool = False) -> Any:
     """Returns a TIFF's image whose colours had been multiplied by alpha; libvips divides them, but not all rightly.
+
+    Args:
+        image: as libvips gives it.
+        white_is_zero: whether grey is stored as a negative; libvips turns whole numbers round before it divides them.
 
     Raises:
         PictureError: where what libvips makes of them cannot be put right.
     """
-    kind = "32-bit whole numbers" if image.format == "uint" else "CIELAB" if image.interpretation == "labs" else ""
+    kind = ""
+    if image.format == "uint":
+        kind = "32-bit whole numbers"
+    elif image.interpretation in ("lab", "labs"):
+        kind = "CIELAB"
+    elif image.interpretation == "cmyk" and image.format == "ushort":
+        kind = "16-bit CMYK"
+    elif white_is_zero and image.format != "float":
+        kind = "grey whose white is 0"
     if kind:
         raise PictureError(
             f"{kind} multiplied by alpha (associated alpha), which is not read here; save it with straight alpha first"
@@ -24,8 +36,15 @@ def straight(image: Any) -> Any:
     return image
 
 
-def unsigned(alpha: Any) -> Any:
-    """Returns 16-bit alpha beside CIELAB, whose upper half libvips gives as negative numbers, as the file has it."""
+def alpha_of_integers(alpha: Any) -> Any:
+    """Returns alpha beside colours that become whole numbers, on their scale.
+
+    What is floating goes up to 1. Of 16 bits beside CIELAB, libvips gives the upper half as negative numbers.
+    """
+    if alpha.format == "float":
+        return ((alpha > 1.0).ifthenelse(1.0, (alpha > 0.0).ifthenelse(alpha, 0.0)) * 65535.0).rint().cast("ushort")
+    if alpha.format != "short":
+        return alpha
     wide = alpha.cast("int")
     return (wide < 0).ifthenelse(wide + 65536, wide).cast("ushort")
 

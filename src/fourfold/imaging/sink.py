@@ -49,6 +49,7 @@ class RowSink:
 
     Attributes:
         notes: what had to be changed to get the picture into the format, after :meth:`finish`.
+        quality: that the picture was written at in the end; None is the default.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class RowSink:
         self._encoder: PngStream | None = None
         self._thread: threading.Thread | None = None
         self.notes: list[str] = []
+        self.quality = options.quality
         if layout.dtype == np.float32 or _may_need_another_try(format, layout, options):
             self._file = NamedTemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX)  # noqa: SIM115, closed in close()
         else:
@@ -141,6 +143,7 @@ class RowSink:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             self._save_within(replace(options, quality=lower[0]), lower[1:])
         else:
+            self.quality = options.quality
             if options.quality != self._options.quality:
                 self.notes.append(f"quality lowered to {options.quality}: lossy WebP cannot hold more at this size")
 

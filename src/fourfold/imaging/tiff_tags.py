@@ -7,6 +7,7 @@ point at it; nothing that is there moves.
 
 import os
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fourfold.imaging import georeference
@@ -15,20 +16,27 @@ from fourfold.imaging.exif import (
     MAKER_NOTE_MOVED,
     SUB_IFDS,
     TYPE_BYTES,
+    X_RESOLUTION,
+    Y_RESOLUTION,
     Exif,
     Ifd,
     Tag,
     build_exif,
+    fraction,
     has_maker_note,
     parse_exif,
+    rational,
     read_ifd,
     write_ifd,
 )
 from fourfold.imaging.georeference import LEFT_OUT, Georeference, read_georeference
 
-#: Tags of the main list that speak of the photograph, not of how its pixels are stored: description, camera,
-#: software, date, artist, host, rating, copyright, and Windows' title to subject.
-_PHOTOGRAPH = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0)}
+#: Tags of the main list that speak of the photograph, not of how its pixels are stored: name of the document,
+#: description, camera, name of the page, software, date, artist, host, rating, copyright; Windows' title to subject.
+_PHOTOGRAPH = {
+    *(0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298),
+    *range(0x9C9B, 0x9CA0),
+}
 
 _IPTC = 0x83BB
 _EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION = 0x0152, 0x0106, 0x0128, 0x0103
@@ -37,7 +45,19 @@ _SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION = 0x00FE, 0x014A, 0xC612
 #: What Photoshop keeps of layers (ImageSourceData) and of everything else (ImageResources), and colour profiles (ICC.1,
 #: annex B.4).
 _LAYERS, _RESOURCES, _ICC = 0x935C, 0x8649, 0x8773
-_SHORT, _LONG = 3, 4
+#: From this number on, tags are private ones; so many of them are told.
+_PRIVATE, _MAX_PRIVATE = 0x8000, 10
+#: Those that libvips reads, or that speak of how pixels are stored: the colour profile; Photoshop's; old compressions.
+_OF_THE_FILE = {_ICC, _LAYERS, _RESOURCES, 0x80E3, 0x80E4, 0x80E5, 0x80E6}
+#: How colours are meant where there is no profile: the curve, white and the primaries.
+_COLOUR = {0x012D, 0x013E, 0x013F}
+#: How pixels lie in the file: size, bits, samples; strips, their rows and bytes; rows of tiles; each channel by itself.
+_WIDTH, _LENGTH, _BITS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _TILE_ROWS, _PLANAR = (
+    *(0x0100, 0x0101, 0x0102, 0x0115),
+    *(0x0116, 0x0117, 0x0143, 0x011C),
+)
+_SHORT, _LONG, _RATIONAL, _LONG8 = 3, 4, 5, 16
+_UNCOMPRESSED = 1
 #: The value of ExtraSamples for alpha that the colours have been multiplied by.
 _ASSOCIATED = 1
 #: The bit of NewSubfileType for a reduced picture of another one in the file.
@@ -50,6 +70,7 @@ _JPEG = (6, 7)
 #: All that is read of a list: what else is there may be large, layers above all.
 _READ = {
     *(_EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION, _SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION, _IPTC),
+    *(_WIDTH, _LENGTH, _BITS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _TILE_ROWS, _PLANAR, X_RESOLUTION, Y_RESOLUTION),
     *(*_PHOTOGRAPH, *georeference.TAGS, *LEFT_OUT),
 }
 #: What makes the samples of two pages mean the same, and what a page says of itself: names and resolution.
@@ -73,18 +94,24 @@ class Samples(NamedTuple):
             the selections and spot colours of programs (ExtraSamples).
         states_dpi: the resolution is in inches or centimetres; else it is the shape of a pixel only. ResolutionUnit: 1
             is no unit, 2 inch (where it is not given, too), 3 centimetre.
+        pixel_shape: width and height of a pixel where the resolution is no more than that, else None.
         white_is_zero: a grey picture is stored as a negative, black at the largest value (PhotometricInterpretation
             0). libvips turns whole numbers, and not floating point.
         palette: the samples number the colours of a palette (PhotometricInterpretation 3).
         jpeg: they are compressed as JPEG (Compression 6 and 7).
+        held_bytes: about how much memory decoding takes beyond a few rows: what is compressed is read strip by strip,
+            and a row of tiles, a strip of JPEG, and a strip of every channel where each lies by itself
+            (PlanarConfiguration 2) are there as they come and once more put together.
         refused: why the samples would be taken for what they are not, or "".
     """
 
     extra_samples: tuple[int, ...] = ()
     states_dpi: bool = True
+    pixel_shape: tuple[float, float] | None = None
     white_is_zero: bool = False
     palette: bool = False
     jpeg: bool = False
+    held_bytes: int = 0
     refused: str = ""
 
     @property
@@ -149,13 +176,13 @@ def compare_pages(data: Any) -> tuple[bool, bool]:
 
 def _samples(found: Ifd, order: str) -> Samples:
     def values(number: int) -> tuple[int, ...]:
-        """Returns the values of a tag of 16- or 32-bit integers; none where it is missing or of another kind."""
+        """Returns the values of a tag of 16-, 32- or 64-bit integers; none where it is missing or of another kind."""
         tag = found.tags.get(number)
-        code = None if tag is None else {_SHORT: "H", _LONG: "I"}.get(tag.kind)
+        code = None if tag is None else {_SHORT: "H", _LONG: "I", _LONG8: "Q"}.get(tag.kind)
         return struct.unpack(f"{order}{tag.count}{code}", tag.data) if tag is not None and code else ()
 
-    unit, photometric = values(_RESOLUTION_UNIT), (*values(_PHOTOMETRIC), None)[0]
     compression = (*values(_COMPRESSION), None)[0]
+    unit, photometric = values(_RESOLUTION_UNIT), (*values(_PHOTOMETRIC), None)[0]
     preview = bool((*values(_SUBFILE_TYPE), 0)[0] & _REDUCED) and _SUB_PICTURES in found.tags
     refused = ""
     if _DNG_VERSION in found.tags or preview or photometric in _RAW:
@@ -166,11 +193,31 @@ def _samples(found: Ifd, order: str) -> Samples:
     return Samples(
         extra_samples=values(_EXTRA_SAMPLES),
         states_dpi=not unit or unit[0] in (2, 3),
+        pixel_shape=_pixel_shape(found, order) if unit and unit[0] == 1 else None,
         white_is_zero=photometric == _WHITE_IS_ZERO,
         palette=photometric == _PALETTE,
         jpeg=compression in _JPEG,
+        held_bytes=_held_bytes(values),
         refused=refused,
     )
+
+
+def _pixel_shape(found: Ifd, order: str) -> tuple[float, float] | None:
+    across, down = (rational(found.tags.get(number), order) for number in (X_RESOLUTION, Y_RESOLUTION))
+    return (down, across) if across and down else None
+
+
+def _held_bytes(values: Callable[[int], tuple[int, ...]]) -> int:
+    def value(number: int, default: int) -> int:
+        return (*values(number), default)[0]
+
+    length, compression = value(_LENGTH, 0), value(_COMPRESSION, _UNCOMPRESSED)
+    row_bytes = value(_WIDTH, 0) * value(_SAMPLES, 1) * -(-value(_BITS, 8) // 8)
+    if tile_rows := value(_TILE_ROWS, 0):
+        return 2 * tile_rows * row_bytes
+    if value(_PLANAR, 1) == 2 or compression in _JPEG:
+        return 2 * min(length, value(_STRIP_ROWS, length)) * row_bytes
+    return 0 if compression == _UNCOMPRESSED else max(values(_STRIP_BYTES), default=0)
 
 
 def _photograph(found: Ifd, order: str) -> Photograph:
@@ -181,21 +228,47 @@ def _photograph(found: Ifd, order: str) -> Photograph:
         notes.append("Photoshop's layers were left out: the picture is what they make together")
     if _RESOURCES in found.passed:
         notes.append("Photoshop's resources (such as clipping paths) were left out")
+    if _SUB_PICTURES in found.tags:
+        count = found.tags[_SUB_PICTURES].count
+        notes.append(f"only the picture itself: {count} below it (smaller versions, perhaps) left out")
+    if _ICC not in found.passed and found.passed & _COLOUR:
+        notes.append(
+            "a curve, white or primaries that are given without a colour profile were left out: taken for sRGB's"
+        )
+    if private := sorted(number for number in found.passed - _OF_THE_FILE if number >= _PRIVATE):
+        told = ", ".join(map(str, private[:_MAX_PRIVATE])) + (" and more" if len(private) > _MAX_PRIVATE else "")
+        notes.append(f"the private tags {told} were left out")
     of_the_map = {number: tag for number, tag in found.tags.items() if number in {*georeference.TAGS, *LEFT_OUT}}
     place, lost = read_georeference(_in_order(Ifd(of_the_map), order, "<").tags)
     return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, place, notes + lost)
 
 
-def insert_tags(encoded: bytes, exif: bytes | None, iptc: bytes | None, place: Georeference | None = None) -> bytes:
-    """Returns the TIFF file with an EXIF block's tags, an IPTC block and a georeference in it."""
+class Added(NamedTuple):
+    """What comes into a finished TIFF file.
+
+    Attributes:
+        exif: a block whose tags are put in, or None.
+        iptc: a block, or None.
+        place: a georeference, or None.
+        dpi: horizontal and vertical dots per inch in place of those that are there, or None.
+    """
+
+    exif: bytes | None = None
+    iptc: bytes | None = None
+    place: Georeference | None = None
+    dpi: tuple[float, float] | None = None
+
+
+def insert_tags(encoded: bytes, added: Added) -> bytes:
+    """Returns the TIFF file with what is to be added in it."""
     order, big, offset = _head(encoded[:16])
     aligned = encoded + b"\0" * (len(encoded) % 2)
-    addition, head = _addition(encoded, len(aligned), order, big, offset, exif, iptc, place)
+    addition, head = _addition(encoded, len(aligned), order, big, offset, added)
     return head + aligned[len(head) :] + addition
 
 
-def append_tags(descriptor: int, exif: bytes | None, iptc: bytes | None, place: Georeference | None = None) -> None:
-    """Adds an EXIF block's tags, an IPTC block and a georeference to the TIFF file that is open at the descriptor.
+def append_tags(descriptor: int, added: Added) -> None:
+    """Adds what is to be added to the TIFF file that is open at the descriptor.
 
     Raises:
         OSError: if the disk refuses.
@@ -205,7 +278,7 @@ def append_tags(descriptor: int, exif: bytes | None, iptc: bytes | None, place: 
     size = end + end % 2
     # libvips writes a page's list behind its pixels: what is read here is short
     window = _Window(descriptor, end)
-    addition, head = _addition(window, size, order, big, offset, exif, iptc, place)
+    addition, head = _addition(window, size, order, big, offset, added)
     write_at(descriptor, addition, size)
     write_at(descriptor, head, 0)
 
@@ -233,27 +306,20 @@ def _head(start: bytes) -> tuple[str, bool, int]:
     return order, big, offset
 
 
-def _addition(
-    data: Any,
-    at: int,
-    order: str,
-    big: bool,
-    offset: int,
-    exif: bytes | None,
-    iptc: bytes | None,
-    place: Georeference | None,
-) -> tuple[bytes, bytes]:
+def _addition(data: Any, at: int, order: str, big: bool, offset: int, added: Added) -> tuple[bytes, bytes]:
     """Returns the new list, to stand at ``at``, and the file's new head."""
     entries, following = _raw_entries(data, order, big, offset)
     main = Ifd()
-    if exif is not None:
-        block = parse_exif(exif)
+    if added.exif is not None:
+        block = parse_exif(added.exif)
         main = _in_order(block.main, block.order, order)
     tags = {number: tag for number, tag in main.tags.items() if number in _PHOTOGRAPH and number not in entries}
-    if iptc is not None:
-        tags[_IPTC] = Tag(_UNDEFINED, len(iptc), iptc)
-    if place is not None:
-        tags |= _in_order(Ifd(dict(place.tags)), "<", order).tags
+    if added.iptc is not None:
+        tags[_IPTC] = Tag(_UNDEFINED, len(added.iptc), added.iptc)
+    if added.place is not None:
+        tags |= _in_order(Ifd(dict(added.place.tags)), "<", order).tags
+    for number, dots in zip((X_RESOLUTION, Y_RESOLUTION), added.dpi or (), strict=False):
+        tags[number] = Tag(_RATIONAL, 1, struct.pack(order + "II", *fraction(dots)))
     addition = write_ifd(Ifd({**entries, **tags}, main.children), order, at, big=big, following=following)
     start = data[0:16] if big else data[0:8]
     pointer = struct.pack(order + ("Q" if big else "I"), at)

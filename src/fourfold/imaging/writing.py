@@ -171,9 +171,8 @@ def _save(image: Any, layout: Layout, metadata: Metadata, format: Format, option
     image = _with_metadata(_interpreted(image, layout), layout, metadata, format)
     image = _fitted(image, layout, metadata, format)
     save = getattr(image, f"{format.loader}save_target")
-    # libvips would make up an EXIF block where there is none; only for the DPI it may
-    needs_exif = metadata.dpi is not None and format.name in ("jpg", "webp", "avif")
-    keep = _KEEP_ALL if metadata.exif is not None or needs_exif else _KEEP_ALL & ~_KEEP_EXIF
+    # libvips would make up an EXIF block where there is none
+    keep = _KEEP_ALL if metadata.exif is not None else _KEEP_ALL & ~_KEEP_EXIF
     save(target, keep=keep, **_encoder_options(format, layout, metadata, options))
 
 

@@ -1,0 +1,153 @@
+"""What XMP says of places in the picture and of further contents of the file, once it is turned, enlarged and alone."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fourfold.imaging import read_picture
+from fourfold.imaging.xmp import alone_xmp, sized_xmp, upright_xmp
+from fourfold.upscaling.receipt import NAMESPACE, embed_receipt, without_receipt
+from tests.imaging.samples import encoded, exif_with, make_photo
+
+PICTURE = Image.fromarray(make_photo(16, 24))
+XMP_HEAD, MORE_HEAD = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+
+
+def packet(inside: str) -> bytes:
+    spaces = (
+        'xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/" xmlns:stArea="http://ns.adobe.com/xmp/'
+        'sType/Area#" xmlns:stDim="http://ns.adobe.com/xap/1.0/sType/Dimensions#" xmlns:hdrgm="http://ns.adobe.com/'
+        'hdr-gain-map/1.0/" xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:Item="http://ns.google.'
+        'com/photos/1.0/container/item/" xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" '
+        'xmlns:xmpNote="http://ns.adobe.com/xmp/note/"'
+    )
+    return (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<rdf:Description rdf:about="" {spaces} {inside}</rdf:Description></rdf:RDF></x:xmpmeta>'
+    ).encode()
+
+
+def attributes(x: float, y: float, w: float, h: float) -> str:
+    return (
+        f'<mwg-rs:Area stArea:h="{h:g}" stArea:w="{w:g}" stArea:x="{x:g}" stArea:y="{y:g}" stArea:unit="normalized"/>'
+    )
+
+
+def elements(x: float, y: float, w: float, h: float) -> str:
+    inside = "".join(f"<stArea:{k}>{v:g}</stArea:{k}>" for k, v in (("x", x), ("y", y), ("w", w), ("h", h)))
+    return f'<mwg-rs:Area rdf:parseType="Resource">{inside}</mwg-rs:Area>'
+
+
+def turned(x: float, y: float, w: float, h: float, orientation: int) -> tuple[float, float, float, float]:
+    """Where a region is in the upright picture: by turning a picture of it."""
+    from PIL import ImageOps
+
+    mask = np.zeros((100, 200), np.uint8)
+    top, left = round((y - h / 2) * 100), round((x - w / 2) * 200)
+    mask[top : top + round(h * 100), left : left + round(w * 200)] = 255
+    image = Image.fromarray(mask)
+    image.getexif()[0x0112] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(image))
+    rows, columns = (np.flatnonzero(upright.any(axis=axis)) for axis in (1, 0))
+    (above, below), (first, last) = (
+        (k.min() / n, (k.max() + 1) / n) for k, n in zip((rows, columns), upright.shape, strict=True)
+    )
+    return (first + last) / 2, (above + below) / 2, last - first, below - above
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("written", [attributes, elements])
+def test_regions_turn_with_the_picture(written: Any, orientation: int) -> None:
+    before, after = (
+        packet("> " + written(0.9, 0.2, 0.1, 0.3)),
+        upright_xmp(packet("> " + written(0.9, 0.2, 0.1, 0.3)), orientation),
+    )
+    wanted = turned(0.9, 0.2, 0.1, 0.3, orientation)
+    for name, value in zip("xywh", wanted, strict=True):
+        found = re.search(rb"stArea:%s[=>\"]+([0-9.]+)" % name.encode(), after)
+        assert found is not None and float(found[1]) == pytest.approx(value, abs=1e-6)
+    assert len(before) > 0 and embed_receipt(after, {}) != b""
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["<mwg-rs:Area/>", '<mwg-rs:Area stArea:x="a" stArea:y="b"/>', '<mwg-rs:Area stArea:x="1e9999"/>', "<mwg-rs:Area>"],
+)
+def test_regions_that_are_none_stay_as_they_are(odd: str) -> None:
+    assert upright_xmp(packet("> " + odd), 6) == packet("> " + odd)
+
+
+def test_a_picture_on_its_side_has_its_regions_upright() -> None:
+    exif = exif_with(6).tobytes()
+    file = encoded(PICTURE, "JPEG", exif=exif, xmp=packet("> " + attributes(0.9, 0.2, 0.1, 0.3)))
+    found = read_picture(file).metadata.xmp or b""
+    assert attributes(0.8, 0.9, 0.3, 0.1).encode() in found
+
+
+def test_the_size_that_regions_were_marked_in_is_that_of_the_file() -> None:
+    before = packet('> <mwg-rs:AppliedToDimensions stDim:w="24" stDim:h="16" stDim:unit="pixel"/> <a stDim:w="24"/>')
+    after = packet('> <mwg-rs:AppliedToDimensions stDim:w="96" stDim:h="64" stDim:unit="pixel"/> <a stDim:w="24"/>')
+    assert sized_xmp(before, 96, 64) == after
+
+
+CONTENTS = (
+    "<Container:Directory><rdf:Seq><rdf:li rdf:parseType='Resource'><Container:Item Item:Semantic='Primary'/></rdf:li>"
+    "<rdf:li rdf:parseType='Resource'><Container:Item Item:Semantic='GainMap' Item:Length='99'/></rdf:li></rdf:Seq>"
+    "</Container:Directory>"
+)
+GAIN_MAP = "only the picture in the ordinary range of brightness: its gain map (HDR) was left out"
+VIDEO = "only the still picture of a motion photo: its video was left out"
+
+
+@pytest.mark.parametrize(
+    ("inside", "left", "said"),
+    [
+        ('hdrgm:Version="1.0">' + CONTENTS, ">", [GAIN_MAP]),
+        ("><hdrgm:Version>1.0</hdrgm:Version>" + CONTENTS, ">", [GAIN_MAP]),
+        ('GCamera:MotionPhoto="1">' + CONTENTS, 'GCamera:MotionPhoto="0">', [VIDEO]),
+        ("hdrgm:Version='1.0' GCamera:MotionPhoto='1'>", "GCamera:MotionPhoto='0'>", [VIDEO, GAIN_MAP]),
+        ('xmpNote:HasExtendedXMP="0123456789ABCDEF">', ">", []),
+        ("><xmpNote:HasExtendedXMP>0123</xmpNote:HasExtendedXMP>", ">", []),
+        ("> <dc:title>hdrgm:Version</dc:title>", "> <dc:title>hdrgm:Version</dc:title>", []),
+    ],
+)
+def test_nothing_is_said_of_contents_that_are_not_there_any_more(inside: str, left: str, said: list[str]) -> None:
+    after, notes = alone_xmp(packet(inside))
+    assert re.sub(rb"\s+", b"", after) == re.sub(rb"\s+", b"", packet(left))
+    assert notes == said
+    assert read_picture(encoded(PICTURE, "JPEG", xmp=packet(inside))).metadata.notes == said
+
+
+@pytest.mark.parametrize("first", ["the packet", "the rest"])
+def test_the_rest_of_a_long_packet_is_not_taken_for_it(first: str) -> None:
+    plain = encoded(PICTURE, "JPEG")
+    parts = [XMP_HEAD + packet(">"), MORE_HEAD + b"0" * 32 + bytes(8) + b"<rest/>"]
+    made = b"".join(
+        b"\xff\xe1" + (len(part) + 2).to_bytes(2, "big") + part for part in parts[:: 1 if first == "the packet" else -1]
+    )
+    found = read_picture(plain[:2] + made + plain[2:]).metadata
+    assert found.xmp == packet(">")
+    assert found.notes == ["XMP beyond the first 64 KB (extended XMP) was left out"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"<mwg-rs:Area ",
+        b"<mwg-rs:Area>",
+        b"<mwg-rs:AppliedToDimensions>",
+        b"<Container:Directory>",
+        b" ",
+        b"hdrgm:Version =",
+        b'<rdf:Description rdf:about="" xmlns:fourfold="' + NAMESPACE.encode() + b'">',
+    ],
+)
+def test_a_packet_of_nothing_but_beginnings_keeps_nobody_busy(part: bytes) -> None:
+    """A megabyte, as much as is read of a PNG's: it would be hours if each looked for its end to the last byte."""
+    hostile = part * (1_000_000 // len(part))
+    assert upright_xmp(hostile, 6) == sized_xmp(hostile, 9, 9) == hostile
+    assert alone_xmp(hostile) == (hostile, [])
+    assert without_receipt(hostile) == hostile
