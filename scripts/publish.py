@@ -10,6 +10,7 @@ training pictures, the constant colour cast that the network has on them is take
 
 import argparse
 import dataclasses
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 import fourfold
 from fourfold.durable import write_atomically
+from fourfold.errors import FourfoldError
 from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import PristineModel, load_pristine
 from fourfold.imaging import find_pictures, imresize, read_rgb
@@ -115,4 +117,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (FourfoldError, OSError, tomllib.TOMLDecodeError) as error:
+        sys.exit(f"error: {error}")

@@ -86,9 +86,9 @@ def agree(out: Path, ending: str, settings: dict[str, object]) -> None:
     record = out / "targets.json"
     known = json.loads(record.read_bytes()) if record.exists() else {}
     for name, ours in settings.items():
-        if ending in known and known[ending].get(name) != ours:
+        if ending in known and known[ending].get(name, ours) != ours:
             raise UsageError(
-                f"{out} has targets *{ending} made with {name} {known[ending].get(name)}, not {ours}; name another "
+                f"{out} has targets *{ending} made with {name} {known[ending][name]}, not {ours}; name another "
                 "folder, or another --seed"
             )
     out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,8 @@ def make_targets(folder: Path, upscaler: Upscaler, share: float, out: Path, shri
     sources = find_pictures(folder, recursive=True)
     ending = ".png" if shrinking is None else f".shrunk-{shrinking.seed}.png"
     shrink = None if shrinking is None else [shrinking.least, shrinking.largest]
-    agree(out, ending, {"model": upscaler.weights.sha256, "share": share, "shrink": shrink})
+    made = {"folder": str(folder.resolve()), "model": upscaler.weights.sha256, "share": share, "shrink": shrink}
+    agree(out, ending, made)
     for number, source in enumerate(sources, 1):
         name = source.relative_to(folder)
         target = name.with_name(name.name + ending)  # a.jpg and a.webp are two pictures

@@ -1,5 +1,6 @@
 """Targets to train on, of a model's self-ensemble."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,16 @@ def test_targets_made_otherwise_are_not_mixed(photos: Path, tiny_weights: Path, 
             make_targets(photos, model, share, out, Shrinking(least, 0.9, 1))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     make_targets(photos, upscaler, 0.75, out, Shrinking(0.5, 0.9, 2))  # which has names of its own
+
+
+def test_pictures_of_another_folder_are_not_taken_for_those_that_are_there(
+    photos: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    upscaler = fourfold.load(tiny_weights, precision="fp32", ensemble=True)
+    make_targets(photos, upscaler, 0.5, tmp_path / "out")
+    shutil.copytree(photos, tmp_path / "others")
+    with pytest.raises(UsageError, match=r"made with folder .*, not .*others; name another folder"):
+        make_targets(tmp_path / "others", upscaler, 0.5, tmp_path / "out")
 
 
 def test_what_is_there_is_left(photos: Path, tiny_weights: Path, tmp_path: Path) -> None:

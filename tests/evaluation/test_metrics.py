@@ -1,6 +1,8 @@
 """PSNR and SSIM against hand values, two other libraries, and a slow direct version of daala's."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,3 +201,11 @@ def test_wang_needs_its_window() -> None:
 def test_negative_border() -> None:
     with pytest.raises(EvaluationError, match="nothing is left"):
         psnr(_grey(20, 20), _grey(20, 20), border_px=-1)
+
+
+@pytest.mark.parametrize("channel", ["RGB", "Y", "yfull", "gray", "", None])
+@pytest.mark.parametrize("measure", [psnr, ssim_wang, ssim_daala])
+def test_a_channel_that_is_none_is_refused(measure: Callable[..., float], channel: Any) -> None:
+    picture = np.zeros((48, 48, 3), np.uint8)
+    with pytest.raises(EvaluationError, match="there are y, rgb, y-full"):
+        measure(picture, picture, channel=channel)

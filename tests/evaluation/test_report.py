@@ -123,6 +123,7 @@ def test_signed_numbers(value: float | None, text: str) -> None:
 def test_numbers_in_words() -> None:
     assert [number(v, 2) for v in (None, float("inf"), 1.005)] == ["-", "inf", "1.00"]
     assert [p_text(p) for p in (None, 1e-9, 0.0499, 0.0625, 1.0)] == ["-", "<.0001*", ".0499*", ".0625", "1.0000"]
+    assert [p_text(p) for p in (0.04996, 0.05, 0.05004)] == [".04996*", ".0500", ".05004"]
 
 
 class _Outside(HTMLParser):
@@ -494,6 +495,7 @@ def test_wrong_usage(arguments: list[str], says: str, data: Path) -> None:
         (["--precision", "foo"], "no precision 'foo'"),
         (["--vgg-normalisation", "foo"], "give --vgg FILE too"),
         (["--json", "-", "--html", "-"], "--json - and --html - are the same"),
+        (["--json", "taken/../o.json", "--html", "o.json"], "are the same"),
         (["--json", "CLOSED/o.json"], "o.json: cannot be written (Permission denied)"),
         (["--html", "CLOSED/x/o.html"], "o.html: cannot be written (Permission denied)"),
         (["--html", "LOCKED/o.html"], "locked may not be written"),

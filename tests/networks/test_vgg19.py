@@ -202,6 +202,17 @@ def test_offline_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_nobodys_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobodys() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("FOURFOLD_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobodys)
+    with pytest.raises(WeightsError, match="name a folder with FOURFOLD_CACHE"):
+        load_vgg19(None, "22", "torchvision")
+
+
 @pytest.mark.benchmark
 def test_published_scales_of_the_oxford_weights(data_folder: Path) -> None:
     """VGG54 x 1/12.75^2 of bicubic pictures of Set5 and Set14 is 0.113, VGG22's 187 (measured elsewhere)."""

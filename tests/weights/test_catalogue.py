@@ -68,8 +68,9 @@ def test_a_shipped_file_that_went_on_from_itself_is_its_own_far_end(
 
 
 def test_a_shipped_file_is_known_by_any_path_to_it(tmp_path: Path) -> None:
-    (tmp_path / "srresnet-mse.safetensors").symlink_to(locate("srresnet-mse"))
-    assert faithful_end(tmp_path / "srresnet-mse.safetensors") == "srresnet-mse"
+    for name in ("srresnet-mse", "my own"):
+        (tmp_path / f"{name}.safetensors").symlink_to(locate("srresnet-mse"))
+        assert faithful_end(tmp_path / f"{name}.safetensors") == "srresnet-mse"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

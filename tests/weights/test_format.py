@@ -1,5 +1,6 @@
 """Weights files: what is written comes back; what is damaged is refused, and the message says what."""
 
+import functools
 import json
 import struct
 import subprocess
@@ -182,6 +183,7 @@ def test_bad_files_are_refused_by_name(case: str, tmp_path: Path) -> None:
         ("name", "two\nlines", "holds control characters"),
         ("name", "half a pair \ud800", "holds control characters"),
         ("recipe", "x", "is not an object"),
+        ("recipe", {"a": functools.reduce(lambda inner, _: [inner], range(600), [])}, "is nested too deeply"),
         ("data", ["a"], "is not text"),
         ("data", "\x9b2J", "holds control characters"),
         ("data_licence", 1, "is not text"),

@@ -35,7 +35,10 @@ _UNSAVED_TOLD = 5
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", parser=given_path, help="Folder of benchmark sets, or one set.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", parser=given_path, help="Folder of benchmark sets (or with bench/ inside), or one set."),
+    ],
     sets: Annotated[
         str | None, typer.Option("--sets", help="Sets, separated by commas; the default is every one there is.")
     ] = None,
@@ -80,7 +83,9 @@ def evaluate(
     vgg: Annotated[
         Path | None,
         typer.Option(
-            "--vgg", parser=given_path, help="VGG19's weights: measures the distances of VGG22 and VGG54 too."
+            "--vgg",
+            parser=given_path,
+            help="VGG19's weights: measures the distances of VGG22 and VGG54 too, with torch.",
         ),
     ] = None,
     vgg_normalisation: Annotated[
@@ -90,7 +95,9 @@ def evaluate(
             help="What those weights were trained with, oxford or torchvision; needed where the file does not say.",
         ),
     ] = None,
-    lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS too, with the lpips package.")] = False,
+    lpips: Annotated[
+        bool, typer.Option("--lpips", help="Measure LPIPS too, with torch and the lpips package.")
+    ] = False,
     engine: Annotated[str, typer.Option("--engine", help="auto, openvino or torch.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.")] = "auto",
 ) -> None:
@@ -101,7 +108,7 @@ def evaluate(
     """
     from fourfold.evaluation.benchmark import check_against, run_benchmark
     from fourfold.evaluation.figures import Gallery
-    from fourfold.evaluation.methods import ResultFolder, default_methods, make_methods
+    from fourfold.evaluation.methods import ResultFolder, default_methods, make_methods, name_of
     from fourfold.evaluation.niqe import load_pristine
     from fourfold.evaluation.sets import find_sets
 
@@ -110,10 +117,10 @@ def evaluate(
         raise UsageError("--pictures chooses what --html shows; give --html FILE too")
     if vgg_normalisation is not None and vgg is None:
         raise UsageError("--vgg-normalisation says what the weights of --vgg were trained with; give --vgg FILE too")
-    _need(*(["scipy"] if against or not methods or "bicubic" in methods else []), *(["jinja2"] if html_file else []))
     specs = _split(methods) or default_methods()
-    if against is None and "bicubic" in specs:
+    if against is None and "bicubic" in map(name_of, specs):
         against = "bicubic"
+    _need(*(["scipy"] if against else []), *(["jinja2"] if html_file else []))
     notes: list[str] = []
     found_sets = find_sets(data, _split(sets), on_note=notes.append)
     chosen = make_methods(specs, engine=engine, precision=precision)
@@ -229,7 +236,7 @@ def _shortened(notes: list[str]) -> list[str]:
 
 def _check_files(json_file: Path | None, html_file: Path | None) -> None:
     """Raises before hours of measuring, not after, where a file cannot be written."""
-    if json_file is not None and json_file == html_file:
+    if None not in (json_file, html_file) and len({os.path.realpath(str(file)) for file in (json_file, html_file)}) < 2:
         raise UsageError(f"--json {json_file} and --html {html_file} are the same; name two")
     for file in (json_file, html_file):
         if file is None or str(file) == "-":

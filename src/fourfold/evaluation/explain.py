@@ -8,7 +8,7 @@ picture.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -268,8 +268,11 @@ def explain(
         tolerance: None is half of the last digit that papers print: 0.005 dB, or 0.00005.
 
     Raises:
-        EvaluationError: if the pictures cannot be compared or are too small, or the number is not finite.
+        EvaluationError: if the pictures cannot be compared or are too small, the number is not finite, or the quantity
+            is another.
     """
+    if quantity is not None and quantity not in get_args(Quantity):
+        raise EvaluationError(f"no quantity {quantity!r}; there are {', '.join(get_args(Quantity))}")
     if not math.isfinite(expected):
         raise EvaluationError(f"the expected value is {expected}; give a number in dB, or an SSIM")
     quantity = quantity or ("ssim" if abs(expected) <= 1.0 else "psnr")

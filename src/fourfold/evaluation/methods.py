@@ -237,6 +237,12 @@ def make_methods(specs: Sequence[str], *, engine: str = "auto", precision: str =
     return methods
 
 
+def name_of(spec: str) -> str:
+    """Returns the name that a method goes by: a weights file's own, what stands before an equals sign, or all of it."""
+    file = _weights_file(spec)
+    return file[0].stem + "+" * file[1] if file else spec.partition("=")[0]
+
+
 def _make(spec: str, engine: str, precision: str) -> Method:
     if spec in KERNELS:
         return Resampler(spec, KERNELS[spec])
@@ -245,7 +251,7 @@ def _make(spec: str, engine: str, precision: str) -> Method:
     name, equals, location = spec.partition("=")
     file = _weights_file(spec)
     if file:  # a path may hold an equals sign itself: runs/lr=1e-4/w.safetensors
-        name, equals = file[0].stem + "+" * file[1], ""
+        name, equals = name_of(spec), ""
     if name.lower() == "hr":
         raise UsageError(f"{spec}: hr is the originals; choose another name, as in NAME=DIR")
     if equals and name and location:

@@ -13,7 +13,7 @@ Pictures are (H, W, 3) RGB, (H, W, 1) or (H, W); uint8, uint16, or floating in 0
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,9 +158,11 @@ def planes(picture: NDArray[Any], *, channel: Channel = "y", rounded: bool = Fal
         rounded: whether luma is rounded to integers, half up.
 
     Raises:
-        EvaluationError: for another shape, another kind of numbers, floating values that are not finite or on another
-            scale than 0..1.
+        EvaluationError: for another channel, another shape, another kind of numbers, floating values that are not
+            finite or on another scale than 0..1.
     """
+    if channel not in get_args(Channel):
+        raise EvaluationError(f"no channel {channel!r}; there are {', '.join(get_args(Channel))}")
     unit = _unit_rgb(picture)
     if channel == "rgb":
         plane = unit * PEAK

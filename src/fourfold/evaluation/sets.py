@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import DataError, PictureError, UsageError
 from fourfold.evaluation.paper import PICTURES, paper_set
-from fourfold.imaging import SUFFIXES, find_pictures, imresize, read_picture
-from fourfold.imaging.finding import natural_order
+from fourfold.imaging import find_pictures, imresize, read_picture
 from fourfold.imaging.formats import UNREAD_SUFFIXES
 from fourfold.places import is_folder, why_closed, why_unseen
 
@@ -222,16 +221,11 @@ def read_set(folder: Path) -> BenchmarkSet:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Returns the pictures right in a folder, in natural order; none where there is no such folder.
-
-    A link whose file is not there, such as one of git-annex, counts: whoever reads it can name it.
-    """
+    """Returns the pictures right in a folder, in natural order; none where there is no such folder."""
     try:
-        found = find_pictures(folder)
+        return find_pictures(folder)
     except (PictureError, OSError):
-        found = []
-    dangling = _dangling(folder)
-    return sorted([*found, *dangling], key=natural_order) if dangling else found
+        return []
 
 
 def _unread(folder: Path) -> str | None:
@@ -245,25 +239,6 @@ def _unread(folder: Path) -> str | None:
         return None
     kind = Path(names[0]).suffix[1:].upper()
     return f"{folder / names[0]}: {kind} is not read; convert the set to PNG, which loses nothing"
-
-
-def _dangling(folder: Path) -> list[Path]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return []
-    links = [Path(entry.path) for entry in entries if entry.is_symlink() and not entry.name.startswith(".")]
-    return [link for link in links if link.suffix.lower() in SUFFIXES and _leads_nowhere(link)]
-
-
-def _leads_nowhere(link: Path) -> bool:
-    try:
-        link.stat()
-    except FileNotFoundError:
-        return True
-    except OSError:  # a link in a circle, or into a folder that is closed: found with the others
-        return False
-    return False
 
 
 #: layout -> where its originals lie

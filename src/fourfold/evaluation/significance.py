@@ -11,6 +11,11 @@ LEVEL = 0.05
 _DECIMALS = 9
 
 
+def p_digits(p: float) -> int:
+    """Returns how many digits to print of p: four, or more where it would look like the level that it is not."""
+    return next((n for n in range(4, 16) if float(f"{p:.{n}f}") != LEVEL), 4)
+
+
 def wilcoxon_p(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Returns the two-sided p of the paired Wilcoxon signed-rank test (Wilcoxon 1945).
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper, papers
 from fourfold.evaluation.record import shown
-from fourfold.evaluation.significance import LEVEL
+from fourfold.evaluation.significance import LEVEL, p_digits
 
 #: measure -> (heading, digits, whether larger is better)
 MEASURES: dict[str, tuple[str, int, bool]] = {
@@ -96,7 +96,7 @@ def p_text(p: float | None) -> str:
     """Returns p, marked with an asterisk where it is below the paper's level."""
     if p is None:
         return "-"
-    return ("<.0001" if p < 1e-4 else f"{p:.4f}".removeprefix("0")) + ("*" if p < LEVEL else "")
+    return ("<.0001" if p < 1e-4 else f"{p:.{p_digits(p)}f}".removeprefix("0")) + ("*" if p < LEVEL else "")
 
 
 def signed(value: float | None, digits: int) -> str:

@@ -93,14 +93,23 @@ def stated_normalisation(file: Path) -> Normalisation | None:
 
 
 def cache_folder() -> Path:
-    """Returns the user's cache folder for Fourfold; ``FOURFOLD_CACHE`` sets another."""
+    """Returns the user's cache folder for Fourfold; ``FOURFOLD_CACHE`` sets another.
+
+    Raises:
+        WeightsError: if nobody's home is known, as in some containers.
+    """
     if own := os.environ.get("FOURFOLD_CACHE"):
         return Path(own)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "fourfold"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "fourfold"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fourfold"
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fourfold"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "fourfold"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fourfold"
+    except RuntimeError as error:
+        raise WeightsError(
+            "there is no home folder to keep VGG19's weights in; name a folder with FOURFOLD_CACHE"
+        ) from error
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], Normalisation | None]:

@@ -68,8 +68,8 @@ def faithful_end(path: Path) -> str:
     Raises:
         WeightsError: if the file's header cannot be read.
     """
-    names, config = shipped_names(), read_config(path)
-    end = path.stem if path.resolve().parent == SHIPPED.resolve() else None
+    names, config, file = shipped_names(), read_config(path), path.resolve()
+    end = file.stem if file.parent == SHIPPED.resolve() else None
     seen = {end}
     while end not in (FAITHFUL, FAITHFUL_FOR_COMPRESSED):
         begun_from = _name_in(config.recipe.get("init"))

@@ -31,6 +31,8 @@ MAX_HEADER_BYTES = 1_000_000
 MAX_FILE_BYTES = 2_000_000_000
 #: Kinds of numbers that are read, by their names in the file, smallest first.
 _DTYPES = ("F16", "BF16", "F32", "F64")
+#: Objects and lists lie within each other no deeper than this.
+_DEEPEST = 20
 #: No count in a header is larger; an integer without bounds cannot be printed as a float.
 _LARGEST_INTEGER = 2**63 - 1
 
@@ -263,7 +265,13 @@ def _paragraph_problem(value: Any) -> str | None:
 
 
 def _object_problem(value: Any) -> str | None:
-    return None if isinstance(value, dict) else "is not an object"
+    if not isinstance(value, dict):
+        return "is not an object"
+    within: list[Any] = [value]
+    for _ in range(_DEEPEST):
+        inner = [list(one.values()) if isinstance(one, dict) else one for one in within if isinstance(one, dict | list)]
+        within = [part for parts in inner for part in parts]
+    return "is nested too deeply" if within else None
 
 
 def _is_integer(value: Any) -> bool:

@@ -22,6 +22,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 #: Largest value of a whole-number parameter: a header may not ask for terabytes.
 _LARGEST = 4096
 
+#: Largest value of what costs memory and time, and takes no room in a file.
+_MOST_RECURSIONS = 64
+
 
 def _conv(name: str, out: int, channels: int, kernel: int) -> Shapes:
     return {f"{name}.weight": (out, channels, kernel, kernel), f"{name}.bias": (out,)}
@@ -87,6 +90,8 @@ def _check_parameter(architecture: str, key: str, value: Any, default: Any) -> N
         raise WeightsError(f"{architecture}'s {key} is {value!r}; it must be of type {wanted.__name__}")
     if wanted is int and not 1 <= value <= _LARGEST:
         raise WeightsError(f"{architecture}'s {key} is {value}; it must lie in 1..{_LARGEST}")
+    if key == "recursions" and value > _MOST_RECURSIONS:
+        raise WeightsError(f"{architecture}'s recursions is {value}; it must lie in 1..{_MOST_RECURSIONS}")
     if key == "prelu" and value not in ("shared", "channel"):
         raise WeightsError(f"{architecture}'s prelu is {value!r}; it must be 'shared' or 'channel'")
     if key == "activation" and value not in ("tanh", "relu"):
