@@ -78,7 +78,7 @@ def count(page: Any) -> str:
 def ready(page: Any) -> None:
     """Waits until a picture is on the stage, its buttons work, and it was looked at for long enough."""
     page.wait_for_selector("#stage canvas")
-    page.wait_for_selector(".score:enabled")
+    page.wait_for_selector(".score:not([aria-disabled=true])")
     page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 300))")
 
 
@@ -117,6 +117,28 @@ def kept(served: ServedStudy) -> list[Any]:
         return store.ratings()
     finally:
         store.close()
+
+
+def test_the_focus_stays_where_a_score_was_given(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    """Who rates with Tab and Enter, or with a switch, need not find the score again for every picture."""
+    page = new_context().new_page()
+    page.goto(served.url)
+    page.fill("#name", "Grace")
+    page.click("text=Take part")
+    start(page)
+    through_the_calibration(page)
+    focused = "() => document.activeElement.dataset.score ?? document.activeElement.className"
+    assert page.evaluate(focused) == "scores", "the card has gone, and the focus not with it"
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    for number in (1, 2, 3):
+        assert count(page) == f"Picture {number} of 24"
+        assert page.evaluate(focused) == "3"
+        page.wait_for_timeout(300)  # a press sooner than this does not count
+        page.keyboard.press("Enter" if number < 3 else "Space")
+        page.wait_for_function(f"() => document.getElementById('count').textContent === 'Picture {number + 1} of 24'")
+        ready(page)
+    assert [rating.score for rating in kept(served)[4:]] == [3, 3, 3]
 
 
 def test_from_enrolment_to_the_last_rating(served: ServedStudy, new_context: Callable[..., Any]) -> None:
@@ -391,12 +413,28 @@ def test_a_shut_out_rater_is_told(served: ServedStudy, new_context: Callable[...
     start(page)
     admin.goto(served.admin_link)
     admin.once("dialog", lambda dialog: dialog.accept())
-    admin.click("text=Shut out")
+    admin.focus("text=Shut out")
+    admin.keyboard.press("Enter")
     admin.wait_for_selector("text=Let in again")
+    assert admin.evaluate("() => document.activeElement.textContent") == "Let in again", "the focus stays"
     ready(page)
     page.keyboard.press(page.get_attribute(".score.wanted", "data-score"))
     page.wait_for_selector("#card-stopped")
     assert "access was closed" in page.text_content("#stopped-text")
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_only_the_table_of_the_admin_page_scrolls_sideways(
+    served: ServedStudy, new_context: Callable[..., Any], width: int
+) -> None:
+    page, admin = new_context().new_page(), new_context(viewport={"width": width, "height": 800}).new_page()
+    page.goto(served.url)
+    page.fill("#name", "A rather long name, as people have them")
+    page.click("text=Take part")
+    start(page)
+    admin.goto(served.admin_link)
+    admin.wait_for_selector("text=A rather long name")
+    assert admin.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
 def test_the_admin_page_shows_names_as_text(served: ServedStudy, new_context: Callable[..., Any]) -> None:

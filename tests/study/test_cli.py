@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +77,7 @@ def test_create_invite_serve_report(bench_folder: Path, tmp_path: Path) -> None:
         (("invite", "STUDY", "--url", "https://example.org/study/"), "served at the top of its host"),
         (("report", "STUDY"), "has no ratings yet"),
         (("serve", "STUDY", "--database", "mysql://x/y"), "no store for"),
+        (("report", "STUDY", "--database", "postgresql://study:secret@db:54x/ratings"), r"\(unreadable URL\)"),
         (("serve", "/nowhere"), "is not a study"),
         (("create", "STUDY", "--data", "/nowhere"), "is there already"),
     ],
@@ -96,6 +98,32 @@ def test_a_changed_study_is_not_served_and_says_why(own_study: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert "was changed after the study was created" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("step", ["create.write_manifest", "report._page"])
+def test_stopping_in_the_middle_leaves_nothing(
+    step: str, bench_folder: Path, own_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"fourfold.study.{step}", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    study = open_study(own_study)
+    (tmp_path / "out").mkdir()
+    record = next(showing for showing in study.manifest.order("r01") if showing.kind == "rating")
+    stimulus = study.manifest.stimuli[record.id]
+    (tmp_path / "ratings.csv").write_text(
+        "rater,position,kind,set_name,scene,method,score\n"
+        f"r01,{record.position},rating,{stimulus.set_name},{stimulus.scene},{stimulus.method},3\n"
+    )
+    words = {
+        "create": f"create {tmp_path}/out/study --data {bench_folder} --sets Set5 --methods nearest,hr --calibration 0",
+        "report": f"report {own_study} -o {tmp_path}/out/report --ratings {tmp_path}/ratings.csv",
+    }[step.partition(".")[0]].split()
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # without the command's own, the tests would end here
+    try:
+        result = CliRunner().invoke(app, words)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (result.exit_code, result.stderr) == (130, "stopped; nothing half-written is left\n")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_an_address_may_end_with_a_slash(own_study: Path) -> None:

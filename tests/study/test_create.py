@@ -1,6 +1,7 @@
 """Building a study: what is in the folder, that it tells nothing, and that a changed one is refused."""
 
 import json
+import os
 import shutil
 import struct
 from collections import Counter
@@ -13,8 +14,8 @@ import pytest
 from fourfold.errors import DataError, FourfoldError, StudyError, UsageError
 from fourfold.imaging import imresize, read_rgb
 from fourfold.study import Manifest, Request, Study, create_study, design, open_study
-from fourfold.study.create import _choose_calibration, _resolve
 from fourfold.study.manifest import read_manifest, write_manifest
+from fourfold.study.request import choose_calibration, resolve
 from fourfold.study.stimuli import encode_alike
 from tests.conftest import make_photo
 from tests.study.conftest import METHODS, save_picture, small_request
@@ -181,6 +182,20 @@ BAD_REQUESTS = {
     "no title": ({"title": " "}, UsageError, "--title is empty"),
     "no set": ({"sets": (), "calibration": 0}, UsageError, "--sets names no set; give some of Set5"),
     "too few for calibration": ({"calibration": 20}, DataError, "holds 3 pictures"),
+    "none of the nine": (
+        {"sets": ("BSD100",), "methods": ("srresnet-vgg22", "srgan-mse")},
+        UsageError,
+        "BSD100: none of these methods is rated there.*--same-everywhere",
+    ),
+    "one of the nine": ({"methods": ("bicubic", "SRGAN-MSE=RESULTS")}, UsageError, "BSD100: only bicubic is rated"),
+    "a picture missing": ({"methods": ("bicubic", "other=RESULTS")}, DataError, "other has no picture for scene3.png"),
+    "a title of odd bytes": ({"title": "Caf\udce9"}, UsageError, r"--title Caf\\udce9 is not in UTF-8"),
+    "a seed of odd bytes": ({"seed": "\udce9"}, UsageError, "--seed .* is not in UTF-8"),
+    "results of odd bytes": (
+        {"methods": ("bicubic", "other=/nowhere\udce9/{name}.png")},
+        DataError,
+        "udce9/.*not in UTF-8",
+    ),
 }
 
 
@@ -188,9 +203,19 @@ BAD_REQUESTS = {
 def test_bad_requests(case: str, bench_folder: Path, tmp_path: Path) -> None:
     changes, kind, message = BAD_REQUESTS[case]
     request = replace(small_request(bench_folder), **changes)  # type: ignore[arg-type]
+    results = f"{bench_folder / 'Set5'}/{{name}}.png"  # of three scenes, where BSD100 has a fourth
+    request = replace(request, methods=[method.replace("RESULTS", results) for method in request.methods])
     with pytest.raises(kind, match=message):
         create_study(tmp_path / "new", request)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_not_text_are_refused_before_anything_is_built(bench_folder: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(bench_folder, tmp_path / "data"))
+    shutil.copy(data / "Set5" / "scene0.png", data / "Set5" / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(DataError, match=r"caf\\udce9.png: this name is not in UTF-8; rename it"):
+        create_study(tmp_path / "new", replace(small_request(bench_folder), data=data, calibration=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_an_existing_folder_is_never_touched(bench_folder: Path, tmp_path: Path) -> None:
@@ -281,7 +306,7 @@ def test_a_study_can_be_created_again_from_its_seed(bench_folder: Path, tmp_path
     first = create_study(tmp_path / "first", request)
     again = create_study(tmp_path / "again", replace(request, seed=first.seed))
     assert chosen(again) == chosen(first)
-    assert _choose_calibration(request, "one seed") != _choose_calibration(request, "another")
+    assert choose_calibration(request, "one seed") != choose_calibration(request, "another")
 
 
 def chosen(manifest: Manifest) -> tuple[set[str], list[tuple[str, str]]]:
@@ -291,17 +316,23 @@ def chosen(manifest: Manifest) -> tuple[set[str], list[tuple[str, str]]]:
 
 
 def test_result_folders_and_weights_files_are_methods(bench_folder: Path, tiny_weights: Path, tmp_path: Path) -> None:
-    results = tmp_path / "results"
+    results, own = tmp_path / "results", tmp_path / "lr=1" / "own.safetensors"
     for number in range(3):
         save_picture(results / f"scene{number}_other.png", np.full((48, 64, 3), 40 * number, np.uint8))
+    own.parent.mkdir()
+    shutil.copy(tiny_weights, own)
     request = replace(
         small_request(bench_folder),
         sets=("Set5",),
-        methods=("hr", f"other={results}", f"tiny={tiny_weights}"),
+        methods=("hr", f"other={results}", f"tiny={tiny_weights}", str(own), str(own.with_name("left.safetensors"))),
+        without=("left",),
         engine="torch",
     )
-    manifest = create_study(tmp_path / "study", request)
-    assert manifest.sets == {"Set5": ("hr", "other", "tiny")}
+    shutil.copy(own, own.with_name("left.safetensors"))
+    notes: list[str] = []
+    manifest = create_study(tmp_path / "study", request, on_note=notes.append)
+    assert notes == [f"Set5: other is what is named {{name}}_other in {results}"]
+    assert manifest.sets == {"Set5": ("hr", "other", "tiny", "own")}
     assert manifest.methods["tiny"]["weights_sha256"]
     shown = {s.scene: s for s in manifest.stimuli.values() if s.method == "other"}
     assert read_rgb(tmp_path / "study" / shown["scene2"].file)[0, 0].tolist() == [80, 80, 80]
@@ -331,10 +362,10 @@ def test_bsd100_by_another_name_is_the_same_study(folder: str, bench_folder: Pat
 
 
 def test_paper_stands_for_the_twelve_and_bsd100_gets_nine(bench_folder: Path, tmp_path: Path) -> None:
-    assert _resolve(["paper"], ["selfexsr"])[:4] == ["nearest", "bicubic", "srcnn", "drcn"]
-    assert _resolve(["paper", "selfexsr=DIR"], [])[3] == "selfexsr=DIR"
-    assert _resolve(["srgan", "hr"], []) == ["srgan-vgg54", "hr"]
-    assert _resolve(["paper", "mine=FILE"], [])[-1] == "mine=FILE"
+    assert resolve(["paper"], ["selfexsr"])[:4] == ["nearest", "bicubic", "srcnn", "drcn"]
+    assert resolve(["paper", "selfexsr=DIR"], [])[3] == "selfexsr=DIR"
+    assert resolve(["srgan", "hr"], []) == ["srgan-vgg54", "hr"]
+    assert resolve(["paper", "mine=FILE"], [])[-1] == "mine=FILE"
     results = {}
     for method in ("srgan-mse", "srgan-vgg54"):
         for number, folder in enumerate(["BSD100"] * 4):
@@ -385,7 +416,7 @@ def test_a_failure_of_a_shipped_method_is_told_as_it_is(bench_folder: Path, tmp_
 def test_the_numbers_of_the_documentation(
     methods: tuple[str, ...], without: tuple[str, ...], twelve: int, nine: int, ratings: int
 ) -> None:
-    names = [spec.partition("=")[0] for spec in _resolve(methods, without)]
+    names = [spec.partition("=")[0] for spec in resolve(methods, without)]
     on_bsd100 = design.methods_for("BSD100", names)
     assert (len(names), len(on_bsd100)) == (twelve, nine)
     assert 5 * len(names) + 14 * len(names) + 100 * len(on_bsd100) == ratings

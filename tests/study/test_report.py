@@ -18,6 +18,7 @@ import pytest
 from fourfold.errors import OutputExistsError, StudyError, UsageError
 from fourfold.evaluation.paper import PICTURES
 from fourfold.study import Report, ReportRequest, create_study, export, make_report, open_store, read_manifest
+from fourfold.study.labels import labels, short_labels
 from fourfold.study.manifest import write_manifest
 from fourfold.study.store import Answer
 from tests.study.conftest import small_request
@@ -300,7 +301,7 @@ def rated_twin(bench_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("twin") / "study"
     manifest = create_study(folder, small_request(bench_folder))
     store = open_store(None, folder, study_id=manifest.study_id, digest=manifest.digest)
-    for rater in ("r01-abcdef", "r02-abcdef"):
+    for rater in (f"r{number:02d}-abcdef" for number in range(12)):  # of few, the calibration may agree by chance
         store.enrol(rater, "", "invited")
         order = manifest.order(rater)
         for showing in order:
@@ -419,6 +420,20 @@ def test_a_report_only_reads_the_store(rated_study: Path, report: Report, tmp_pa
     with pytest.raises(StudyError, match=r"no ratings store at .*typo.sqlite; give the --database"):
         make_report(ReportRequest(folder, tmp_path / "none", database=f"sqlite:///{typo}"))
     assert not typo.exists()
+
+
+def test_no_two_methods_are_called_alike() -> None:
+    named = labels(["srgan-vgg54", "SRGAN", "hr", "net-trained-with-l1-step-1000", "net-trained-with-l1-step-2000"])
+    assert list(named.values())[:3] == ["srgan-vgg54", "SRGAN", "original"]
+    assert labels(["srgan-vgg54", "mine"]) == {"srgan-vgg54": "SRGAN", "mine": "mine"}
+    assert list(short_labels(named).values())[3:] == ["net-train…-step-1000", "net-train…-step-2000"]
+    alike = labels([f"networks-{middle}-of-all-networks" for middle in ("one", "two")])
+    assert short_labels(alike) == alike
+
+
+def test_a_table_with_more_than_ascii_is_known_as_utf_8(tmp_path: Path) -> None:
+    assert export.table([{"rater": "r1", "score": 3}], ("rater", "score")) == b"rater,score\nr1,3\n"
+    assert export.table([{"rater": "José"}], ("rater",)) == b"\xef\xbb\xbfrater\nJos\xc3\xa9\n"
 
 
 def test_the_table_for_a_terminal(report: Report) -> None:

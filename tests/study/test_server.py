@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from fourfold.study import Settings, Study, create_app
@@ -33,6 +34,12 @@ def new_client(study: Study, store: RatingStore) -> Iterator[Callable[..., Clien
         client.close()
 
 
+def join(client: Client, data: dict[str, str], headers: dict[str, str] | None = None) -> httpx.Response:
+    """Sends the first page's form as a browser does that has been given that page."""
+    client.get("/", headers=PERSON)
+    return client.post("/join", data=data, headers=headers or {})
+
+
 @pytest.fixture
 def store_url(tmp_path: Any) -> str:
     """The server's tests run on SQLite; the store's own run on both."""
@@ -54,6 +61,7 @@ def arrive(client: Client, study: Study, rater: str = "r01-abcdef", expires_at: 
     client.cookies.clear()
     answer = client.get(f"/r/{issue(study.key, rater, expires_at)}")
     assert answer.status_code == 303, answer.text
+    assert client.get(answer.headers["location"]).status_code == 200
     return rater
 
 
@@ -270,17 +278,39 @@ def test_a_shut_out_rater_is_told_and_gets_no_other_place(
     new_client: Callable[..., Client], study: Study, store: RatingStore
 ) -> None:
     client = new_client(open_places=5)
-    client.post("/join", data={"name": "Mallory"})
+    join(client, {"name": "Mallory"})
     [rater] = store.raters()
     store.set_revoked(rater.id, True)
     landing = client.get("/", headers=PERSON)
     assert "Your access was closed by the person who runs this study." in landing.text
     assert "<form" not in landing.text
-    again = client.post("/join", data={"name": "Mallory"}, headers=PERSON)
+    again = join(client, {"name": "Mallory"}, headers=PERSON)
     assert (again.status_code, "access was closed" in again.text) == (403, True)
     assert len(store.raters()) == 1
     store.set_revoked(rater.id, False)
     assert client.get("/").headers["location"] == "/rate"
+
+
+def test_a_place_of_someone_shut_out_is_free_again(
+    new_client: Callable[..., Client], study: Study, store: RatingStore
+) -> None:
+    client = new_client(open_places=1)
+    join(client, {"name": "Spam"})
+    client.cookies.clear()
+    assert "Take part" not in client.get("/", headers=PERSON).text
+    store.set_revoked(store.raters()[0].id, True)
+    assert "Take part" in client.get("/", headers=PERSON).text
+    assert join(client, {"name": "Ann"}).status_code == 303
+    assert [rater.name for rater in store.raters() if rater.revoked_at is None] == ["Ann"]
+
+
+@pytest.mark.parametrize("how", ["head", "get"])
+def test_whoever_only_looks_at_a_link_is_no_rater(how: str, client: Client, study: Study, store: RatingStore) -> None:
+    link = f"/r/{issue(study.key, 'r01-abcdef', SOON)}"
+    assert getattr(client, how)(link).status_code == 303
+    assert store.raters() == []
+    assert client.get("/rate").status_code == 200
+    assert [rater.id for rater in store.raters()] == ["r01-abcdef"]
 
 
 def test_someone_whose_link_is_over_may_take_a_place(new_client: Callable[..., Client], study: Study) -> None:
@@ -335,7 +365,7 @@ def test_a_cookie_from_before_cookies_had_the_studys_name(client: Client, study:
 def test_html_in_names_is_text(new_client: Callable[..., Client], study: Study, store: RatingStore) -> None:
     client = new_client(open_places=2)
     name = "<script>alert(1)</script>\n\x00 & \u202eco" + "x" * 200
-    assert client.post("/join", data={"name": name}).status_code == 303
+    assert join(client, {"name": name}).status_code == 303
     [rater] = store.raters()
     assert rater.name.startswith("<script>alert(1)</script>")
     assert rater.name.isprintable()
@@ -350,34 +380,51 @@ def test_formulas_in_names_do_not_run_in_a_spreadsheet(
     new_client: Callable[..., Client], study: Study, store: RatingStore
 ) -> None:
     client = new_client(open_places=1)
-    client.post("/join", data={"name": "=HYPERLINK(1)"})
+    join(client, {"name": "=HYPERLINK(1)"})
     enter(client, study)
     assert ",'=HYPERLINK(1)," in client.get("/admin/export/raters.csv").text
 
 
 def test_open_enrolment_only_if_asked_and_while_places_last(new_client: Callable[..., Client]) -> None:
-    assert new_client().post("/join", data={"name": "Eve"}).status_code == 403
+    assert join(new_client(), {"name": "Eve"}).status_code == 403
     client = new_client(open_places=1)
     assert "Take part" in client.get("/", headers={"accept": "text/html"}).text
-    assert client.post("/join", data={}).status_code == 303
+    assert join(client, {}).status_code == 303
     assert client.get("/api/state").status_code == 200
     assert client.get("/").headers["location"] == "/rate"
     client.cookies.clear()
-    full = client.post("/join", data={"name": "Eve"})
+    full = join(client, {"name": "Eve"})
     assert (full.status_code, "all the 1 raters" in full.text) == (403, True)
 
 
 def test_one_person_takes_one_place(new_client: Callable[..., Client], study: Study, store: RatingStore) -> None:
     client = new_client(open_places=5)
-    assert client.post("/join", data={"name": "Ann"}).headers["location"] == "/rate"
+    assert join(client, {"name": "Ann"}).headers["location"] == "/rate"
     rate(client, client.get("/api/state").json())
-    again = client.post("/join", data={"name": "Ann"})  # back, and the button once more
+    again = join(client, {"name": "Ann"})  # back, and the button once more
     assert (again.status_code, again.headers["location"], "set-cookie" in again.headers) == (303, "/rate", False)
     assert client.get("/api/state").json()["done"] == 1
     assert [rater.name for rater in store.raters()] == ["Ann"]
     invited = arrive(client, study)
-    assert client.post("/join", data={}).headers["location"] == "/rate"
+    assert join(client, {}).headers["location"] == "/rate"
     assert sorted(rater.id for rater in store.raters())[1:] == [invited]
+
+
+def test_a_browser_without_cookies_takes_no_place(
+    new_client: Callable[..., Client], study: Study, store: RatingStore
+) -> None:
+    client = new_client(open_places=1)
+    for _ in range(3):
+        form = re.search(r'name="place" value="([^"]+)"', client.get("/", headers=PERSON).text)[1]
+        client.cookies.clear()
+        answer = client.post("/join", data={"name": "Ann", "place": form}, headers=PERSON)
+        assert answer.status_code == 403 and "This browser keeps no cookies for this page" in answer.text
+    assert store.raters() == []
+    link = client.get(f"/r/{issue(study.key, 'r01-abcdef', SOON)}").headers["location"]
+    client.cookies.clear()
+    answer = client.get(link, headers=PERSON)
+    assert answer.status_code == 403 and "This browser keeps no cookies for this page" in answer.text
+    assert store.raters() == []
 
 
 def test_a_form_that_is_sent_twice_takes_one_place(
@@ -388,7 +435,7 @@ def test_a_form_that_is_sent_twice_takes_one_place(
     answers = []
     for form in (*forms, *forms, "", "open-aaaaaa.forged", issue(study.key, "r01-abcdef", SOON), "ü"):
         client.cookies.clear()
-        answers.append(client.post("/join", data={"place": form}).status_code)
+        answers.append(join(client, {"place": form}).status_code)
     assert answers == [303] * 7 + [403]
     assert {form.split(".")[0] for form in forms} < {rater.id for rater in store.raters()}
     assert len(store.raters()) == 5
@@ -420,16 +467,16 @@ def test_scripts_are_asked_for_again(client: Client) -> None:
 
 def test_people_read_pages_when_no_place_is_left(new_client: Callable[..., Client]) -> None:
     client = new_client(open_places=1)
-    client.post("/join", data={"name": "Ann"})
+    join(client, {"name": "Ann"})
     client.cookies.clear()
     landing = client.get("/", headers=PERSON).text
     assert "Take part" not in landing
     assert "all the raters it looks for" in landing
-    page = client.post("/join", data={"name": "Bob"}, headers=PERSON)
+    page = join(client, {"name": "Bob"}, headers=PERSON)
     assert (page.status_code, page.headers["content-type"]) == (403, "text/html; charset=utf-8")
     assert "This study has all the 1 raters it looks for; thank you." in page.text
     for accept in ("*/*", "application/json"):
-        answer = client.post("/join", data={"name": "Bob"}, headers={"accept": accept})
+        answer = join(client, {"name": "Bob"}, headers={"accept": accept})
         assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
 
 
@@ -506,9 +553,9 @@ def test_a_form_over_plain_http_is_known_by_its_origin(new_client: Callable[...,
     client = new_client(open_places=5)  # browsers send no Sec-Fetch-Site over plain HTTP
     host = {"host": "192.168.1.5:8400"}
     for origin in ("null", "http://192.168.1.6:8400", "http://evil.test"):
-        assert client.post("/join", data={}, headers=host | {"origin": origin}).status_code == 403, origin
+        assert join(client, {}, headers=host | {"origin": origin}).status_code == 403, origin
     assert store.raters() == []
-    own = client.post("/join", data={}, headers=host | {"origin": "http://192.168.1.5:8400"})
+    own = join(client, {}, headers=host | {"origin": "http://192.168.1.5:8400"})
     assert own.headers["location"] == "/rate"
 
 

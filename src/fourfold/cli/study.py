@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from fourfold.cli.stopping import stopping_cleanly
+
 app = typer.Typer(
     help="A rating study (MOS): create it, invite raters, serve it, report the result.",
     no_args_is_help=True,
@@ -23,6 +25,7 @@ def _words(text: str) -> list[str]:
 
 
 @app.command()
+@stopping_cleanly()
 def create(
     study: Path = _STUDY,
     data: Path = typer.Option(..., "--data", help="Folder with the benchmark sets (or with bench/ inside)."),
@@ -30,7 +33,7 @@ def create(
     methods: str = typer.Option(
         "paper",
         "--methods",
-        help="Names, weights files, NAME=DIR with results; 'paper' stands for the paper's twelve.",
+        help="Names, weights files, NAME=FILE, NAME=DIR with results; 'paper' stands for the paper's twelve.",
     ),
     without: str = typer.Option("", "--without", help="Methods to leave out."),
     same_everywhere: bool = typer.Option(
@@ -67,7 +70,11 @@ def create(
         engine=engine,
         precision=precision,
     )
-    manifest = create_study(study, request, _counter("pictures made"))
+
+    def tell(note: str) -> None:
+        typer.echo(f"note: {note}", err=True)
+
+    manifest = create_study(study, request, _counter("pictures made"), tell)
     for name, shown in manifest.sets.items():
         typer.echo(f"{name}: {len(shown)} versions of every picture: {', '.join(shown)}")
     typer.echo(
@@ -139,6 +146,7 @@ def serve(
 
 
 @app.command()
+@stopping_cleanly()
 def report(
     study: Path = _STUDY,
     output: Path | None = typer.Option(None, "--output", "-o", help="Folder to write; default STUDY/report."),

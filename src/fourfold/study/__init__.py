@@ -7,15 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fourfold.study.create import Request, create_study
+    from fourfold.study.create import create_study
     from fourfold.study.invitations import Invitation, admin_link, check_address, invite
     from fourfold.study.manifest import Manifest, Study, open_study, read_manifest
     from fourfold.study.report import Report, ReportRequest, make_report
+    from fourfold.study.request import Request
     from fourfold.study.server import Settings, create_app
     from fourfold.study.store import RatingStore, open_store
 
 _HOMES = {
-    "Request": "create",
+    "Request": "request",
     "create_study": "create",
     "Invitation": "invitations",
     "admin_link": "invitations",

@@ -5,81 +5,58 @@ import itertools
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from fourfold.errors import DataError, StudyError, UsageError
-from fourfold.evaluation.methods import KERNELS, Method, make_methods
+from fourfold.errors import DataError, StudyError
+from fourfold.evaluation.methods import Method
 from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, Pair, find_sets, read_pair
-from fourfold.imaging import find_pictures, imresize, read_rgb
-from fourfold.places import is_folder, why_unseen
+from fourfold.imaging import imresize, read_rgb
+from fourfold.places import why_unseen
 from fourfold.study import design
 from fourfold.study.manifest import Manifest, Stimulus, write_key, write_manifest
-from fourfold.study.stimuli import as_bytes, encode_alike, new_identifier, write_stimulus
+from fourfold.study.request import (
+    Request,
+    check_names,
+    check_numbers,
+    check_results,
+    choose_calibration,
+    methods_of,
+    methods_on,
+    refuse_test_pictures,
+)
+from fourfold.study.stimuli import encode_alike, new_identifier, write_stimulus
 from fourfold.version import __version__
-from fourfold.weights import ALIASES, shipped_names
 
 #: Called with (pictures made, pictures in all, what was made).
 Progress = Callable[[int, int, str], None]
 
-#: Where the calibration pictures are looked for, under the data folder.
-CALIBRATION_FOLDERS = ("calibration", "BSD300/images/train", "BSDS300/images/train", "bench/calibration")
-
 #: Calibration pictures larger than this are cut to their middle.
 _CALIBRATION_SIDE_PX = 480
 
-#: Benchmark sets are handed on cut at the right and the bottom, to sides that divide by 2, 3, 4 or 12. Cut to sides
-#: that divide by this, all copies of a picture are alike again.
-_COMMON_MULTIPLE = 12
 
-
-@dataclass(frozen=True)
-class Request:
-    """What to build; the defaults are the paper's study.
-
-    Attributes:
-        data: folder with the benchmark sets.
-        sets: which sets.
-        methods: names, weights files, ``NAME=DIR``; ``paper`` stands for the paper's twelve that are not named.
-        without: methods to leave out.
-        same_everywhere: rate all methods on BSD100 too, not only the paper's nine.
-        calibration_data: folder of pictures that are in no set; looked for under ``data`` when None.
-        calibration: how many pictures the calibration shows, each as nearest neighbour and as original.
-        repeats: how many pictures are shown twice.
-        repeats_from: the set that these are chosen from; the last of ``sets`` when None.
-        seed: the study's seed; a fresh one when None.
-        title: what raters read.
-        engine: engine that runs the networks.
-        precision: its precision.
-    """
-
-    data: Path
-    sets: Sequence[str] = design.SETS
-    methods: Sequence[str] = ("paper",)
-    without: Sequence[str] = ()
-    same_everywhere: bool = False
-    calibration_data: Path | None = None
-    calibration: int = design.CALIBRATION_PICTURES
-    repeats: int = design.REPEATED_PICTURES
-    repeats_from: str | None = None
-    seed: str | None = None
-    title: str = "Picture quality study"
-    engine: str = "auto"
-    precision: str = "auto"
-
-
-def create_study(folder: Path, request: Request, progress: Progress | None = None) -> Manifest:
+def create_study(
+    folder: Path,
+    request: Request,
+    progress: Progress | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Manifest:
     """Builds a study in a new folder and returns its manifest.
 
     Everything is built beside the folder and renamed at the end, so that a study is there whole or not at all.
 
+    Args:
+        folder: a new folder.
+        request: what to build.
+        progress: called after each scene.
+        on_note: called, before anything is built, with which pictures were taken in folders of results.
+
     Raises:
         UsageError: for an unknown method or set, or a number that makes no sense.
-        DataError: if pictures are missing or do not fit together.
+        DataError: if pictures are missing or do not fit together, or names cannot be written in UTF-8.
         StudyError: if the folder is there already or cannot be written.
     """
     reason = why_unseen(folder)
@@ -87,16 +64,20 @@ def create_study(folder: Path, request: Request, progress: Progress | None = Non
         raise StudyError(f"{folder}: a study cannot be written there ({reason}); name another folder")
     if folder.exists():
         raise StudyError(f"{folder} is there already; name a new folder (a study is never changed)")
-    _check_numbers(request)
+    check_numbers(request)
     sets = find_sets(request.data, list(request.sets))
-    methods = {method.name: method for method in _make_methods(request)}
+    methods = {method.name: method for method in methods_of(request)}
+    plan = {one.name: methods_on(one.name, tuple(methods), request.same_everywhere) for one in sets}
     seed = request.seed or secrets.token_hex(8)
-    calibration = _choose_calibration(request, seed)
-    _refuse_test_pictures(calibration, sets)
+    calibration = choose_calibration(request, seed)
+    check_names(sets, methods, calibration)
+    refuse_test_pictures(calibration, sets)
+    for note in check_results(sets, plan, methods):
+        on_note(note)
     partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.part"
     try:
         (partial / "pictures").mkdir(parents=True)
-        builder = _Builder(partial, request, seed, sets, methods, calibration, progress or (lambda *_: None))
+        builder = _Builder(partial, request, seed, sets, plan, methods, calibration, progress or (lambda *_: None))
         manifest = builder.build()
         write_manifest(manifest, partial)
         write_key(partial)
@@ -117,13 +98,14 @@ class _Builder:
         request: Request,
         seed: str,
         sets: Sequence[BenchmarkSet],
+        plan: Mapping[str, tuple[str, ...]],
         methods: Mapping[str, Method],
         calibration: Sequence[Path],
         progress: Progress,
     ) -> None:
         self.folder, self.request, self.seed, self.sets, self.methods = folder, request, seed, sets, methods
+        self.plan = dict(plan)
         self.calibration, self.progress = dict(zip(_names(calibration), calibration, strict=True)), progress
-        self.plan = {one.name: self._methods_on(one.name) for one in sets}
         self.total = sum(len(one.entries) * len(self.plan[one.name]) for one in sets) + 2 * len(calibration)
         self.stimuli: list[Stimulus] = []
         self.sources: dict[str, dict[str, Any]] = {}
@@ -149,10 +131,6 @@ class _Builder:
             stimuli={stimulus.id: stimulus for stimulus in self.stimuli},
             repeats=tuple(self._repeats()),
         )
-
-    def _methods_on(self, set_name: str) -> tuple[str, ...]:
-        names = tuple(self.methods)
-        return names if self.request.same_everywhere else design.methods_for(set_name, names)
 
     def _add_scene(self, one: BenchmarkSet, entry: Entry) -> None:
         pair = read_pair(entry)
@@ -194,80 +172,6 @@ class _Builder:
         return design.choose_repeats(self.seed, candidates, self.request.repeats)
 
 
-def _check_numbers(request: Request) -> None:
-    if not request.sets:
-        raise UsageError(f"--sets names no set; give some of {', '.join(design.SETS)}, or others under --data")
-    if request.calibration < 0 or request.repeats < 0:
-        raise UsageError("--calibration and --repeats are 0 or more")
-    if request.repeats_from is not None and request.repeats_from not in request.sets:
-        raise UsageError(f"--repeats-from {request.repeats_from}: not among the sets {', '.join(request.sets)}")
-    if not request.title.strip():
-        raise UsageError("--title is empty; raters read it on every page")
-
-
-def _make_methods(request: Request) -> list[Method]:
-    specs = _resolve(request.methods, request.without)
-    if len(specs) < 2:
-        raise UsageError("a study compares at least two methods; give more with --methods")
-    there = {*KERNELS, "hr", *shipped_names()}
-    missing = [spec for spec in specs if spec in design.TWELVE and spec not in there]
-    if missing:
-        raise UsageError(_remedy(missing, request.without))
-    return make_methods(specs, engine=request.engine, precision=request.precision)
-
-
-def _remedy(missing: Sequence[str], without: Sequence[str]) -> str:
-    """Returns what to do about the paper's methods that are not shipped, all of them at once."""
-    are, them = ("are", "them") if len(missing) > 1 else ("is", "it")
-    given = ",".join(f"{name}=DIR" for name in missing)
-    return (
-        f"{' and '.join(missing)}, of the paper's methods, {are} not shipped: add {given} to --methods (a folder with "
-        f"results, or a weights file), or leave {them} out with --without {','.join([*without, *missing])}"
-    )
-
-
-def _resolve(methods: Sequence[str], without: Sequence[str]) -> list[str]:
-    """Returns the methods to make, ``paper`` replaced by the paper's methods, in the paper's order where they have one.
-
-    ``srgan`` and ``srresnet`` become the names that the paper's variants have, so that the report finds their MOS.
-    """
-    named = {ALIASES.get(_name(spec), _name(spec)): ALIASES.get(spec, spec) for spec in methods if spec != "paper"}
-    if len(named) != sum(1 for spec in methods if spec != "paper"):
-        raise UsageError(f"a method is named twice in {', '.join(methods)}")
-    if "paper" in methods:
-        named = {name: named.pop(name, name) for name in design.TWELVE} | named
-    unknown = [name for name in without if ALIASES.get(name, name) not in named]
-    if unknown:
-        raise UsageError(f"--without {unknown[0]}: not among the methods {', '.join(named)}")
-    left_out = {ALIASES.get(name, name) for name in without}
-    return [spec for name, spec in named.items() if name not in left_out]
-
-
-def _name(spec: str) -> str:
-    return spec.partition("=")[0]
-
-
-def _choose_calibration(request: Request, seed: str) -> list[Path]:
-    if request.calibration == 0:
-        return []
-    folder = request.calibration_data
-    if folder is None:
-        folder = next((request.data / name for name in CALIBRATION_FOLDERS if is_folder(request.data / name)), None)
-    if folder is None:
-        raise UsageError(
-            f"no calibration pictures under {request.data}: give --calibration-data DIR with {request.calibration} "
-            "photographs that are in no test set (the paper took BSD300's training pictures), or --calibration 0"
-        )
-    reason = why_unseen(folder)
-    if reason:
-        raise DataError(f"{folder}: the calibration pictures cannot be read ({reason})")
-    found = find_pictures(folder, recursive=True)
-    if len(found) < request.calibration:
-        raise DataError(f"{folder} holds {len(found)} pictures, the calibration needs {request.calibration}")
-    by_chance = sorted(found, key=lambda path: hashlib.sha256(f"{seed}/{path.name}".encode()).digest())
-    return by_chance[: request.calibration]
-
-
 def _names(paths: Sequence[Path]) -> list[str]:
     """Returns a name of its own for each picture: that of its file, numbered from the second of that name on."""
     names: list[str] = []
@@ -277,17 +181,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
         free = (name for name in numbered if name not in stems and name not in names)
         names.append(next(free) if path.stem in names else path.stem)
     return names
-
-
-def _refuse_test_pictures(calibration: Sequence[Path], sets: Sequence[BenchmarkSet]) -> None:
-    """Raises before anything is built where a calibration picture is one that will be rated."""
-    if not calibration:
-        return
-    tested = {_pixel_hash(read_rgb(entry.hr)): f"{one.name}/{entry.image}" for one in sets for entry in one.entries}
-    for path in calibration:
-        twin = tested.get(_pixel_hash(read_rgb(path)))
-        if twin is not None:
-            raise DataError(f"the calibration picture {path} is {twin} of the test; give other --calibration-data")
 
 
 def _fitting(pixels: NDArray[Any], pair: Pair, name: str, entry: Entry) -> NDArray[Any]:
@@ -308,10 +201,3 @@ def _middle(pixels: NDArray[Any]) -> NDArray[Any]:
         raise DataError("a calibration picture is too small to be shrunk")
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     return pixels[top : top + height, left : left + width]
-
-
-def _pixel_hash(pixels: NDArray[Any]) -> str:
-    """Returns a hash that copies of a picture share: in another format, of 16 bits for 8, or cut to even sides."""
-    height, width = (side // _COMMON_MULTIPLE * _COMMON_MULTIPLE or side for side in pixels.shape[:2])
-    shown = as_bytes(pixels[:height, :width])
-    return hashlib.sha256(str(shown.shape).encode() + shown.tobytes()).hexdigest()

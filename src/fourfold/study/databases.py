@@ -69,7 +69,7 @@ def without_password(url: str | sa.URL) -> str:
     """Returns a database URL fit to be shown; a SQLite file by its path as it is."""
     try:
         parsed = sa.make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         return "(unreadable URL)"
     if parsed.get_backend_name() == "sqlite" and parsed.database and not parsed.query:
         return parsed.database

@@ -58,7 +58,7 @@ def methods_for(set_name: str, methods: Sequence[str]) -> tuple[str, ...]:
     """Returns the versions to rate on one set: all of ``methods``, but the paper's nine on BSD100, also as "B100"."""
     if paper_set(set_name) != "BSD100":
         return tuple(methods)
-    return tuple(method for method in methods if method not in NOT_ON_BSD100)
+    return tuple(method for method in methods if method.lower() not in NOT_ON_BSD100)
 
 
 @dataclass(frozen=True)

@@ -118,14 +118,15 @@ def last_screens(store: RatingStore) -> dict[str, dict[str, Any]]:
 def table(rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> bytes:
     """Returns rows as CSV in UTF-8, with an empty cell for what is not a number.
 
-    A cell that a spreadsheet would run as a formula is made plain text.
+    A cell that a spreadsheet would run as a formula is made plain text. Where there is more than ASCII, a byte order
+    mark tells spreadsheets that this is UTF-8.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _plain(row.get(name)) for name in columns})
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8" if text.getvalue().isascii() else "utf-8-sig")
 
 
 def _plain(value: Any) -> Any:

@@ -20,25 +20,8 @@ from fourfold.study.opinion import Opinion
 from fourfold.study.raters import RaterSummary
 from fourfold.study.significance import Comparison
 
-#: What a method is called in the report; a method that is not here keeps its name.
-LABELS = {
-    "nearest": "nearest",
-    "bicubic": "bicubic",
-    "srcnn": "SRCNN",
-    "selfexsr": "SelfExSR",
-    "drcn": "DRCN",
-    "espcn": "ESPCN",
-    "srresnet-mse": "SRResNet",
-    "srresnet-plus": "SRResNet-plus",
-    "srresnet-jpeg": "SRResNet-JPEG",
-    "srresnet-vgg22": "SRResNet-VGG22",
-    "srgan-mse": "SRGAN-MSE",
-    "srgan-vgg22": "SRGAN-VGG22",
-    "srgan-vgg54": "SRGAN",
-    "srgan-plus": "SRGAN-plus",
-    "srgan-jpeg": "SRGAN-JPEG",
-    "hr": "original",
-}
+#: Method -> what it is called in a figure.
+Names = Mapping[str, str]
 
 # Drawn in these colours, written as variables. No two may be alike.
 _INK, _QUIET, _LINE, _ACCENT, _MARK, _CARD = "#181b26", "#5a6072", "#dcdfe8", "#3f5bd9", "#d6336c", "#fefefe"
@@ -61,18 +44,7 @@ _STYLE: Any = {
 }
 
 
-def label(method: str) -> str:
-    """Returns how a method is called in the report."""
-    return LABELS.get(method, method)
-
-
-def _short(method: str) -> str:
-    """Returns a label that leaves room for the figure."""
-    text = label(method)
-    return text if len(text) <= 20 else text[:19] + "…"
-
-
-def mos_figure(set_name: str, opinions: Sequence[Opinion], paper: Mapping[str, float]) -> str:
+def mos_figure(set_name: str, opinions: Sequence[Opinion], names: Names, paper: Mapping[str, float]) -> str:
     """Returns every method's MOS with its interval, and the paper's MOS as an open circle."""
     with rc_context(_STYLE):
         figure, axes = _figure(7.2, 0.36 * len(opinions) + 0.9)
@@ -82,13 +54,13 @@ def mos_figure(set_name: str, opinions: Sequence[Opinion], paper: Mapping[str, f
             axes.plot(one.mos, row, "o", color=_ACCENT, markersize=7)
             if one.method in paper:
                 axes.plot(paper[one.method], row, "o", markersize=8, markerfacecolor="none", markeredgecolor=_MARK)
-        _methods_down(axes, [one.method for one in opinions])
+        _methods_down(axes, [names[one.method] for one in opinions])
         _scale_along(axes)
         axes.set_xlabel("mean opinion score")
         return _svg(figure, f"mos-{set_name}")
 
 
-def distribution_figure(set_name: str, opinions: Sequence[Opinion]) -> str:
+def distribution_figure(set_name: str, opinions: Sequence[Opinion], names: Names) -> str:
     """Returns how often each score was given, darker for more often, with the mean marked (the paper's figure 5)."""
     with rc_context(_STYLE):
         figure, axes = _figure(max(3.2, 0.62 * len(opinions) + 1.0), 3.6)
@@ -105,15 +77,15 @@ def distribution_figure(set_name: str, opinions: Sequence[Opinion]) -> str:
         axes.set_xlim(-0.7, len(opinions) - 0.3)
         axes.set_ylim(0.5, 5.95)
         axes.set_yticks(list(SCALE), [f"{score} {meaning}" for score, meaning in SCALE.items()])
-        names = [_short(one.method) for one in opinions]
-        axes.set_xticks(range(len(opinions)), names, rotation=38, ha="right", rotation_mode="anchor")
+        below = [names[one.method] for one in opinions]
+        axes.set_xticks(range(len(opinions)), below, rotation=38, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
         return _svg(figure, f"distribution-{set_name}")
 
 
-def rank_figure(set_name: str, opinions: Sequence[Opinion]) -> str:
+def rank_figure(set_name: str, opinions: Sequence[Opinion], names: Names) -> str:
     """Returns every method's mean ordinal rank, the best on top."""
     ordered = sorted((one for one in opinions if not np.isnan(one.rank)), key=lambda one: one.rank)
     with rc_context(_STYLE):
@@ -122,13 +94,13 @@ def rank_figure(set_name: str, opinions: Sequence[Opinion]) -> str:
             axes.plot([1, one.rank], [row, row], color=_LINE, linewidth=3, solid_capstyle="round")
             axes.plot(one.rank, row, "o", color=_ACCENT, markersize=8)
             axes.annotate(f"{one.rank:.2f}", (one.rank, row), (8, 0), textcoords="offset points", va="center")
-        _methods_down(axes, [one.method for one in ordered])
+        _methods_down(axes, [names[one.method] for one in ordered])
         axes.set_xlim(0.9, len(opinions) + 0.6)
         axes.set_xlabel("mean ordinal rank (1 is best)")
         return _svg(figure, f"ranks-{set_name}")
 
 
-def significance_figure(set_name: str, comparisons: Sequence[Comparison], methods: Sequence[str]) -> str:
+def significance_figure(set_name: str, comparisons: Sequence[Comparison], methods: Sequence[str], names: Names) -> str:
     """Returns a table of all pairs: filled where the method of the row is rated higher, beyond chance."""
     places = {method: n for n, method in enumerate(methods)}
     with rc_context(_STYLE):
@@ -145,12 +117,12 @@ def significance_figure(set_name: str, comparisons: Sequence[Comparison], method
                 axes.add_patch(Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, facecolor=face, alpha=alpha, lw=0))
                 if not one.significant and one.p_holm is not None:
                     axes.annotate("=", (column, row), ha="center", va="center", color=_QUIET)
-        names = [_short(method) for method in methods]
+        beside = [names[method] for method in methods]
         axes.set_xlim(-0.6, len(methods) - 0.4)
         axes.set_ylim(len(methods) - 0.4, -0.6)
-        axes.set_xticks(range(len(methods)), names, rotation=50, ha="left", rotation_mode="anchor")
+        axes.set_xticks(range(len(methods)), beside, rotation=50, ha="left", rotation_mode="anchor")
         axes.xaxis.tick_top()
-        axes.set_yticks(range(len(methods)), names)
+        axes.set_yticks(range(len(methods)), beside)
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -189,7 +161,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _methods_down(axes: Axes, methods: Sequence[str]) -> None:
-    axes.set_yticks(range(len(methods)), [_short(method) for method in methods])
+    axes.set_yticks(range(len(methods)), methods)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -22,6 +22,12 @@ COOKIE = "fourfold_rater_"
 #: What it was called in all studies; raters without a link of their own have nothing else.
 _EARLIER_COOKIE = "fourfold_rater"
 
+#: What follows the name of another one, which the first page gives to see whether this browser keeps any.
+_KEPT = "_kept"
+#: What the address says when a link was opened just now.
+_ARRIVED = "arrived"
+_NO_COOKIES = "this browser keeps no cookies for this page, so it cannot take part: allow them, and open the link again"
+
 #: The rater whose page makes a request, as that page says.
 PAGE_RATER = "x-fourfold-rater"
 _DAY_S = 86_400
@@ -90,6 +96,8 @@ def rating_routes(context: Context) -> APIRouter:
         """Returns the rater whose cookie this is; a valid token of a new rater enrols him."""
         token = token_of(request)
         if not token:
+            if request.url.query == _ARRIVED:
+                raise RatingRefusedError(_NO_COOKIES, "forbidden")
             raise RatingRefusedError("open the link that you were given", "token")
         identifier = tokens.read(context.study.key, token, time.time())
         # two raters at one screen share the cookie; an older tab must not rate for whoever opened a link after it
@@ -118,7 +126,7 @@ def rating_routes(context: Context) -> APIRouter:
             current_rater(request)
         except RatingRefusedError as error:
             places = context.settings.open_places
-            return context.page(
+            answer = context.page(
                 request,
                 "landing.html",
                 shut_out=error.reason != "token",
@@ -130,6 +138,8 @@ def rating_routes(context: Context) -> APIRouter:
                 shown=context.study.manifest.shown_per_rater,
                 scale=SCALE,
             )
+            answer.set_cookie(cookie + _KEPT, "1", httponly=True, samesite="lax", secure=context.settings.secure)
+            return answer
         return RedirectResponse("/rate", 303)
 
     @router.post("/join")
@@ -143,7 +153,9 @@ def rating_routes(context: Context) -> APIRouter:
                 raise
         if context.settings.open_places <= 0:
             raise RatingRefusedError("this study is by invitation; open the link that you were given", "forbidden")
-        # a form that is sent twice, or by a browser that keeps no cookies, is still one person's
+        if request.cookies.get(cookie + _KEPT) is None:  # or every try would take a place
+            raise RatingRefusedError(_NO_COOKIES, "forbidden")
+        # a form that is sent twice is still one person's
         rater = tokens.read_place(context.study.key, place) or tokens.new_rater("open")
         context.store.enrol(rater, _clean_name(name), "open", limit=context.settings.open_places)
         expires_at = int(time.time()) + context.settings.token_days * _DAY_S
@@ -151,9 +163,9 @@ def rating_routes(context: Context) -> APIRouter:
 
     @router.get("/r/{token}")
     def arrive(token: str) -> Response:
-        rater = tokens.read(context.study.key, token, time.time())
-        context.store.enrol(rater, "", "invited")
-        return _with_cookie(RedirectResponse("/rate", 303), token)
+        # nobody is enrolled by the link alone: programs that look at a mail's links follow them, too
+        tokens.read(context.study.key, token, time.time())
+        return _with_cookie(RedirectResponse(f"/rate?{_ARRIVED}", 303), token)
 
     def _with_cookie(response: Response, token: str) -> Response:
         seconds = max(1, tokens.expiry(token) - int(time.time()))

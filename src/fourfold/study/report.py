@@ -17,10 +17,12 @@ from markupsafe import Markup
 
 from fourfold.errors import OutputExistsError, StudyError
 from fourfold.evaluation.paper import why_left_out
+from fourfold.evaluation.significance import p_digits
 from fourfold.places import is_file, why_unseen
 from fourfold.study import export, figures
 from fourfold.study.analysis import Analysis, SetAnalysis, analyse
 from fourfold.study.design import SCALE
+from fourfold.study.labels import labels, short_labels
 from fourfold.study.manifest import Manifest, check_all_pictures, read_manifest
 from fourfold.study.store import open_store
 from fourfold.version import __version__
@@ -55,10 +57,11 @@ class Report:
     def text(self) -> str:
         """Returns the MOS of every method and set as a table for a terminal."""
         sets = self.analysis.sets
-        head = f"{'MOS (95 % interval)':<20}" + "".join(f"{one.scores.name:>24}" for one in sets)
-        lines = [head]
-        for method in _methods(sets):
-            line = f"{figures.label(method):<20.20}"
+        names = labels(_methods(sets))
+        width = max(20, *(len(name) + 1 for name in names.values()))
+        lines = [f"{'MOS (95 % interval)':<{width}}" + "".join(f"{one.scores.name:>24}" for one in sets)]
+        for method, name in names.items():
+            line = f"{name:<{width}}"
             for one in sets:
                 found = next((o for o in one.opinions if o.method == method), None)
                 between = f"{found.low:.2f}..{found.high:.2f}" if found and math.isfinite(found.low) else "-"
@@ -280,13 +283,14 @@ def _write(folder: Path, report: Report, records: Sequence[export.Record], notes
 
 def _draw(analysis: Analysis) -> dict[str, str]:
     drawn = {"raters": figures.raters_figure(analysis.raters)}
+    names = short_labels(labels(_methods(analysis.sets)))
     for one in analysis.sets:
         name, methods = one.scores.name, [opinion.method for opinion in one.opinions]
         comparisons = [c for c in one.comparisons if c.first in methods and c.second in methods]
-        drawn[f"mos-{name}"] = figures.mos_figure(name, one.opinions, one.paper)
-        drawn[f"distribution-{name}"] = figures.distribution_figure(name, one.opinions)
-        drawn[f"ranks-{name}"] = figures.rank_figure(name, one.opinions)
-        drawn[f"significance-{name}"] = figures.significance_figure(name, comparisons, methods)
+        drawn[f"mos-{name}"] = figures.mos_figure(name, one.opinions, names, one.paper)
+        drawn[f"distribution-{name}"] = figures.distribution_figure(name, one.opinions, names)
+        drawn[f"ranks-{name}"] = figures.rank_figure(name, one.opinions, names)
+        drawn[f"significance-{name}"] = figures.significance_figure(name, comparisons, methods, names)
     return drawn
 
 
@@ -344,7 +348,9 @@ def _page(report: Report, drawn: Mapping[str, Markup], notes: Sequence[str]) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["label"] = figures.label
+    environment.filters["label"] = labels(
+        dict.fromkeys([*report.manifest.methods, *_methods(report.analysis.sets)])
+    ).get
     environment.filters["pvalue"] = _p_text
     environment.filters["number"] = _number
     methods = _methods(report.analysis.sets)
@@ -375,7 +381,7 @@ def _methods(sets: Sequence[SetAnalysis]) -> list[str]:
 def _p_text(p: float | None) -> str:
     if p is None:
         return "–"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return "< 0.0001" if p < 0.0001 else f"{p:.{p_digits(p)}f}"
 
 
 def _number(value: float, form: str = "%.2f") -> str:

@@ -5,8 +5,9 @@ made up, so that a page which lost the answer can send the same rating again wit
 """
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +96,8 @@ class RatingStore:
         """
         self._shown_url = without_password(url)
         self._engine = make_reading_engine(url) if read_only else make_engine(url)
+        # SQLite has one writer at a time, and those who wait ask again now and then: under load, some in vain
+        self._in_turn = threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
         try:
             if read_only:
                 self._check(study_id, digest)
@@ -139,7 +142,7 @@ class RatingStore:
             return new
 
     def enrolled(self, enrolment: str) -> int:
-        """Returns how many raters came by one kind of enrolment."""
+        """Returns how many raters came by one kind of enrolment; whoever was shut out leaves his place to another."""
         with self._reading() as connection:
             return _enrolled(connection, enrolment)
 
@@ -319,7 +322,7 @@ class RatingStore:
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         try:
-            with self._engine.begin() as connection:
+            with self._in_turn, self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise store_error(self._shown_url, error) from error
@@ -363,7 +366,8 @@ def _check_owner(meta: dict[str, str], study_id: str, digest: str) -> None:
 
 
 def _enrolled(connection: sa.Connection, enrolment: str) -> int:
-    count = sa.select(sa.func.count()).select_from(raters_table).where(raters_table.c.enrolment == enrolment)
+    of = raters_table.c
+    count = sa.select(sa.func.count()).where(of.enrolment == enrolment, of.revoked_at.is_(None))
     number: int = connection.execute(count).scalar_one()
     return number
 

@@ -45,6 +45,7 @@ function accessButton(rater) {
   const shut = rater.revoked_at !== null;
   const button = element("button", shut ? "Let in again" : "Shut out");
   button.type = "button";
+  button.dataset.rater = rater.id;
   button.setAttribute("aria-label", `${button.textContent}: ${rater.id}`);
   button.addEventListener("click", async () => {
     if (!shut && !confirm(`Shut out ${rater.id}? The ratings stay; the link stops working.`)) return;
@@ -87,9 +88,9 @@ function show(overview) {
     return;
   }
   // keep the keyboard where it is while the table is redrawn
-  const focused = document.activeElement?.getAttribute("aria-label");
+  const focused = document.activeElement?.dataset.rater;
   byId("raters").replaceChildren(...overview.raters.map(row));
-  if (focused) document.querySelector(`button[aria-label="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) document.querySelector(`button[data-rater="${CSS.escape(focused)}"]`)?.focus();
 }
 
 async function refresh() {

@@ -67,7 +67,13 @@ function open(name) {
   byId("cover").hidden = name === null;
   for (const part of [stage, document.querySelector(".bar"), document.querySelector(".scores")]) part.inert = name !== null;
   if (name !== null) byId(`card-${name}`).focus();
+  else document.querySelector(".scores").focus(); // what had the focus is gone with the card: the next Tab is score 1
   refreshControls();
+}
+
+/** Says whether a control works now. It stays where the focus is all the same: `disabled` would drop that to the page. */
+function works(button, now) {
+  button.setAttribute("aria-disabled", String(!now));
 }
 
 function refreshControls() {
@@ -75,11 +81,11 @@ function refreshControls() {
   const anchor = state?.current?.anchor ?? null;
   for (const button of scores) {
     const score = Number(button.dataset.score);
-    button.disabled = !ready || (anchor !== null && anchor !== score);
+    works(button, ready && (anchor === null || anchor === score));
     button.classList.toggle("wanted", ready && anchor === score);
   }
-  byId("undo").disabled = !ready || !state.can_undo;
-  byId("pause").disabled = card !== null;
+  works(byId("undo"), ready && state.can_undo);
+  works(byId("pause"), card === null);
 }
 
 function trouble(detail) {
@@ -401,7 +407,7 @@ function undo() {
 function suggestBreak() {
   if (Date.now() - ratingSince < BREAK_AFTER_MS) return;
   ratingSince = Date.now();
-  toast("You have been rating for 25 minutes. A short break keeps the eyes fresh: press P.");
+  toast("25 minutes of rating: a short break keeps the eyes fresh. Press P.");
 }
 
 function pauseRating() {
