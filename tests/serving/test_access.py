@@ -109,6 +109,7 @@ def test_only_known_host_names_are_answered(guarded: RunningServer, host: str, s
         ({"Origin": "http://localhost", "Host": "localhost"}, True),
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
+        ({"Origin": "http://[::1"}, False),
         ({"Origin": "http://localhost:1", "Host": "localhost:2"}, False),
         ({"Sec-Fetch-Site": "same-origin"}, True),
         ({"Sec-Fetch-Site": "none"}, True),

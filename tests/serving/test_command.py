@@ -12,9 +12,10 @@ from tests.serving.conftest import png
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    monkeypatch.setenv("FOURFOLD_CACHE", "")
     return Cli(monkeypatch, capsys)
 
+
+_EXAMPLE = "pictures.example.org"
 
 #: option, value and what is wrong with it
 BAD_OPTIONS = [
@@ -26,6 +27,16 @@ BAD_OPTIONS = [
     ("--default-model", "nobody", "the default model 'nobody' is not served; there are tiny"),
     ("--root-path", "upscale", "--root-path upscale: a path begins with a slash, such as /upscale"),
     ("--cors-origin", "example.com", "--cors-origin example.com: an origin looks like https://example.com"),
+    ("--proxy", "localhost", "--proxy localhost: an address or a network, such as 127.0.0.1 or 172.16.0.0/12, or *"),
+    (
+        "--proxy",
+        "10.0.0.1:80",
+        "--proxy 10.0.0.1:80: an address or a network, such as 127.0.0.1 or 172.16.0.0/12, or *",
+    ),
+    *(
+        ("--allow-host", name, f"--allow-host {name}: a name without http:// and without a port, such as {_EXAMPLE}")
+        for name in ("https://example.org", "example.org:8443", "example.org/upscale", "a b")
+    ),
     ("--token", "short", "the token has fewer than 16 characters; make one with: openssl rand -hex 24"),
 ]
 

@@ -13,8 +13,10 @@ import pytest
 from starlette.formparsers import MultiPartParser
 
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
+from fourfold.serving.app import create_app
 from fourfold.serving.downloads import attachment
 from fourfold.serving.previews import write_preview
+from fourfold.serving.settings import Settings
 from tests.conftest import make_photo
 from tests.serving.conftest import HeldAnswers, RunningServer, png, wait_until
 
@@ -125,6 +127,15 @@ def test_a_tiff_has_previews_that_browsers_show(server: RunningServer) -> None:
         assert read_picture(answer.content).width == width
 
 
+def test_who_asks_for_the_preview_of_a_job_that_failed_is_not_told_to_ask_again(server: RunningServer) -> None:
+    job = server.wait_for(server.submit(model="error")["id"])
+    assert job["state"] == "failed"
+    for of in ("source", "result"):
+        answer = server.client.get(f"/v1/jobs/{job['id']}/preview", params={"of": of})
+        assert (answer.status_code, answer.json()["type"]) == (409, "/v1/problems/no-result")
+        assert "retry-after" not in answer.headers
+
+
 @pytest.mark.parametrize("dtype", ["float32", "uint32"])
 def test_previews_of_values_beyond_one_are_not_white(dtype: str, tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
@@ -153,6 +164,54 @@ def test_a_result_can_be_fetched_in_ranges(server: RunningServer) -> None:
     part = server.client.get(f"/v1/jobs/{done['id']}/result", headers={"Range": "bytes=10-19"})
     assert part.status_code == 206
     assert part.content == whole[10:20]
+    assert part.headers["content-range"] == f"bytes 10-19/{len(whole)}"
+
+
+@pytest.mark.parametrize("unit", ["items=0-3", "bytes=abc", "bytes=", "bytes=9-3", "bytes 0-3", "bytes=0-3;1"])
+def test_ranges_that_are_none_give_the_whole(server: RunningServer, unit: str) -> None:
+    done = server.wait_for(server.submit()["id"])
+    whole = server.client.get(f"/v1/jobs/{done['id']}/result")
+    answer = server.client.get(f"/v1/jobs/{done['id']}/result", headers={"Range": unit})
+    assert (answer.status_code, answer.content) == (200, whole.content)
+
+
+def test_a_range_beyond_the_end_is_a_problem(server: RunningServer) -> None:
+    address = f"/v1/jobs/{server.wait_for(server.submit()['id'])['id']}/result"
+    size = len(server.client.get(address).content)
+    answer = server.client.get(address, headers={"Range": f"bytes={size}-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "/v1/problems/range-not-satisfiable"
+
+
+def test_a_result_that_the_client_has_is_not_sent_again(server: RunningServer) -> None:
+    address = f"/v1/jobs/{server.wait_for(server.submit()['id'])['id']}/result"
+    tag = server.client.get(address).headers["etag"]
+    for header in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        answer = server.client.get(address, headers={"If-None-Match": header})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    assert server.client.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_range_of_another_result_gives_the_whole(server: RunningServer) -> None:
+    address = f"/v1/jobs/{server.wait_for(server.submit()['id'])['id']}/result"
+    whole = server.client.get(address)
+    for tag, status in ((whole.headers["etag"], 206), (whole.headers["last-modified"], 206), ('"other"', 200)):
+        answer = server.client.get(address, headers={"Range": "bytes=10-19", "If-Range": tag})
+        assert (answer.status_code, answer.content) == (
+            status,
+            whole.content[10:20] if status == 206 else whole.content,
+        )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fetched"),
+    [(None, True), ("bytes=0-9", False), ("bytes=10-", True), ("bytes=-1", True), ("bytes=0-3,5-999999", True)],
+)
+def test_a_result_is_fetched_once_its_end_is(server: RunningServer, wanted: str | None, fetched: bool) -> None:
+    job = server.wait_for(server.submit()["id"])["id"]
+    server.client.get(f"/v1/jobs/{job}/result", headers={"Range": wanted} if wanted else {})
+    assert server.service.find(job).fetched == fetched
 
 
 def test_head_is_get_without_a_body(server: RunningServer) -> None:
@@ -249,6 +308,23 @@ def test_the_openapi_document_names_every_route_and_problem(server: RunningServe
     submit = document["paths"]["/v1/jobs"]["post"]
     assert {"202", "401", "413", "415", "429", "503"} <= set(submit["responses"])
     assert "multipart/form-data" in submit["requestBody"]["content"]
+    assert "507" in document["paths"]["/v1/upscale"]["post"]["responses"]
+    assert "HTTPValidationError" not in str(document)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400 and (path, status) != ("/v1/health", "503"):
+                    assert list(answer["content"]) == ["application/problem+json"], (path, status)
+                    assert answer["description"].startswith("`"), (path, status)
+
+
+def test_the_openapi_document_asks_for_the_token_where_the_server_does() -> None:
+    models = {"tiny": "tiny"}
+    plain, guarded = (create_app(Settings(models, token=token)).openapi() for token in ("", "t" * 24))
+    assert "securitySchemes" not in plain["components"] and "security" not in str(plain["paths"])
+    assert guarded["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+    asked = {path for path, calls in guarded["paths"].items() if all("security" in call for call in calls.values())}
+    assert "/v1/jobs" in asked and "/metrics" in asked and not asked & {"/v1/limits", "/v1/health", "/v1/session"}
 
 
 def test_events_tell_the_progress_and_end(server: RunningServer) -> None:

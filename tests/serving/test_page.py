@@ -170,6 +170,28 @@ def test_what_is_cancelled_before_the_answer_comes_does_not_run_on(
     assert server.wait_for(held_answers.made[0])["state"] == "cancelled"
 
 
+def test_what_was_broken_off_when_the_server_had_it_all_does_not_run_on(
+    open_page: Callable[..., Any],
+    server: RunningServer,
+    files: list[str],
+    held_answers: HeldAnswers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def is_connected(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr("starlette.requests.Request.is_disconnected", is_connected)  # its answer is under way already
+    page = open_page()
+    page.evaluate("Object.defineProperty(XMLHttpRequestUpload.prototype, 'onload', { set() {} })")  # not heard of yet
+    choose(page, "crawl")
+    page.set_input_files("#file", files[:1])
+    wait_until(lambda: bool(held_answers.made))
+    page.click(".row-remove")
+    page.wait_for_selector('.row[data-state="cancelled"]')
+    held_answers.let_go.set()
+    assert server.wait_for(held_answers.made[0])["state"] == "cancelled"
+
+
 def in_batch(page: Any, server: RunningServer) -> list[str]:
     """Returns the states of the page's jobs, as the server has them, oldest first."""
     batch = page.evaluate("sessionStorage.getItem('fourfold-batch')")
@@ -651,6 +673,7 @@ def test_a_token_is_asked_for_once(
     page.reload()
     page.wait_for_selector(DONE)
     assert not page.is_visible("#sign-in")
+    choose(page, "steady")
     # as after a restart: the cookie is good no more, which only the stream could tell
     end_streams(page)
     page.wait_for_selector(DONE)
@@ -660,6 +683,7 @@ def test_a_token_is_asked_for_once(
     page.fill("#token", token)
     page.keyboard.press("Enter")
     page.wait_for_selector("#sign-in", state="hidden")
+    assert page.is_checked("input[value=steady]"), "the choice outlasts the sign-in"
     drop(page, {"two.png": png()})
     page.wait_for_selector(f"{DONE} >> nth=1")
     context.close()
@@ -673,3 +697,91 @@ def test_the_documentation(chromium: Any, server: RunningServer) -> None:
     assert server.url in page.inner_text("pre >> nth=0")
     assert no_sideways_scroll(page)
     page.close()
+
+
+def test_the_list_follows_the_keys(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    for number in range(15):
+        (tmp_path / f"{number:02d}.png").write_bytes(png(60, 40, number))
+    page = open_page(viewport={"width": 1280, "height": 600})
+    page.set_input_files("#file", sorted(str(path) for path in tmp_path.glob("*.png")))
+    page.wait_for_selector(f"{DONE} >> nth=14", timeout=60_000)
+    for _ in range(14):
+        page.keyboard.press("j")
+    row, list_ = page.locator(".row.selected").bounding_box(), page.locator("#queue").bounding_box()
+    assert row["y"] + row["height"] <= list_["y"] + list_["height"] + 1
+    assert page.inner_text("#announcer").startswith("14.png, 240 × 160")
+    page.locator(".row-select >> nth=14").focus()
+    page.keyboard.press("k")
+    assert page.evaluate("document.activeElement.closest('.row').querySelector('.row-name').textContent") == "13.png"
+
+
+def test_once_more_keeps_the_place(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.locator(".row-again >> nth=1").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.closest('.row').querySelector('.row-name').textContent") == "two.png"
+
+
+def test_a_cancelled_picture_of_an_earlier_page_is_to_be_chosen_again(
+    open_page: Callable[..., Any], files: list[str]
+) -> None:
+    page = open_page()
+    choose(page, "hang")
+    page.set_input_files("#file", files[0])
+    page.wait_for_selector('.row[data-state="running"]')
+    page.reload()
+    page.click('.row[data-state="running"] .row-remove')
+    page.wait_for_selector('.row[data-state="cancelled"]')
+    assert page.inner_text("#failure-remedy") == "Choose the picture again to start anew."
+
+
+def test_a_duplicated_tab_has_a_list_of_its_own(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.set_input_files("#file", files[0])
+    page.wait_for_selector(DONE)
+    with page.context.expect_page() as opened:
+        page.evaluate("() => { window.open(location.href); }")
+    twin = opened.value
+    twin.wait_for_selector(".model")
+    twin.set_input_files("#file", files)
+    twin.wait_for_selector(f"{DONE} >> nth=1")
+    assert (page.locator(".row").count(), twin.locator(".row").count()) == (1, 2)
+    page.reload()
+    page.wait_for_selector(DONE)
+    assert page.locator(".row").count() == 1
+
+
+COVER = """() => {
+    const cover = document.createElement("div");
+    cover.style = "position: fixed; inset: 0; z-index: 99";
+    document.body.append(cover);
+}"""
+
+
+def test_folders_are_left_out_and_told_of(open_page: Callable[..., Any], files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    page = open_page()
+    session = page.context.new_cdp_session(page)
+    for dropped, told in (([files[0]], "Folders were left out"), ([], "There was no picture")):
+        data = {"items": [], "files": [str(tmp_path / "folder"), *dropped], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            if kind != "dragEnter":  # under the pointer, the page changes all the while
+                page.evaluate(COVER)
+            session.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": data})
+        page.wait_for_selector(f"#notice-text:has-text('{told}')")
+    assert page.locator(".row-name").all_inner_texts() == ["one.png"]
+
+
+def test_a_result_that_did_not_come_is_asked_for_again(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.route("**/preview?of=result", lambda route: route.abort())
+    page.click(".row-select >> nth=1")
+    page.wait_for_selector("#image-after:not([src])", state="attached")
+    page.unroute("**/preview?of=result")
+    page.click(".row-select >> nth=1")
+    page.wait_for_selector("#image-after[src]", state="attached")
+    wait_until(lambda: page.evaluate("document.getElementById('image-after').naturalWidth") > 0)

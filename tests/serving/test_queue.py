@@ -78,6 +78,21 @@ def test_names_in_a_zip_are_distinct_whatever_their_case() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("photo.jpeg", "photo_x4.png"),
+        ("photo.v2.TIF", "photo.v2_x4.png"),
+        ("Fig. 3", "Fig. 3_x4.png"),
+        ("St. Peter", "St. Peter_x4.png"),
+        ("holiday 12.05.2024", "holiday 12.05.2024_x4.png"),
+        ("picture", "picture_x4.png"),
+    ],
+)
+def test_a_result_keeps_the_name_but_for_the_ending(name: str, offered: str) -> None:
+    assert Job("client", clean_name(name), "model", result={"extension": "png"}).result_name() == offered
+
+
+@pytest.mark.parametrize(
     ("error", "slug"),
     [
         (errors.PictureTooLargeError(""), "picture-too-large"),

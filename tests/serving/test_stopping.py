@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 SERVE = """
 import sys
 from pathlib import Path
+from typing import Any
 from fourfold.serving import Settings, listen, run_server, service
 service.HEARD_S = 10.0
 models, state, drain_s = dict(pair.split("=") for pair in sys.argv[1].split(",")), sys.argv[2], float(sys.argv[3])
@@ -170,6 +172,34 @@ def test_sigterm_with_a_state_folder_hands_what_waits_to_the_next_server(
     server = processes(fake_models, tmp_path / "state")
     wait_until(lambda: server.state(waiting) == "done")
     assert server.client.get(f"/v1/jobs/{running}/result").status_code == 200
+
+
+def test_what_an_orderly_stop_breaks_off_is_not_held_against_the_picture(
+    processes: Callable[..., ServerProcess], fake_models: dict[str, str], tmp_path: Path
+) -> None:
+    server = processes(fake_models, tmp_path / "state", drain_s=0.1)
+    job = server.submit(model="crawl")
+    wait_until(lambda: server.state(job) == "running")
+    server.end(signal.SIGTERM)
+    record = json.loads((tmp_path / "state" / job / "job.json").read_text())
+    assert (record["state"], record["attempts"]) == ("queued", 0)
+
+
+def test_a_picture_that_arrives_too_late_is_refused(
+    start: Callable[..., RunningServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    look = server.service.inspection.look
+
+    async def look_while_it_stops(*arguments: Any, **values: Any) -> Any:
+        server.service.draining = True
+        return await look(*arguments, **values)
+
+    monkeypatch.setattr(server.service.inspection, "look", look_while_it_stops)
+    answer = server.client.post("/v1/jobs", content=png())
+    assert (answer.status_code, answer.json()["type"]) == (503, "/v1/problems/stopping")
+    assert not server.service.jobs
+    server.stop()
 
 
 def test_whoever_asks_hears_that_his_job_was_handed_back(

@@ -429,6 +429,12 @@ def test_jobs_that_hang_or_hoard_are_stopped(start: Start, monkeypatch: pytest.M
     server.stop()
 
 
+def test_a_worker_without_room_for_itself_is_told(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    server = start(limits={"worker_bytes": 1 << 20})
+    wait_until(lambda: "every job will fail; give more with --worker-memory" in caplog.text)
+    server.stop()
+
+
 def test_the_queue_and_a_client_are_bounded(start: Start) -> None:
     server = start(limits={"queue_length": 2, "jobs_per_client": 4, "worker_jobs": 1})
     jobs = [server.submit(model="hang")["id"]]

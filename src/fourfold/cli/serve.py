@@ -1,6 +1,8 @@
 """``fourfold serve``: the web page and the HTTP API."""
 
+import ipaddress
 import logging
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,13 +121,14 @@ def serve(
         sync_s=sync_time,
         worker_bytes=parse_bytes(worker_memory) if worker_memory else 0,
     )
+    proxies = tuple(_proxy(text) for text in proxy or ())
     hosts = tuple(allow_host or (() if is_loopback(host) else ("*",)))
     settings = Settings(
         models=served_models(model or []),
         default_model=ALIASES.get(default_model, default_model),
         limits=limits,
         token=token,
-        allowed_hosts=tuple(name.lower() for name in hosts),
+        allowed_hosts=tuple(_host(name) for name in hosts),
         cors_origins=tuple(_origin(text) for text in cors_origin or ()),
         state=state,
         drain_s=drain,
@@ -141,7 +144,7 @@ def serve(
         run_server(
             settings,
             listening,
-            proxies=tuple(proxy or ()),
+            proxies=proxies,
             announce=lambda: _announce(address, settings),
         )
 
@@ -153,6 +156,30 @@ def _origin(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
         raise UsageError(f"--cors-origin {text}: an origin looks like https://example.com")
     return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _host(text: str) -> str:
+    name = text.lower()
+    bare = name.strip("[]")
+    if name != "*" and (not name or re.search(r"[/\s,@]", name) or (":" in bare and not _is_network(bare))):
+        raise UsageError(
+            f"--allow-host {text}: a name without http:// and without a port, such as pictures.example.org"
+        )
+    return bare
+
+
+def _proxy(text: str) -> str:
+    if text != "*" and not _is_network(text):
+        raise UsageError(f"--proxy {text}: an address or a network, such as 127.0.0.1 or 172.16.0.0/12, or *")
+    return text
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _path(text: str) -> str:

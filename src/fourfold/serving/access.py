@@ -129,7 +129,7 @@ class Gate:
             navigation = method in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
             foreign = site not in ("same-origin", "none") and not navigation
         else:
-            foreign = bool(origin) and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+            foreign = bool(origin) and _place_of(origin) != headers.get("host", "").lower()
         if foreign:
             raise ProblemError("cross-site", f"it came from {origin[:100] or 'another site'!r}")
 
@@ -138,6 +138,13 @@ def path_of(scope: Scope) -> str:
     """Returns the path below the address that the server is mounted at."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")) or "/"
+
+
+def _place_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def host_name(host: str) -> str:

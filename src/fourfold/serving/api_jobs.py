@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from starlette.background import BackgroundTask
 
 from fourfold.serving.access import client_of
 from fourfold.serving.downloads import attachment
@@ -15,6 +14,7 @@ from fourfold.serving.events import stream
 from fourfold.serving.headers import HEAD
 from fourfold.serving.jobs import Job, State
 from fourfold.serving.problems import KINDS, ProblemError
+from fourfold.serving.result_file import ResultResponse
 from fourfold.serving.schemas import JobView, Options, ProblemBody
 from fourfold.serving.service import Service
 from fourfold.serving.submitting import submit
@@ -53,6 +53,12 @@ SUBMIT_PROBLEMS = (
     "queue-full",
     "storage-full",
     "stopping",
+)
+
+#: What may become of a job that the synchronous call waits for.
+_JOB_PROBLEMS = (
+    *("busy", "timed-out", "waited-too-long", "handed-back", "cancelled", "expired"),
+    *("out-of-memory", "engine-failed", "worker-died", "internal-error"),
 )
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -124,7 +130,10 @@ def job_routes(service: Service) -> APIRouter:
 
     @router.get(
         "/jobs/{job_id}/result",
-        responses={**problems("unknown-job", "not-finished", "no-result", "expired"), **_RESULT},
+        responses={
+            **problems("unknown-job", "not-finished", "no-result", "expired", "range-not-satisfiable"),
+            **_RESULT,
+        },
         response_class=FileResponse,
         summary="Fetch the result",
     )
@@ -135,7 +144,10 @@ def job_routes(service: Service) -> APIRouter:
 
     @router.get(
         "/jobs/{job_id}/preview",
-        responses={**problems("unknown-job", "not-finished", "expired"), 200: {"content": {"image/webp": {}}}},
+        responses={
+            **problems("unknown-job", "not-finished", "no-result", "expired"),
+            200: {"content": {"image/webp": {}}},
+        },
         response_class=FileResponse,
         summary="Look at source or result",
     )
@@ -146,7 +158,7 @@ def job_routes(service: Service) -> APIRouter:
     @router.post(
         "/upscale",
         response_class=FileResponse,
-        responses={**problems(*SUBMIT_PROBLEMS, "busy", "timed-out", "engine-failed", "worker-died"), **_RESULT},
+        responses={**problems(*SUBMIT_PROBLEMS, *_JOB_PROBLEMS), **_RESULT},
         openapi_extra=picture_document(),
         summary="Upscale a small picture at once",
     )
@@ -213,15 +225,15 @@ async def _note_nothing(job: Job) -> None:
     pass
 
 
-def _result_response(service: Service, job: Job, after: Callable[[Job], Awaitable[None]]) -> FileResponse:
+def _result_response(service: Service, job: Job, after: Callable[[Job], Awaitable[None]]) -> ResultResponse:
     path = service.result_path(job)
     if not path.is_file():  # expired between two looks
         raise ProblemError("expired")
-    return FileResponse(
+    return ResultResponse(
         path,
-        media_type=MEDIA_TYPES.get((job.result or {}).get("format", ""), "application/octet-stream"),
-        headers={**_PICTURE_HEADERS, "Content-Disposition": attachment(job.result_name())},
-        background=BackgroundTask(after, job),
+        MEDIA_TYPES.get((job.result or {}).get("format", ""), "application/octet-stream"),
+        {**_PICTURE_HEADERS, "Content-Disposition": attachment(job.result_name())},
+        lambda: after(job),
     )
 
 
@@ -234,6 +246,8 @@ def _preview_response(service: Service, job: Job, of: str) -> FileResponse:
         path = service.result_path(job)
         media_type = MEDIA_TYPES.get((job.result or {}).get("format", ""), "application/octet-stream")
     if not path.is_file():
+        if job.final:
+            raise ProblemError("no-result", "there is no preview, and none will come")
         raise ProblemError("not-finished", "there is no preview (yet)", retry_after_s=1)
     return FileResponse(path, media_type=media_type, headers=dict(_PICTURE_HEADERS))
 

@@ -14,6 +14,7 @@ from fourfold.errors import FourfoldError
 from fourfold.fresh_files import FreshFiles
 from fourfold.serving.access import Gate, Tokens, problem_response
 from fourfold.serving.api_batches import batch_routes
+from fourfold.serving.api_document import DescribedApi
 from fourfold.serving.api_jobs import job_routes
 from fourfold.serving.api_server import server_routes
 from fourfold.serving.headers import Envelope, Heads
@@ -45,7 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await service.stop()
 
-    app = FastAPI(
+    app = DescribedApi(
+        guarded=tokens.wanted,
         title="Fourfold",
         version=__version__,
         description=ABOUT,

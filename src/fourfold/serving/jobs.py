@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
+from fourfold.imaging import SUFFIXES
 from fourfold.serving.settings import SCALE
 
 NAME_LENGTH = 120
@@ -112,8 +113,10 @@ class Job:
     def result_name(self) -> str:
         """Returns the name under which a browser should save the result."""
         extension = str((self.result or {}).get("extension", "png"))
-        stem = PurePosixPath(self.name).stem or "picture"
-        return f"{stem}_x{SCALE}.{extension}"
+        path = PurePosixPath(self.name)
+        # "Fig. 3" has no ending; what follows a dot is one only where pictures end so
+        stem = path.stem if path.suffix.lower() in SUFFIXES else self.name
+        return f"{stem or 'picture'}_x{SCALE}.{extension}"
 
 
 _BIDI_AND_CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

@@ -65,7 +65,8 @@ KINDS: dict[str, Kind] = {
     # the job
     "unknown-job": Kind(404, "There is no such job", "It may have been deleted, or the server restarted."),
     "not-finished": Kind(409, "The job is not finished", "Ask again after Retry-After, or follow its events."),
-    "no-result": Kind(409, "The job ended without a result", "See the problem in the job itself."),
+    "no-result": Kind(409, "The job ended without this picture", "See the problem in the job itself."),
+    "range-not-satisfiable": Kind(416, "The picture has no such bytes", "Ask for bytes below its size, or for all."),
     "expired": Kind(410, "The result has expired", "Submit the picture again; /v1/limits says how long results stay."),
     "cancelled": Kind(409, "The job was cancelled", "Submit the picture again."),
     "timed-out": Kind(504, "The job took too long and was stopped", "Send a smaller picture."),

@@ -104,6 +104,8 @@ class Service:
         left = [job for job in self.jobs.values() if not job.final]
         for job in left:
             if self.store.durable:
+                if job.state is State.RUNNING:  # stopped, not died: this attempt is not held against the picture
+                    job.attempts -= 1
                 job.state = State.QUEUED
                 await self._record(job)
             else:
@@ -180,7 +182,7 @@ class Service:
         """Returns the new job for a picture that has arrived in its folder; ``most_pixels`` is a smaller limit.
 
         Raises:
-            ProblemError: if it is not a picture that this server takes.
+            ProblemError: if it is not a picture that this server takes, or ``stopping``.
         """
         found = await self.inspection.look(
             upload,
@@ -190,6 +192,8 @@ class Service:
             ensemble=request.ensemble,
             traces=not request.model and self.settings.for_compressed != self.settings.default,
         )
+        if self.draining and not self.store.durable:  # it arrived too late: nobody would do it, or hand it back
+            raise ProblemError("stopping", retry_after_s=10)
         suited = self.settings.suited(found.pop("compressed"))
         job = Job(**{**vars(request), "model": request.model or suited}, id=job_id)
         job.source = {**found, "bytes": upload.stat().st_size}

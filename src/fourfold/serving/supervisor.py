@@ -101,7 +101,17 @@ class Supervisor:
             return None
         self.engine = {key: hello.get(key, "") for key in ("engine", "precision", "device")}
         self._failures, self._served, self.last_error, self.state = 0, 0, "", "ready"
+        self._tell_of_tight_memory(self._child.resident_bytes())
         return self._child
+
+    def _tell_of_tight_memory(self, needed: int) -> None:
+        limit = self._settings.limits.worker_bytes
+        if limit and needed >= limit:
+            log.error(
+                "the worker takes %d MiB before any picture, and may take %d: every job will fail; "
+                "give more with --worker-memory",
+                *(needed // 2**20, limit // 2**20),
+            )
 
     async def _start_failed(self, why: str) -> None:
         self._failures += 1

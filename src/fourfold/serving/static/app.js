@@ -9,22 +9,22 @@ import { startTheme } from "./theme.js";
 
 const $ = (id) => document.getElementById(id);
 
-const queue = new Queue(batchOfThisTab());
+const queue = new Queue(await batchOfThisTab());
 const viewer = new Viewer(document);
 const settings = new Settings($("settings-form"), $("settings-summary"));
-const rows = new Rows($("queue"), $("row-template"), { select, remove, again });
+const rows = new Rows($("queue"), $("row-template"), { choose, remove, again });
 let selected = null;
 let shown = ""; // what the viewer shows, so that progress does not redraw it
 
 /** The label of this tab's jobs: a secret, kept so that a reload finds them again. */
-function batchOfThisTab() {
+async function batchOfThisTab() {
   let batch = null;
   try {
     batch = sessionStorage.getItem("fourfold-batch");
   } catch {
     // no storage in this window: a reload starts anew
   }
-  if (!batch) {
+  if (!batch || !(await isMine(batch))) {
     const bytes = crypto.getRandomValues(new Uint8Array(18));
     batch = btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_");
     try {
@@ -32,8 +32,24 @@ function batchOfThisTab() {
     } catch {
       // as above
     }
+    await isMine(batch);
   }
   return batch;
+}
+
+/**
+ * Takes a label for this tab. A tab that was duplicated brings its twin's along, and two lists of the same jobs would not
+ * agree. After a reload, the page before may hold it a moment longer.
+ */
+function isMine(batch) {
+  return new Promise((answer) => {
+    if (!navigator.locks) answer(true); // plain HTTP from another machine: nobody can be asked
+    const held = () => {
+      answer(true);
+      return new Promise(() => {}); // until the page goes
+    };
+    navigator.locks?.request(`fourfold-${batch}`, { signal: AbortSignal.timeout(800) }, held).catch(() => answer(false));
+  });
 }
 
 // ---- pictures in ----
@@ -56,6 +72,7 @@ $("file").onchange = () => {
 let depth = 0; // dragenter and dragleave come for every element on the way
 addEventListener("dragenter", (event) => {
   if (!event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault(); // or a drop just as the page changes under the pointer, before any dragover, is refused
   depth += 1;
   $("overlay").hidden = false;
 });
@@ -68,9 +85,13 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   depth = 0;
   $("overlay").hidden = true;
-  const files = [...(event.dataTransfer?.files || [])].filter((file) => file.size || file.type);
+  const items = [...(event.dataTransfer?.items || [])];
+  const folders = items.filter((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  const kept = items.filter((item) => item.kind === "file" && !folders.includes(item));
+  const files = kept.map((item) => item.getAsFile()).filter((file) => file && (file.size || file.type));
   if (files.length) add(files);
-  else if (event.dataTransfer?.items.length) notify("There was no picture in what you dropped. Drop files, not folders or links.");
+  if (folders.length && files.length) notify("Folders were left out. Open them and drop the pictures in them.");
+  else if (items.length && !files.length) notify("There was no picture in what you dropped. Drop files, not folders or links.");
 });
 addEventListener("paste", (event) => {
   const files = [...(event.clipboardData?.files || [])].filter((file) => file.type.startsWith("image/"));
@@ -92,8 +113,20 @@ queue.addEventListener("finished", ({ detail: item }) => {
   if (item.state === "done") announce([`${item.name} is done, ${stateText(item)}`, ...notesOf(item)].join("; "));
   if (item.state === "failed") announce(`${item.name} failed: ${item.problem?.title || ""}`);
 });
-queue.addEventListener("connection", ({ detail: good }) => ($("connection").hidden = good));
+queue.addEventListener("connection", ({ detail: good }) => {
+  $("connection").hidden = good;
+  if (good) showSelected(); // a picture that did not come while the server was away
+});
 queue.addEventListener("token", () => askForToken());
+
+/** Selects a picture that somebody has pointed at; where the stage is out of sight, as on a phone, it comes there. */
+function choose(item) {
+  select(item);
+  const { top, bottom } = $("stage").getBoundingClientRect();
+  if (bottom > 120 && top < innerHeight - 120) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $("stage").scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+}
 
 function select(item) {
   selected = item;
@@ -162,6 +195,14 @@ function showSelected() {
   });
 }
 
+for (const image of [$("image-before"), $("image-after")]) {
+  image.addEventListener("error", () => {
+    if (image.src.startsWith("blob:")) return; // this browser cannot show it, and never will
+    image.removeAttribute("src");
+    shown = ""; // asked for again when the connection is back, or the picture is chosen again
+  });
+}
+
 /** What browsers cannot show, or show in other colours, comes from the server; it exists once the job runs. */
 function beforeAddress(item) {
   const shows = ["png", "jpg", "webp", "avif", "gif"].includes(item.job?.source.format);
@@ -200,7 +241,10 @@ function showWaiting(item) {
 function showFailure(item) {
   shown = "";
   const plain = {
-    cancelled: { title: "Cancelled", remedy: "Use “once more” in the list to start it again." },
+    cancelled: {
+      title: "Cancelled",
+      remedy: item.file ? "Use “once more” in the list to start it again." : "Choose the picture again to start anew.",
+    },
     expired: { title: "The result was deleted", remedy: "Results are kept for a while only. Send the picture again." },
   };
   const problem = plain[item.state] || item.problem || { title: "It failed" };
@@ -239,7 +283,10 @@ function announce(text) {
 function step(by) {
   const at = queue.items.indexOf(selected);
   const next = queue.items[at + by];
-  if (next) select(next);
+  if (!next) return;
+  select(next);
+  rows.reveal(next);
+  announce(`${next.name}, ${stateText(next)}`);
 }
 
 const KEYS = {

@@ -54,6 +54,7 @@ export class Queue extends EventTarget {
     this.misses = 0;
     this.early = new Map(); // what was told of a job before the answer to its submission came
     this.unwanted = []; // ids of jobs that the server is still to delete
+    this.brokenOff = new Set(); // names of pictures whose sending was ended, perhaps when the server had all of them
   }
 
   /** Takes up the jobs that an earlier look of this page submitted, and follows the batch from now on. */
@@ -123,7 +124,16 @@ export class Queue extends EventTarget {
   #told(job) {
     const item = this.items.find((one) => one.job?.id === job.id);
     if (item) this.#take(item, job);
-    else if (job.state !== "expired" && this.early.size < 200) this.early.set(job.id, job);
+    else if (this.#isLeft(job)) {
+      this.early.delete(job.id);
+      this.#discard(job);
+    } else if (job.state !== "expired" && this.early.size < 200) this.early.set(job.id, job);
+  }
+
+  /** Tells whether a job is one that the server made of a picture just when its sending was ended here. */
+  #isLeft({ name, state }) {
+    if (!this.brokenOff.has(name) || ["cancelled", "expired"].includes(state)) return false;
+    return !this.items.some((item) => item.state === "sending" && item.name.slice(-200) === name); // that one's, it may be
   }
 
   #askForToken() {
@@ -227,10 +237,12 @@ export class Queue extends EventTarget {
       } else this.#discard(job); // cancelled at the last moment
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
+      if (problem.kind === "cancelled") this.brokenOff.add(options.name);
       const failed = problem.kind === "no-connection" ? await whyUnreadable(item.file) : null;
       if (item.attempt === attempt) this.#notSent(item, problem, failed);
     } finally {
       if (item.attempt === attempt) item.attempt = null;
+      if (this.brokenOff.size) for (const job of [...this.early.values()]) this.#told(job);
       this.#sendNext();
     }
   }

@@ -27,7 +27,7 @@ export class Rows {
   /**
    * @param {HTMLElement} list where the rows go
    * @param {HTMLTemplateElement} template
-   * @param {{select: Function, remove: Function, again: Function}} actions called with an item
+   * @param {{choose: Function, remove: Function, again: Function}} actions called with an item
    */
   constructor(list, template, actions) {
     this.list = list;
@@ -42,7 +42,7 @@ export class Rows {
     const find = (name) => row.querySelector(`.${name}`);
     find("row-name").textContent = item.name;
     find("row-name").title = item.name;
-    find("row-select").onclick = () => this.actions.select(item);
+    find("row-select").onclick = () => this.actions.choose(item);
     find("row-remove").onclick = () => this.actions.remove(item);
     find("row-again").onclick = () => this.actions.again(item);
     find("row-again").title = "Once more, with the settings as they are now";
@@ -83,6 +83,7 @@ export class Rows {
     row.dataset.state = item.state;
     const find = (name) => row.querySelector(`.${name}`);
     const done = item.state === "done";
+    const focused = row.contains(document.activeElement) ? document.activeElement : null;
     find("row-download").hidden = !done;
     if (done) {
       find("row-download").href = item.resultAddress;
@@ -92,6 +93,7 @@ export class Rows {
     const verb = item.final ? "Remove" : "Cancel";
     find("row-remove").title = verb;
     find("row-remove").querySelector(".sr").textContent = `${verb} ${item.name}`;
+    if (focused?.hidden) find("row-select").focus(); // what was pressed has gone; the place has not
   }
 
   /**
@@ -104,6 +106,13 @@ export class Rows {
     if (image.getAttribute("src") === item.previewAddress) return;
     image.classList.remove("broken"); // hidden, it would never be loaded
     image.src = item.previewAddress;
+  }
+
+  /** Brings a row into view, and the focus to it if that is in the list. */
+  reveal(item) {
+    const row = this.rows.get(item.key);
+    row.scrollIntoView({ block: "nearest" });
+    if (this.list.contains(document.activeElement)) row.querySelector(".row-select").focus();
   }
 
   /** Drops the rows of pictures that are gone. */

@@ -52,6 +52,7 @@ export class Settings {
 
   #changed() {
     const { model } = this;
+    if (model) this.wanted = model.name; // the models are shown again after every sign-in
     this.form.querySelector("#fidelity-field").hidden = !model?.fidelity;
     const percent = `${Math.round(this.fidelity.value * 100)} %`;
     this.form.querySelector("#fidelity-text").textContent = percent;
