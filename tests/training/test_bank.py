@@ -1,7 +1,8 @@
 import errno
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -226,6 +227,40 @@ def test_other_lr_pictures_under_the_same_names_are_decoded_anew(tmp_path: Path)
         lr, _ = Batches(bank, sampler_of(bank, data, grid_px=4), Degradation(data, 4, CPU), CPU).next()
         means.append(round(float(lr.mean()) * 255))
     assert means == [200, 30]
+
+
+def test_a_cache_of_lr_of_another_scale_is_another(tmp_path: Path) -> None:
+    """The same LR files are too large at the other scale, and what was decoded of them must not be taken for it."""
+    for folder, side in (("hr", 48), ("lr", 24)):
+        (tmp_path / folder).mkdir()
+        for k in range(4):
+            Picture(make_photo(side, side, seed=k)).save(tmp_path / folder / f"{k}.png")
+    source = DataSource([tmp_path / "hr"], tmp_path / "lr", tmp_path / "c")
+    bank, _ = open_bank(source, settings(bank="streamed"), 2, CPU, default_cache=tmp_path)
+    assert bank.has_lr
+    with pytest.raises(DataError, match="is 24x24; 1/4 of 48x48 is 12x12"):
+        open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "hr.raw").unlink(),
+        lambda folder: (folder / "lr.raw").unlink(),
+        lambda folder: os.truncate(folder / "hr.raw", 100),
+        lambda folder: (folder / "index.json").write_bytes(b""),
+        lambda folder: (folder / "index.json").write_text('{"heights": 3}'),
+    ],
+)
+def test_a_damaged_cache_is_made_anew(damage: Callable[[Path], object], tmp_path: Path, pictures: Path) -> None:
+    source = DataSource([pictures], cache=tmp_path / "c")
+    whole, _ = open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+    (folder,) = (tmp_path / "c").iterdir()
+    size = (folder / "hr.raw").stat().st_size
+    damage(folder)
+    bank, report = open_bank(source, settings(bank="streamed"), 4, CPU, default_cache=tmp_path)
+    assert len(report.used) == 7 and list(bank.heights) == list(whole.heights)
+    assert (folder / "hr.raw").stat().st_size == size
 
 
 def test_a_finished_cache_need_not_be_writable(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

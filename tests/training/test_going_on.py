@@ -14,12 +14,15 @@ from fourfold.errors import TrainingError
 from fourfold.imaging import Picture, read_rgb, write_picture
 from fourfold.training.calibration import calibrated_for
 from fourfold.training.checkpoint import checkpoints, save_checkpoint
+from fourfold.training.data import DataSource
 from fourfold.training.discriminator_watch import DiscriminatorWatch
-from fourfold.training.pictures import BankReport
-from fourfold.training.recipe import Recipe
-from fourfold.training.run import _known_scale
+from fourfold.training.going_on import how_to_go_on
+from fourfold.training.pictures import BankReport, overlooked
+from fourfold.training.recipe import Recipe, load_recipe
+from fourfold.training.run import _known_scale, run_training
 from fourfold.training.run_folder import RunFolder
 from fourfold.weights import read_weights
+from tests.conftest import make_photo
 from tests.training.conftest import tiny_recipe
 from tests.training.test_run import train
 
@@ -171,6 +174,21 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path: Path, pictures: Path) 
     assert all((ours.tensors[name] == theirs.tensors[name]).all() for name in ours.tensors)
 
 
+def test_a_run_without_a_checkpoint_begins_from_what_it_was_to_begin_from(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe("srresnet-mse", "run.updates=1", "run.seed=3"), pictures, tmp_path / "first")
+    own = {"init": str(tmp_path / "first/latest.safetensors")}
+    begun(tmp_path / "run", tiny_recipe("srresnet-mse", "run.updates=1", "loss.pixel=0.5").model_copy(update=own))
+    recipe = tiny_recipe("srresnet-mse", "run.updates=1")
+    events = train(recipe, pictures, tmp_path / "run", resume=True)
+    assert [remark["text"] for remark in of(events, "remark")][1:] == [
+        "settings that differ from before: loss.pixel 0.5 -> 1.0"
+    ]
+    assert RunFolder(tmp_path / "run").recipe().init == own["init"]
+    train(recipe.model_copy(update=own), pictures, tmp_path / "whole")
+    ours, theirs = (read_weights(tmp_path / run / "latest.safetensors") for run in ("run", "whole"))
+    assert all((ours.tensors[name] == theirs.tensors[name]).all() for name in ours.tensors)
+
+
 def test_a_run_that_was_killed_at_its_very_beginning(tmp_path: Path, pictures: Path) -> None:
     recipe = tiny_recipe("srresnet-mse", "run.updates=1")
     for name in ("a", "b"):
@@ -224,6 +242,81 @@ def test_settings_that_were_forgotten_are_pointed_out(tmp_path: Path, pictures: 
     assert of(events, "remark") == []
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_lr_of_another_kind_is_refused(first: bool, tmp_path: Path, pictures: Path) -> None:
+    """It would be another task, and nothing in the log would show it."""
+    for path in pictures.rglob("*.png"):
+        hr = read_rgb(path)
+        lr = np.zeros((hr.shape[0] // 4, hr.shape[1] // 4, 3), np.uint8)
+        (tmp_path / "lr" / path.relative_to(pictures)).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(Picture(lr), tmp_path / "lr" / path.relative_to(pictures))
+
+    def go(given: bool, updates: int) -> None:
+        source = DataSource([pictures], tmp_path / "lr" if given else None)
+        recipe = tiny_recipe("srresnet-mse", f"run.updates={updates}")
+        run_training(recipe, source, folder=tmp_path / "run", device="cpu", resume=updates > 1)
+
+    go(first, 1)
+    says = "has LR pictures of --lr-data .*/lr; give it again" if first else "makes LR from HR; leave --lr-data out"
+    with pytest.raises(TrainingError, match=says):
+        go(not first, 2)
+    go(first, 2)
+
+
+def test_the_folder_names_the_command_that_goes_on(tmp_path: Path) -> None:
+    recipe = load_recipe("srresnet-mse", profile="quick")
+    assert how_to_go_on(tmp_path / "my run", recipe) == (
+        f"fourfold train srresnet-mse --profile quick --run '{tmp_path}/my run' --resume ..."
+    )
+    own = recipe.model_copy(update={"name": "mine"})
+    assert how_to_go_on(Path("runs/mine"), own) == (
+        "fourfold train RECIPE.toml --profile quick --run runs/mine --resume ..."
+    )
+    assert how_to_go_on(Path("runs/mine"), recipe, "my recipes/copy.toml") == (
+        "fourfold train 'my recipes/copy.toml' --profile quick --run runs/mine --resume ..."
+    )
+
+
+def test_what_is_overlooked_is_told(tmp_path: Path, pictures: Path) -> None:
+    folder = Path(shutil.copytree(pictures, tmp_path / "some"))
+    (folder / "more").mkdir()
+    for name in ("more/a.bmp", "more/b.BMP", "c.heic", ".hidden.bmp", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    (folder / "linked").symlink_to(pictures)
+    told = [
+        f"2 .bmp, 1 .heic in {folder} or below, not read here; convert them first",
+        f"links to folders are not followed: {folder / 'linked'}",
+    ]
+    assert overlooked(folder) == told
+    events = train(tiny_recipe("srresnet-mse", "run.updates=1"), folder, tmp_path / "run", valid=folder)
+    assert json.loads((tmp_path / "run/data.json").read_text())["overlooked"] == told
+    said = str(of(events, "remark"))
+    assert all(sentence in said and f"--valid: {sentence}" in said for sentence in told)
+
+
+def test_other_pictures_of_the_same_names_are_pointed_out(tmp_path: Path, pictures: Path) -> None:
+    folder = Path(shutil.copytree(pictures, tmp_path / "some"))
+    train(tiny_recipe("srresnet-mse", "run.updates=1"), folder, tmp_path / "run")
+    told = "pictures are not the files of before, though called the same"
+    events = train(tiny_recipe("srresnet-mse", "run.updates=2"), folder, tmp_path / "run", resume=True)
+    assert told not in str(of(events, "remark"))
+    for k, path in enumerate(sorted(folder.iterdir())):
+        Picture(make_photo(64, 64, seed=50 + k)).save(path, overwrite=True)
+    events = train(tiny_recipe("srresnet-mse", "run.updates=3"), folder, tmp_path / "run", resume=True)
+    assert told in str(of(events, "remark"))
+
+
+@pytest.mark.parametrize("letter", ["n", "猫"])
+def test_a_validation_picture_may_have_a_long_name(letter: str, tmp_path: Path, pictures: Path) -> None:
+    valid = tmp_path / "valid"
+    valid.mkdir()
+    stem = letter * (240 // len(letter.encode()))
+    for k in range(2):
+        Picture(make_photo(48, 48, seed=k)).save(valid / f"{stem}{k}.png")
+    train(tiny_recipe("srresnet-mse", "run.updates=4"), pictures, tmp_path / "run", valid=valid)
+    assert len(list((tmp_path / "run/pictures").glob("*-00000004.png"))) == 2
+
+
 def test_other_pictures_and_another_seed_are_pointed_out(tmp_path: Path, pictures: Path) -> None:
     train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "run")
     other = tmp_path / "other"
@@ -249,3 +342,11 @@ def test_validation_pictures_that_are_trained_on_are_pointed_out(tmp_path: Path,
     events = train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path / "run", valid=pictures)
     said = "7 of the validation pictures are trained on, too; their scores say little"
     assert of(events, "remark") == [{"update": 0, "text": said}]
+
+
+def test_a_run_that_has_its_updates_says_so(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe("srresnet-mse", "run.updates=2"), pictures, tmp_path)
+    events = train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path, resume=True)
+    assert [remark["text"] for remark in of(events, "remark")] == [
+        "2 updates are done already, and run.updates is 1: more go on"
+    ]

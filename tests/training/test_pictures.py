@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,20 @@ def test_no_folder_and_no_picture(tmp_path: Path) -> None:
         survey([tmp_path / "none"], 32)
     with pytest.raises(DataError, match="no picture"):
         survey([tmp_path], 32)
+
+
+def test_what_runs_have_left_is_not_trained_on(tmp_path: Path) -> None:
+    Picture(make_photo(40, 40)).save(tmp_path / "a.png")
+    for folder in ("runs/one/pictures", "runs/one/checkpoints", "runs/notes"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "runs/one/recipe.json").write_text("{}")
+    Picture(make_photo(40, 40, seed=1)).save(tmp_path / "runs/one/pictures/v-00000002.png")
+    Picture(make_photo(40, 40, seed=2)).save(tmp_path / "runs/notes/b.png")
+    assert [picture.path.name for picture in survey([tmp_path], 32)[0]] == ["a.png", "b.png"]
+    assert len(survey([tmp_path / "runs/one/pictures"], 32)[0]) == 1  # who names it, means it
+    shutil.rmtree(tmp_path / "runs/notes")
+    with pytest.raises(DataError, match="no pictures but those that runs have left"):
+        survey([tmp_path / "runs"], 32)
 
 
 @pytest.mark.parametrize(("lr_size", "why"), [(None, "no LR picture"), ((9, 10), "10x9")])

@@ -12,9 +12,17 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from fourfold.errors import UsageError
+from fourfold.errors import TrainingError, UsageError
 from fourfold.networks import from_weights
-from fourfold.training.processes import Launch, SynchronisedBatchNorm2d, make_fabric, own_rand, read_launch, settled
+from fourfold.training.processes import (
+    Launch,
+    SynchronisedBatchNorm2d,
+    make_fabric,
+    naming_a_lost_process,
+    own_rand,
+    read_launch,
+    settled,
+)
 from fourfold.training.recipe import load_recipe
 from fourfold.weights import read_weights
 from tests.training.trainer import ROOT, Trainer
@@ -187,6 +195,20 @@ def test_documented_launches_reach_the_command_whole(line: str) -> None:
     assert options.module
     started = [options.training_script, *options.training_script_args]
     assert [part for part in started if part != "--"] == line.split(" -- ")[1].split()
+
+
+@pytest.mark.parametrize(
+    ("processes", "error", "told"),
+    [
+        (2, RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:1234"), TrainingError),
+        (2, RuntimeError("shapes cannot be multiplied"), RuntimeError),
+        (1, RuntimeError("Connection closed by peer"), RuntimeError),
+    ],
+)
+def test_a_lost_process_is_told_in_a_sentence(processes: int, error: RuntimeError, told: type[Exception]) -> None:
+    says = "another process of this run has ended" if told is TrainingError else str(error)
+    with pytest.raises(told, match=says), naming_a_lost_process(Launch(world_size=processes)):
+        raise error
 
 
 @pytest.mark.slow

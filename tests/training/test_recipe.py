@@ -247,3 +247,9 @@ def test_recipes_in_closed_folders(closed: Path) -> None:
 
 def test_numbers_may_name_layers() -> None:
     assert load_recipe("srgan-vgg54", settings=["loss.vgg_layer=22"]).loss.vgg_layer == "22"
+
+
+def test_none_is_to_begin_anew() -> None:
+    assert load_recipe("srgan-mse", settings=["init=none"]).init is None
+    with pytest.raises(RecipeError, match="init"):
+        load_recipe("srgan-mse", settings=["init="])

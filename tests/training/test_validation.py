@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from fourfold.errors import DataError
 from fourfold.imaging import Picture, imresize
+from fourfold.networks import build
 from fourfold.training.jpeg import round_trip
 from fourfold.training.processes import make_fabric
+from fourfold.training.recipe import load_recipe
+from fourfold.training.restoring import reach_px, restore_whole
 from fourfold.training.validation import LARGEST_PSNR, Validator
 from tests.conftest import make_photo
 
@@ -56,6 +59,36 @@ def test_the_content_loss_looks_through_the_zoom_of_training(tmp_path: Path) -> 
     whole = Validator(tmp_path, 4, features=features, content_scale=3.0)
     whole.score(Black(), make_fabric("cpu", "fp32"))
     assert np.allclose(seen[3][0].permute(1, 2, 0), picture / 255)
+
+
+@pytest.mark.parametrize("name", ["srresnet-mse", "srcnn", "espcn", "drcn"])
+def test_tiles_make_the_same_picture(name: str) -> None:
+    small = {"srresnet-mse": {"blocks": 2, "width": 8}, "drcn": {"recursions": 3, "width": 8}}.get(name, {})
+    network = load_recipe(name).network
+    parameters = {**network.parameters, **small}
+    torch.manual_seed(0)
+    generator = build(network.architecture, parameters).eval()
+    lr = torch.from_numpy(make_photo(90, 70).astype(np.float32) / 255).permute(2, 0, 1)[None]
+    fabric, halo = make_fabric("cpu", "fp32"), reach_px(network.architecture, parameters)
+    whole = restore_whole(generator, lr, 4, halo, fabric)
+    tiled = restore_whole(generator, lr, 4, halo, fabric, most_px=(2 * halo + 20) ** 2)
+    assert whole.shape == tiled.shape == (3, 360, 280)
+    assert float((whole - tiled).abs().max()) < 1e-5
+
+
+def test_the_content_of_large_pictures_is_that_of_their_middles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Picture(make_photo(40, 56)).save(tmp_path / "a.png")
+    monkeypatch.setattr("fourfold.training.validation.CONTENT_PX", 24)
+    seen = []
+
+    def features(x: Tensor) -> Tensor:
+        seen.append(tuple(x.shape))
+        return x
+
+    Validator(tmp_path, 4, features=features, content_scale=1.0).score(Black(), make_fabric("cpu", "fp32"))
+    assert seen == [(1, 3, 24, 24)] * 2
 
 
 def test_closed_folders(closed: Path) -> None:

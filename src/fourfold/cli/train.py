@@ -2,6 +2,8 @@
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +12,7 @@ import typer
 
 from fourfold.cli.paths import given_path
 from fourfold.errors import UsageError
+from fourfold.signals import unless_ignored
 
 if TYPE_CHECKING:
     from fourfold.training import DataSource, Recipe
@@ -67,6 +70,7 @@ def train(
     from it, bit for bit on a CPU. Several processes: torchrun --nproc-per-node 8 -m -- fourfold train ..., see
     docs/training.md.
     """
+    from fourfold.evaluation.record import shown
     from fourfold.training import DataSource, load_recipe, next_run_folder, run_training, settled
     from fourfold.training.going_on import folder_of
     from fourfold.training.processes import read_launch
@@ -78,6 +82,8 @@ def train(
         raise UsageError("several processes need --run FOLDER, so that all of them mean the same one")
     resolved = load_recipe(recipe, profile=profile, settings=settings or [])
     if init is not None:
+        if shown(init) != init:  # the run's recipe, which is JSON, could not name it
+            raise UsageError(f"--init {shown(init)}: this name is not in UTF-8; rename the file")
         resolved = resolved.model_copy(update={"init": None if init == "none" else init})
     source = DataSource(data, lr_data, cache)
     if dry_run:
@@ -86,7 +92,8 @@ def train(
     from fourfold.cli.training_display import TrainingDisplay
 
     folder = run or folder_of(launch, settled(resolved, device)) or next_run_folder(resolved.name)
-    with TrainingDisplay(resolved, folder, quiet=launch.rank > 0) as display:
+    quiet = launch.rank > 0
+    with _stopping_between_updates(quiet), TrainingDisplay(resolved, folder, quiet=quiet) as display:
         progress = run_training(
             resolved,
             source,
@@ -95,10 +102,37 @@ def train(
             vgg=vgg,
             device=device,
             resume=resume,
+            given=recipe,
             listener=display.listen,
         )
     if status := _exit_status(progress.stopped_by):
         raise typer.Exit(status)
+
+
+class _StoppedError(BaseException):
+    """A signal asks to stop where no update is under way; no handler of errors is meant to see it."""
+
+
+@contextmanager
+def _stopping_between_updates(quiet: bool) -> Iterator[None]:
+    """Lets a signal that asks to stop tidy up what is begun, such as decoded pictures; training has its own way."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise _StoppedError(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in unless_ignored("SIGTERM", "SIGHUP")}
+    try:
+        yield
+    except (_StoppedError, KeyboardInterrupt) as asked:
+        name = "SIGINT" if isinstance(asked, KeyboardInterrupt) else str(asked)
+        how = "at once; --resume goes on from the last checkpoint, where there is one" if name == "SIGINT" else ""
+        with suppress(OSError):  # a terminal that is closed shows nothing
+            if not quiet:
+                typer.echo(f"{name}: stopped{' ' + how if how else '; no update was under way'}", err=True)
+        raise typer.Exit(_exit_status(name)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _exit_status(stopped_by: str | None) -> int:
@@ -129,18 +163,25 @@ def _print_plan(
     resume: bool,
 ) -> None:
     from fourfold.training import estimate, make_fabric, settled
-    from fourfold.training.going_on import recipe_before
+    from fourfold.training.going_on import as_it_began, check_lr, recipe_before, recipe_broken_off
     from fourfold.training.run_folder import RunFolder
 
+    going_on = None
     if run is not None:
-        recipe_before(RunFolder(run), recipe, resume)
+        before = recipe_before(RunFolder(run), recipe, resume)
+        if before is not None:
+            check_lr(RunFolder(run), source.lr_folder)
+            going_on = RunFolder(run).checkpoints
+        earlier = before or recipe_broken_off(RunFolder(run))
+        recipe = recipe if earlier is None else as_it_began(recipe, earlier)
     recipe = settled(recipe, device)
     fabric = make_fabric(device, recipe.run.precision)
-    going_on = RunFolder(run).checkpoints if run is not None and resume else None
     needs = estimate(recipe, fabric, source, valid=valid, vgg=vgg, resume=going_on)
     if fabric.global_rank > 0:
         return
     typer.echo(json.dumps({"recipe": recipe.model_dump(mode="json"), "estimate": asdict(needs)}, indent=2))
+    for sentence in needs.overlooked:
+        typer.echo(f"note: {sentence}", err=True)
     hours, minutes = divmod(round(needs.run_s / 60), 60)
     typer.echo(
         f"{needs.pictures} pictures ({needs.left_out} left out), {needs.data_bytes / 1e9:.2f} GB of pixels, "

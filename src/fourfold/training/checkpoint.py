@@ -66,7 +66,7 @@ def save_checkpoint(folder: Path, update: int, state: dict[str, Any], *, keep: i
 
 def remove_partial_files(folder: Path) -> None:
     """Removes what a killed process left half-written; such files never have a checkpoint's name."""
-    for part in [*folder.glob(".*.part"), *folder.parent.glob(".*.part")]:
+    for part in (p for place in (folder, folder.parent, folder.parent / "pictures") for p in place.glob(".*.part")):
         part.unlink(missing_ok=True)
 
 

@@ -158,7 +158,7 @@ def open_bank(
         needed = sum(picture.bytes_needed for picture in pictures)
         return ResidentBank(read(), needed, device, scale), report
     with one_first or nullcontext():
-        folder = build_cache(source.cache or default_cache, pictures, read, report, announce)
+        folder = build_cache(source.cache or default_cache, pictures, read, report, announce, scale)
     check_broken(report, settings.broken_share)  # a cache that was there already has not been asked
     return StreamedBank(folder, scale, settings.workers or 4, pin=device.type == "cuda"), report
 

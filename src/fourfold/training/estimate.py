@@ -18,8 +18,10 @@ from fourfold.training.data import DataSize, DataSource, find_usable, measure_da
 from fourfold.training.degradation import Degradation
 from fourfold.training.graph import WARM_UPDATES, GraphedStage
 from fourfold.training.initial import initial_discriminator, initial_generator
+from fourfold.training.pictures import overlooked
 from fourfold.training.processes import read_launch
 from fourfold.training.recipe import Recipe
+from fourfold.training.restoring import reach_px
 from fourfold.training.sampler import check_batch
 from fourfold.training.stage import Stage, can_capture, make_stage
 from fourfold.training.validation import Validator
@@ -35,10 +37,11 @@ class Estimate:
     Attributes:
         pictures: found and large enough.
         left_out: too small or broken, by their headers.
+        overlooked: in words, what is there and not read, or not looked into.
         data_kept: "resident" or "streamed".
         data_bytes: of decoded pixels.
-        update_bytes: networks, optimisers and one update: the peak on the device (CUDA) or of the process;
-            0 where it is not known.
+        update_bytes: networks, optimisers, one update and the largest validation picture: the peak on the device
+            (CUDA) or of the process; 0 where it is not known.
         checkpoint_bytes: about, of one checkpoint.
         update_s: one update, measured.
         updates_left: of the whole run, after those of its checkpoint.
@@ -48,6 +51,7 @@ class Estimate:
 
     pictures: int
     left_out: int
+    overlooked: list[str]
     data_kept: str
     data_bytes: int
     update_bytes: int
@@ -69,8 +73,9 @@ def estimate(
 ) -> Estimate:
     """Returns what a run of the recipe will need on this machine; takes some updates' time.
 
-    What would stop the run at its start is refused here, too. Without a file, VGG19 counts with made-up weights: they
-    cost what the real ones cost.
+    What would stop the run at its start is refused here, too, but for what only decoding all pictures tells (which of
+    them are copies, or broken) and only writing does (whether the run's folder can be made, and is no other run's).
+    Without a file, VGG19 counts with made-up weights: they cost what the real ones cost.
 
     Args:
         recipe: the resolved recipe.
@@ -91,22 +96,26 @@ def estimate(
     size: DataSize = measure_data(pictures, recipe.data, recipe.scale, fabric.device, read_launch().per_node)
     generator = initial_generator(recipe) if resume is None else None
     discriminator = initial_discriminator(recipe) if resume is None else None
-    if valid is not None:
-        Validator(valid, recipe.scale)
     features = _features(recipe, vgg)
     if features is not None:
         features = compute_dtype(features, recipe).to(fabric.device)
+    compared = features if recipe.run.best_by == "content" else None
+    validator = make_validator(recipe, valid, compared, 1.0) if valid is not None else None
     stage: Stage = make_stage(
         recipe, fabric, generator=generator, discriminator=discriminator, features=features, content_scale=1e-6
     )
-    done = _updates_done(stage, resume) if resume is not None else 0
+    done = _updates_done(stage, resume, len(pictures)) if resume is not None else 0
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     update_s = _time_updates(stage, recipe, fabric)
+    if validator is not None:
+        validator.score_largest(stage.networks["generator"].eval(), fabric)
     trained = sum(p.numel() for network in stage.networks.values() for p in network.parameters())
     averaged = sum(p.numel() for p in stage.networks["generator"].parameters())
     return Estimate(
         pictures=len(pictures),
         left_out=report.left_out,
+        overlooked=report.overlooked
+        + ([f"--valid: {said}" for said in overlooked(valid)] if valid is not None else []),
         data_kept=size.kind,
         data_bytes=size.bytes_needed,
         update_bytes=_peak_bytes(fabric.device),
@@ -118,8 +127,31 @@ def estimate(
     )
 
 
-def _updates_done(stage: Stage, checkpoints: Path) -> int:
-    """Returns how many updates the newest checkpoint has behind it; refuses one of other networks."""
+def make_validator(
+    recipe: Recipe, valid: Path, features: VGG19Features | None, content_scale: float | None
+) -> Validator:
+    """Returns the validation that a recipe's run has.
+
+    Raises:
+        DataError: if the pictures are not usable.
+    """
+    return Validator(
+        valid,
+        recipe.scale,
+        features=features,
+        content_scale=content_scale,
+        content_zoom=recipe.loss.mean_vgg_zoom,
+        degradation=recipe.data.degradation,
+        jpeg_quality=recipe.data.jpeg_quality if recipe.data.jpeg_share else None,
+        halo_px=reach_px(recipe.network.architecture, recipe.network.parameters),
+    )
+
+
+def _updates_done(stage: Stage, checkpoints: Path, pictures: int) -> int:
+    """Returns how many updates the newest checkpoint has behind it; refuses one of other networks, or more pictures.
+
+    More pictures than the run had are no reason to refuse: some of them may be copies, which only decoding finds.
+    """
     state = load_checkpoint(checkpoints)
     if state is None:
         return 0
@@ -129,6 +161,11 @@ def _updates_done(stage: Stage, checkpoints: Path) -> int:
 
     if shapes(state["networks"]) != shapes({name: network.state_dict() for name, network in stage.networks.items()}):
         raise CheckpointError(f"the checkpoint in {checkpoints} is of other networks; give the settings that it had")
+    if (had := int(state["sampler"].get("pictures", 0))) > pictures:
+        raise CheckpointError(
+            f"the run was on {had} pictures and there are {pictures} now; give it the same --data, or begin a new run "
+            "with --init latest.safetensors"
+        )
     return int(state["update"])
 
 

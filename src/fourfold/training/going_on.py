@@ -1,5 +1,6 @@
 """Whether a run begins or goes on: what is in its folder, who left it there, and what the launcher says."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from fourfold.errors import TrainingError
 from fourfold.training.checkpoint import checkpoints, load_checkpoint
 from fourfold.training.processes import Launch
-from fourfold.training.recipe import Recipe
+from fourfold.training.recipe import Recipe, recipe_names
 from fourfold.training.run_folder import RUNS, RunFolder
 
 
@@ -40,6 +41,11 @@ def recipe_before(run_folder: RunFolder, recipe: Recipe, resume: bool, launch: L
         raise TrainingError(f"there is no checkpoint in {folder} to go on from; leave out --resume to begin")
     before = _same_recipe(run_folder, recipe)
     return before if load_checkpoint(run_folder.checkpoints) is not None else None
+
+
+def recipe_broken_off(run_folder: RunFolder) -> Recipe | None:
+    """Returns the recipe of a run that was killed before its first checkpoint; None where nothing is known of one."""
+    return _recipe_of(run_folder) if run_folder.taken else None
 
 
 def as_it_began(recipe: Recipe, before: Recipe) -> Recipe:
@@ -81,6 +87,31 @@ def _recipe_of(folder: RunFolder) -> Recipe | None:
         return folder.recipe()
     except TrainingError:  # killed before it had written it: there is nothing to go on with
         return None
+
+
+def check_lr(run_folder: RunFolder, lr_folder: Path | None) -> None:
+    """Refuses to go on with LR of another kind: with other LR it is another task, and nothing would show it.
+
+    Raises:
+        TrainingError: naming what the run had.
+    """
+    had = run_folder.lr_folder()
+    if had is None or bool(had) == (lr_folder is not None):
+        return
+    what = f"has LR pictures of --lr-data {had}; give it again" if had else "makes LR from HR; leave --lr-data out"
+    raise TrainingError(f"the run in {run_folder.path} {what}, or begin a new run with --init latest.safetensors")
+
+
+def how_to_go_on(folder: Path, recipe: Recipe, given: str = "") -> str:
+    """Returns the command that a run's folder names, as far as it is known there.
+
+    Args:
+        folder: the run's.
+        recipe: resolved.
+        given: the shipped name or the file that it was loaded from: a copy of a shipped one may have kept its name.
+    """
+    name = shlex.quote(given) if given else recipe.name if recipe.name in recipe_names() else "RECIPE.toml"
+    return f"fourfold train {name} --profile {recipe.profile} --run {shlex.quote(str(folder))} --resume ..."
 
 
 def changes(before: Recipe, now: Recipe) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import DataError, PictureError
 from fourfold.imaging import find_pictures, open_picture, read_rgb
+from fourfold.imaging.finding import unread
 from fourfold.places import is_file, is_folder, why_unseen
 
 Pixels = NDArray[np.uint8]
@@ -24,12 +25,16 @@ _MAX_PIXELS = 2**40
 
 @dataclass
 class BankReport:
-    """What happened to the pictures found: how many are used, and which were left out and why."""
+    """What happened to the pictures found: how many are used, and which were left out and why.
+
+    What is overlooked was never found: pictures of kinds that are not read, and what lies behind links to folders.
+    """
 
     used: list[Path] = field(default_factory=list)
     too_small: list[Path] = field(default_factory=list)
     broken: list[tuple[Path, str]] = field(default_factory=list)
     duplicates: list[tuple[Path, Path]] = field(default_factory=list)
+    overlooked: list[str] = field(default_factory=list)
     found: int = 0
 
     @property
@@ -81,6 +86,7 @@ def survey(
     if lr_folder is not None:
         _check_lr_folder(lr_folder)
     report.found = len(paths)
+    report.overlooked = [sentence for folder in folders for sentence in overlooked(folder)]
     pictures = []
     partners: dict[Path, Path] = {}
     with ThreadPoolExecutor(_threads(workers)) as pool:
@@ -103,7 +109,7 @@ def survey(
 
 
 def pictures_under(folder: Path, option: str) -> list[Path]:
-    """Returns the pictures in a folder and below it, in a natural order.
+    """Returns the pictures in a folder and below it, in a natural order; those that runs have left there are not any.
 
     Args:
         folder: where to look.
@@ -115,9 +121,35 @@ def pictures_under(folder: Path, option: str) -> list[Path]:
     if why := why_unseen(folder):
         raise DataError(f"{option} {folder}: cannot be read ({why})")
     try:
-        return find_pictures(folder, recursive=True)
+        found = find_pictures(folder, recursive=True)
     except PictureError as error:
         raise DataError(f"{option} {error}") from error
+    runs = {within for within in {path.parent for path in found} if _is_of_a_run(within, folder)}
+    if pictures := [path for path in found if path.parent not in runs]:
+        return pictures
+    raise DataError(f"{option} {folder}: there are no pictures but those that runs have left")
+
+
+def overlooked(folder: Path) -> list[str]:
+    """Returns in words what :func:`pictures_under` passes over in a folder and below it."""
+    below = folder.rglob("*")
+    entries = [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    said = []
+    if others := unread(entries):
+        said.append(f"{others} in {folder} or below, not read here; convert them first")
+    if linked := sorted(path for path in entries if path.is_symlink() and is_folder(path)):
+        more = f" and {len(linked) - 1} more" * (len(linked) > 1)
+        said.append(f"links to folders are not followed: {linked[0]}{more}")
+    return said
+
+
+def _is_of_a_run(folder: Path, top: Path) -> bool:
+    """Returns whether a folder is a run's, or lies in one, below the one that was named."""
+    while folder != top and top in folder.parents:
+        if is_file(folder / "recipe.json") and is_folder(folder / "checkpoints"):
+            return True
+        folder = folder.parent
+    return False
 
 
 def _check_lr_folder(folder: Path) -> None:

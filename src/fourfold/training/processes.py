@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +19,12 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from fourfold.errors import UsageError
+from fourfold.errors import TrainingError, UsageError
 from fourfold.training.recipe import Recipe
 from fourfold.upscaling.engines.torch import best_device, has_fast_bf16
+
+#: What gloo and NCCL say when a process at the other end is gone.
+_LOST = re.compile("closed by peer|reset by peer|[Bb]roken pipe|remote process exited|NCCL communicator was aborted")
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,21 @@ def _began(process: int) -> float:
 def under_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
     """Returns whether torchrun started this process: it takes any exit status but 0 for a failure, and begins anew."""
     return "TORCHELASTIC_RUN_ID" in environment
+
+
+@contextmanager
+def naming_a_lost_process(launch: Launch) -> Iterator[None]:
+    """Says in a sentence that another process has ended, where torch says it in pages: its own message is above them.
+
+    Raises:
+        TrainingError: in place of what torch raised.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if launch.world_size == 1 or not _LOST.search(str(error)):
+            raise
+        raise TrainingError("another process of this run has ended; its own message says why") from error
 
 
 def settled(recipe: Recipe, device: str) -> Recipe:

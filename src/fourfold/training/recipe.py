@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fourfold.errors import RecipeError, UsageError, WeightsError
 from fourfold.networks.vgg19 import check_layer
@@ -25,6 +25,11 @@ LATTICE_CELLS = 6
 
 #: torch's generators take seeds of 64 bits.
 LARGEST_SEED = 2**64 - 1
+
+#: What to begin from, a name or a file; "none", since TOML has no word for nothing, is to begin anew.
+Initial = Annotated[
+    Annotated[str, Field(min_length=1)] | None, AfterValidator(lambda init: None if init == "none" else init)
+]
 
 
 class _Settings(BaseModel):
@@ -215,13 +220,8 @@ class DiscriminatorSettings(_Settings):
     width: int = Field(64, ge=8, le=1024, multiple_of=8)
     learning_rate_factor: float = Field(1.0, gt=0)
     optimiser: Literal["adam", "soap"] | None = None
-    init: str | None = Field(None, min_length=1)
+    init: Initial = None
     head_start: int = Field(0, ge=0)
-
-    @field_validator("init")
-    @classmethod
-    def _none_is_none(cls, init: str | None) -> str | None:
-        return None if init == "none" else init
 
 
 class OptimiserSettings(_Settings):
@@ -315,7 +315,7 @@ class Recipe(_Settings):
 
     name: str = Field(min_length=1, max_length=100)
     description: str = ""
-    init: str | None = None
+    init: Initial = None
     network: NetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
     loss: LossSettings = LossSettings()

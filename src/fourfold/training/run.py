@@ -17,19 +17,33 @@ from fourfold.training.calibration import calibrate, calibrated_for
 from fourfold.training.checkpoint import load_checkpoint, remove_partial_files
 from fourfold.training.data import DataSource, open_bank
 from fourfold.training.degradation import Degradation
-from fourfold.training.estimate import check_vgg_wanted, compute_dtype, device_name
-from fourfold.training.going_on import as_it_began, changes, recipe_before
+from fourfold.training.estimate import check_vgg_wanted, compute_dtype, device_name, make_validator
+from fourfold.training.going_on import (
+    as_it_began,
+    changes,
+    check_lr,
+    how_to_go_on,
+    recipe_before,
+    recipe_broken_off,
+)
 from fourfold.training.graph import GraphedStage
 from fourfold.training.initial import initial_discriminator, initial_generator, remark_on_the_beginning
 from fourfold.training.jpeg import Compression
 from fourfold.training.loop import Listener, Progress, Trainer
-from fourfold.training.pictures import BankReport, pictures_under
-from fourfold.training.processes import Launch, any_process, make_fabric, one_first, read_launch, settled
+from fourfold.training.pictures import BankReport, overlooked, pictures_under
+from fourfold.training.processes import (
+    Launch,
+    any_process,
+    make_fabric,
+    naming_a_lost_process,
+    one_first,
+    read_launch,
+    settled,
+)
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
 from fourfold.training.sampler import CropSampler
 from fourfold.training.stage import Stage, can_capture, make_stage
-from fourfold.training.validation import Validator
 from fourfold.version import __version__
 
 
@@ -42,6 +56,7 @@ def run_training(
     vgg: Path | None = None,
     device: str = "auto",
     resume: bool = False,
+    given: str = "",
     listener: Listener = lambda kind, values: None,
 ) -> Progress:
     """Trains a recipe, or goes on with it, and returns where it stopped.
@@ -57,6 +72,7 @@ def run_training(
         vgg: file of VGG19's weights; None downloads torchvision's, if the recipe needs any.
         device: "auto", "cpu", "cuda" or "mps".
         resume: go on from the newest checkpoint in ``folder``; a run that ended before its first one begins anew.
+        given: the shipped name or the file that the recipe was loaded from, for the command that goes on.
         listener: told of every event, on the first process; see :class:`fourfold.training.loop.Trainer`.
 
     Raises:
@@ -65,16 +81,31 @@ def run_training(
     """
     launch, run_folder, recipe = read_launch(), RunFolder(folder), settled(recipe, device)
     before = recipe_before(run_folder, recipe, resume, launch)
-    if before is not None:  # what it began from stays what it was, whatever is named now
-        recipe = as_it_began(recipe, before)
     anew = before is None and run_folder.taken
+    earlier = recipe_broken_off(run_folder) if anew else before
+    if earlier is not None:  # what it began from stays what it was, whatever is named now
+        recipe = as_it_began(recipe, earlier)
+    if before is not None:
+        check_lr(run_folder, source.lr_folder)
     with run_folder.held() if launch.rank == 0 else nullcontext():
         torch.manual_seed(recipe.run.seed)
         fabric = make_fabric(device, recipe.run.precision, launch)
         fabric.barrier()  # every process has looked at the folder before the first one writes into it
-        return _train(
-            recipe, source, run_folder, fabric, launch, listener, valid=valid, vgg=vgg, before=before, anew=anew
-        )
+        with naming_a_lost_process(launch):
+            return _train(
+                recipe,
+                source,
+                run_folder,
+                fabric,
+                launch,
+                listener,
+                valid=valid,
+                vgg=vgg,
+                before=before,
+                earlier=earlier,
+                anew=anew,
+                given=given,
+            )
 
 
 def _train(
@@ -88,7 +119,9 @@ def _train(
     valid: Path | None,
     vgg: Path | None,
     before: Recipe | None,
+    earlier: Recipe | None,
     anew: bool,
+    given: str,
 ) -> Progress:
     listener = listener if fabric.is_global_zero else lambda kind, values: None
     # early: it is told at once if it is no good. Going on, everything comes from the checkpoint; it may be gone
@@ -102,37 +135,30 @@ def _train(
     )
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
     compared = features if recipe.run.best_by == "content" else None
-    validator = None
-    if valid is not None:
-        zoom = recipe.loss.mean_vgg_zoom
-        validator = Validator(
-            valid,
-            recipe.scale,
-            features=compared,
-            content_scale=scale,
-            content_zoom=zoom,
-            degradation=recipe.data.degradation,
-            jpeg_quality=recipe.data.jpeg_quality if recipe.data.jpeg_share else None,
-        )
+    validator = make_validator(recipe, valid, compared, scale) if valid is not None else None
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
     if before is not None:
         trainer.resume(before)  # refuses what does not belong together, before anything in the folder is written anew
     if fabric.is_global_zero:
-        again = f"fourfold train {recipe.name} --run {run_folder.path} --resume ..."
-        shown_before = run_folder.pictures()
-        run_folder.start(recipe, report, __version__, again, launch.name)
+        shown_before, bytes_before = run_folder.pictures(), run_folder.picture_bytes()
+        again = how_to_go_on(run_folder.path, recipe, given)
+        run_folder.start(recipe, report, __version__, again, launch.name, source.lr_folder)
         remove_partial_files(run_folder.checkpoints)
         if before is not None:
             trainer.write_missing()
         remarks = ["the run that was here ended before its first checkpoint; it begins anew"] if anew else []
         if before is None and (remark := remark_on_the_beginning(recipe)):
             remarks.append(remark)
+        if earlier is not None and (changed := changes(earlier, recipe)):
+            remarks.append(f"settings that differ from before: {changed}")
         if before is not None:
-            if changed := changes(before, recipe):
-                remarks.append(f"settings that differ from before: {changed}")
             if shown_before not in ([], [path.name for path in report.used]):
                 remarks.append("the pictures are not those of before, or in another order: some may come twice a round")
+            elif bytes_before not in ([], run_folder.picture_bytes()):
+                remarks.append("pictures are not the files of before, though called the same")
+            if (done := trainer.progress.update) >= recipe.run.updates:
+                remarks.append(f"{done} updates are done already, and run.updates is {recipe.run.updates}: more go on")
             if before.run.seed != recipe.run.seed:
                 remarks.append("run.seed counts where a run begins; the order of pictures and crops goes on as it was")
         if recipe.loss.consistency and bank.has_lr:
@@ -140,6 +166,9 @@ def _train(
                 f"loss.consistency compares with HR shrunk by data.degradation={recipe.data.degradation}, not with LR "
                 "of --lr-data: they should be the same"
             )
+        remarks += report.overlooked
+        if valid is not None:
+            remarks += [f"--valid: {sentence}" for sentence in overlooked(valid)]
         if valid is not None and (shared := _shared(report, valid)):
             remarks.append(f"{shared} of the validation pictures are trained on, too; their scores say little")
         update = trainer.progress.update

@@ -20,6 +20,7 @@ import math
 import os
 import re
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -76,6 +77,10 @@ def next_run_folder(name: str, root: Path = RUNS) -> Path:
             return folder
 
 
+#: Of the name of a validation picture, so that the number of an update and an ending fit behind it.
+_MOST_NAME_BYTES = 180
+
+
 class RunFolder:
     """Writes and reads the files of one run.
 
@@ -129,7 +134,15 @@ class RunFolder:
                     with suppress(OSError):  # it may be the root of a disk
                         self.path.rmdir()
 
-    def start(self, recipe: Recipe, report: BankReport, version: str, resume: str, launch: str = "") -> None:
+    def start(
+        self,
+        recipe: Recipe,
+        report: BankReport,
+        version: str,
+        resume: str,
+        launch: str = "",
+        lr_folder: Path | None = None,
+    ) -> None:
         """Makes the folder and writes what describes the run.
 
         Args:
@@ -138,6 +151,7 @@ class RunFolder:
             version: Fourfold's.
             resume: the command to go on with.
             launch: the name of the launch that began it, where there is one.
+            lr_folder: of LR pictures made beforehand.
 
         Raises:
             TrainingError: if the folder cannot be written.
@@ -160,7 +174,8 @@ class RunFolder:
             write_atomically(self.path / "recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
             self.checkpoints.mkdir(exist_ok=True)
             write_atomically(self.path / "README.md", readme.encode("utf-8", "surrogateescape"))
-            write_atomically(self.path / "data.json", (json.dumps(_describe(report), indent=2) + "\n").encode())
+            data = _describe(report) | {"lr_data": str(lr_folder) if lr_folder is not None else ""}
+            write_atomically(self.path / "data.json", (json.dumps(data, indent=2) + "\n").encode())
         except OSError as error:
             raise TrainingError(f"cannot write the run folder {self.path} ({error.strerror or error})") from error
 
@@ -170,6 +185,20 @@ class RunFolder:
             return [Path(path).name for path in json.loads((self.path / "data.json").read_bytes())["pictures"]]
         except (OSError, ValueError, TypeError, KeyError):
             return []
+
+    def picture_bytes(self) -> list[int]:
+        """Returns how large the files of the run's pictures were, in their order; none if none are known."""
+        try:
+            return [int(size) for size in json.loads((self.path / "data.json").read_bytes())["bytes"]]
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
+
+    def lr_folder(self) -> str | None:
+        """Returns where the run's LR pictures were until now: "" where LR was made from HR, None if it is not known."""
+        try:
+            return str(json.loads((self.path / "data.json").read_bytes())["lr_data"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def recipe(self) -> Recipe:
         """Returns the recipe that the run was started with.
@@ -220,9 +249,29 @@ class RunFolder:
         """
         try:
             (self.path / "pictures").mkdir(exist_ok=True)
-            write_picture(Picture(pixels), self.path / "pictures" / f"{name}-{update:08d}.png", overwrite=True)
+            path = self.path / "pictures" / f"{_shortened(name)}-{update:08d}.png"
+            write_picture(Picture(pixels), path, overwrite=True)
         except (OSError, PictureError) as error:
-            raise TrainingError(f"{error}; the checkpoints are kept. Make room, then go on with --resume") from error
+            cause = error if isinstance(error, OSError) else error.__cause__
+            raise TrainingError(
+                f"cannot write {self.path / 'pictures'} ({getattr(cause, 'strerror', None) or error}); the checkpoints "
+                "are kept. Make room, then go on with --resume"
+            ) from error
+
+
+def _shortened(name: str) -> str:
+    """Returns a picture's name so that a file can be called by it and more; a checksum tells long ones apart."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) <= _MOST_NAME_BYTES:
+        return name
+    return f"{encoded[:_MOST_NAME_BYTES].decode('utf-8', 'ignore')}-{zlib.crc32(encoded):08x}"
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -260,5 +309,7 @@ def _describe(report: BankReport) -> dict[str, Any]:
         "too_small": [str(p) for p in report.too_small],
         "broken": [{"path": str(p), "why": why} for p, why in report.broken],
         "duplicates": [{"path": str(p), "of": str(twin)} for p, twin in report.duplicates],
+        "overlooked": report.overlooked,
         "pictures": [str(p) for p in report.used],
+        "bytes": [_bytes(p) for p in report.used],
     }

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from fourfold.durable import exclusive, write_atomically
 from fourfold.errors import DataError
-from fourfold.places import is_file
 from fourfold.training.bank import Planes
 from fourfold.training.pictures import BankReport, Pixels, TrainingPicture
 from fourfold.training.sampler import Crops
@@ -27,12 +26,13 @@ class StreamedBank:
     """Pictures in a file of planar uint8; the same crops as :class:`fourfold.training.bank.ResidentBank`, bit for bit.
 
     The file is mapped into memory, so the system's page cache holds as much of it as there is room for. It is made
-    once per set of pictures (by their paths, sizes and times) and used again by later runs::
+    once per set of pictures (by their paths, sizes, times and what of them is used) and used again by later runs::
 
         CACHE/pictures-0123456789abcdef/
           lock              held by the run that decodes; others wait for it
           hr.raw, lr.raw    the pixels
-          index.json        sizes and the report; written last, so a folder without it is begun anew
+          index.json        sizes and the report; written last, so a folder without it, or whose other files are not
+                            as long as it says, is begun anew
 
     Args:
         folder: the cache folder, made by :func:`build_cache`.
@@ -75,6 +75,7 @@ def build_cache(
     decoder: Decoder,
     report: BankReport,
     announce: Callable[[str], None] = lambda text: None,
+    scale: int = 4,
 ) -> Path:
     """Returns the cache folder of these pictures, decoding them into it unless an earlier run has.
 
@@ -84,12 +85,13 @@ def build_cache(
         decoder: yields the decoded pictures.
         report: filled by the decoder, or from the cache.
         announce: told if another run decodes the same pictures, and is waited for.
+        scale: of the LR pictures.
 
     Raises:
         DataError: if the cache cannot be written, or no picture is usable.
     """
     try:
-        folder = root / f"pictures-{_fingerprint(pictures)}"
+        folder = root / f"pictures-{_fingerprint(pictures, scale)}"
     except OSError as error:
         raise DataError(f"--data {error.filename}: cannot be read any more ({error.strerror or error})") from error
 
@@ -97,11 +99,11 @@ def build_cache(
         announce(f"another run decodes the same pictures into {folder}; waiting for it")
 
     try:
-        if _taken_up(folder, pictures, report):  # which may lie where nothing can be written
+        if _taken_up(folder, pictures, report, scale):  # which may lie where nothing can be written
             return folder
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / "lock", busy):
-            return folder if _taken_up(folder, pictures, report) else _build(folder, decoder, report)
+            return folder if _taken_up(folder, pictures, report, scale) else _build(folder, decoder, report)
     except OSError as error:
         raise DataError(
             f"the decoded pictures cannot be kept in {folder} ({error.strerror or error}); they need "
@@ -109,12 +111,17 @@ def build_cache(
         ) from error
 
 
-def _taken_up(folder: Path, pictures: Sequence[TrainingPicture], report: BankReport) -> bool:
-    """Fills the report from a finished cache; returns whether there is one."""
-    index = folder / "index.json"
-    if not is_file(index):
+def _taken_up(folder: Path, pictures: Sequence[TrainingPicture], report: BankReport, scale: int) -> bool:
+    """Fills the report from a finished cache; returns whether there is one, and whole: files may be damaged or gone."""
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        areas = sum(height * width for height, width in zip(index["heights"], index["widths"], strict=True))
+        lr_bytes = 3 * areas // scale**2 if index["has_lr"] else 0
+        if [(folder / name).stat().st_size for name in ("hr.raw", "lr.raw")] != [3 * areas, lr_bytes]:
+            return False
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
-    _restore(report, json.loads(index.read_text(encoding="utf-8"))["report"], [picture.path for picture in pictures])
+    _restore(report, index["report"], [picture.path for picture in pictures])
     return True
 
 
@@ -149,9 +156,11 @@ def _decode_into(folder: Path, decoder: Decoder, report: BankReport) -> Path:
     return folder
 
 
-def _fingerprint(pictures: Sequence[TrainingPicture]) -> str:
+def _fingerprint(pictures: Sequence[TrainingPicture], scale: int) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for picture in pictures:
+        if picture.lr_path is not None:  # as much of HR is used as the scale divides
+            digest.update(f"{scale}\0{picture.height}x{picture.width}\0".encode())
         for path in (picture.path, *([picture.lr_path] if picture.lr_path is not None else [])):
             stat = path.stat()
             line = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0"

@@ -23,12 +23,15 @@ from fourfold.networks import VGG19Features
 from fourfold.training.jpeg import round_trip
 from fourfold.training.pictures import pictures_under
 from fourfold.training.processes import mean_over_processes
+from fourfold.training.restoring import restore_whole
 
 #: SSIM's window of 11 pixels inside a border of 4, rounded up to what every scale divides.
 SMALLEST_PX = 24
 #: Pictures that are shown as they improve, and the side of the part of them that is shown.
 SHOWN_PICTURES = 4
 SHOWN_PX = 256
+#: VGG19 looks at the middle of a picture, so large at most each way: it takes 2 kB for each pixel.
+CONTENT_PX = 2048
 #: What a picture counts for at most: one that is restored without an error, such as a black one, has an infinite PSNR,
 #: and would decide every mean.
 LARGEST_PSNR = 100.0
@@ -61,6 +64,7 @@ class Validator:
             ``loss.vgg_zoom``; at 1, it would prefer the fine waves that the enlargement is there to show.
         degradation: how LR is made, as in training.
         jpeg_quality: LR is compressed as JPEG, at qualities from the first to the second; None for not at all.
+        halo_px: how far the network looks, in LR pixels: large pictures are restored in tiles.
 
     Attributes:
         identity: of the pictures: scores on others do not compare.
@@ -78,9 +82,10 @@ class Validator:
         content_zoom: float = 1.0,
         degradation: Kernel = "bicubic",
         jpeg_quality: tuple[int, int] | None = None,
+        halo_px: int = 64,
     ) -> None:
         self._scale, self._features, self._content_scale = scale, features, content_scale
-        self._content_zoom = content_zoom
+        self._content_zoom, self._halo_px = content_zoom, halo_px
         self.names: list[str] = []
         self.pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
         try:
@@ -130,25 +135,35 @@ class Validator:
 
     def restore(self, network: nn.Module, lr: NDArray[Any], fabric: Fabric) -> NDArray[Any]:
         """Returns SR of one LR picture, (H, W, 3) uint8."""
-        with fabric.autocast():
-            sr = network(_to_tensor(lr, fabric.device))
-        return np.asarray(to_integers(sr[0].float().permute(1, 2, 0).cpu().numpy()))
+        sr = restore_whole(network, _to_tensor(lr, fabric.device), self._scale, self._halo_px, fabric)
+        return np.asarray(to_integers(sr.permute(1, 2, 0).cpu().numpy()))
+
+    @torch.inference_mode()
+    def score_largest(self, network: nn.Module, fabric: Fabric) -> None:
+        """Does what needs the most memory in a validation: scores the largest picture."""
+        lr, hr = max(self.pairs, key=lambda pair: pair[0].size)
+        list(self._content_loss(self.restore(network, lr, fabric), hr, fabric))
 
     def _content_loss(self, sr: NDArray[Any], hr: NDArray[Any], fabric: Fabric) -> Iterator[float]:
         if self._features is None or self._content_scale is None:
             return
-        seen = (_middle_enlarged(_to_tensor(p, fabric.device), self._content_zoom) for p in (sr, hr))
+        middles = (_to_tensor(_middle(p, CONTENT_PX), fabric.device) for p in (sr, hr))
+        seen = (_middle_enlarged(x, self._content_zoom) for x in middles)
         ours, wanted = (self._features(x).float() for x in seen)
         yield float((ours - wanted).square().mean()) * self._content_scale
 
     def _sheet(self, lr: NDArray[Any], sr: NDArray[Any], hr: NDArray[Any]) -> NDArray[Any]:
         """Returns the middle of bicubic, SR and HR side by side, with a white line between."""
         side = min(SHOWN_PX, *hr.shape[:2])
-        top, left = (hr.shape[0] - side) // 2, (hr.shape[1] - side) // 2
-        pictures = [_to_eight_bits(p) for p in (imresize(lr, self._scale), sr, hr)]
-        parts = [p[top : top + side, left : left + side] for p in pictures]
+        parts = [_middle(_to_eight_bits(p), side) for p in (imresize(lr, self._scale), sr, hr)]
         line = np.full((side, 4, 3), 255, dtype=np.uint8)
         return np.concatenate([parts[0], line, parts[1], line, parts[2]], axis=1)
+
+
+def _middle(picture: NDArray[Any], side: int) -> NDArray[Any]:
+    """Returns the middle of an (H, W, 3) picture, at most ``side`` each way."""
+    top, left = (max(0, length - side) // 2 for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
 def _checksum(before: int, picture: NDArray[Any]) -> int:
