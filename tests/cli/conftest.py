@@ -11,7 +11,6 @@ from tests.conftest import make_photo
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    monkeypatch.setenv("FOURFOLD_CACHE", "")  # tests leave nothing in the user's folders
     return Cli(monkeypatch, capsys)
 
 

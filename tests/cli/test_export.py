@@ -172,11 +172,21 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing(tiny_weights, tmp_path,
         preexec_fn=limit,
         capture_output=True,
         text=True,
-        env={**os.environ, "FOURFOLD_CACHE": ""},
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "cannot write" in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.glob("*out*")) == []
+
+
+def test_stopping_in_the_middle_leaves_nothing(run, tiny_weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "_check", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # without the command's own, the tests would end here
+    try:
+        result = run(tiny_weights, "-o", tmp_path / "m.onnx")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (result.exit_code, result.stderr) == (130, "stopped; nothing half-written is left\n")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("options", [[], ["--overwrite"]])

@@ -27,9 +27,7 @@ def unread() -> Iterator[int]:
 
 
 def run(*arguments: object, stdout: int, stderr: int = subprocess.PIPE) -> tuple[int, str]:
-    done = subprocess.run(
-        command(*arguments), stdout=stdout, stderr=stderr, text=True, env={**os.environ, "FOURFOLD_CACHE": ""}
-    )
+    done = subprocess.run(command(*arguments), stdout=stdout, stderr=stderr, text=True)
     return done.returncode, done.stderr
 
 
@@ -56,9 +54,7 @@ def test_upscaling_leaves_nothing_half_written(tmp_path: Path, tiny_weights: Pat
 def test_streams_that_are_closed_from_the_start(closed: str, tmp_path: Path, tiny_weights: Path) -> None:
     Picture(make_photo(20, 30)).save(tmp_path / "cat.png")
     words = shlex.join(command("upscale", tmp_path / "cat.png", "-n", tiny_weights))
-    done = subprocess.run(
-        ["sh", "-c", f"{words} {closed}"], capture_output=True, text=True, env={**os.environ, "FOURFOLD_CACHE": ""}
-    )
+    done = subprocess.run(["sh", "-c", f"{words} {closed}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert read_picture(tmp_path / "cat_x4.png").width == 120
 
@@ -111,7 +107,6 @@ def test_a_full_disk_behind_the_output_costs_no_picture(stream: str, tmp_path: P
             command("upscale", tmp_path, "-n", tiny_weights),
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full},
             text=True,
-            env={**os.environ, "FOURFOLD_CACHE": ""},
         )
     assert done.returncode == 1
     name = {"stdout": "standard output", "stderr": "standard error"}[stream]
@@ -140,7 +135,7 @@ def test_names_that_are_no_text_fail_nothing(words: str, tmp_path: Path, tiny_we
     done = subprocess.run(
         command(*(word.format(folder=folder, odd=odd) for word in words.split())),
         capture_output=True,
-        env={**os.environ, "FOURFOLD_CACHE": "", "PYTHONIOENCODING": "utf-8:strict"},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"caf\\udce9" in done.stdout
@@ -155,7 +150,7 @@ def test_a_demo_of_a_name_that_is_no_text_ends_well(tmp_path: Path, tiny_weights
     done = subprocess.run(
         command("demo", "-n", tiny_weights, "--picture", path, "-o", tmp_path / "sheet.png"),
         capture_output=True,
-        env={**os.environ, "FOURFOLD_CACHE": "", "PYTHONIOENCODING": "utf-8:strict"},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"caf\\udce9.png: 88x80" in done.stdout
@@ -183,7 +178,7 @@ def test_names_that_the_output_cannot_spell_cost_no_picture(tmp_path: Path, tiny
     done = subprocess.run(
         command("upscale", tmp_path, "-n", tiny_weights),
         capture_output=True,
-        env={**os.environ, "FOURFOLD_CACHE": "", "PYTHONIOENCODING": "latin-1"},
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u732b_x4.png" in done.stdout

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -25,8 +26,9 @@ from fourfold.errors import (
     WeightsError,
 )
 from fourfold.imaging import Picture
-from fourfold.training import load_recipe
+from fourfold.training import load_recipe, streaming
 from fourfold.training.stage import ContentStage
+from fourfold.training.validation import Validator
 from tests.conftest import make_photo
 
 TINY = [
@@ -107,6 +109,20 @@ def test_a_run_that_is_stopped_says_so(
     monkeypatch.setattr(ContentStage, "step", original)
     arguments = ["srresnet-mse", "--data", str(data), "--run", str(folder), "--resume", *TINY]
     assert CliRunner().invoke(app, arguments).exit_code == 0
+
+
+@pytest.mark.usefixtures("terminals_matter")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_before_its_first_update_tidies_up(
+    number: signal.Signals, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_stored", lambda _: os.kill(os.getpid(), number))  # pictures are decoded by then
+    arguments = ["srresnet-mse", "--data", str(data), "--run", str(tmp_path / "run"), *TINY]
+    done = CliRunner().invoke(app, [*arguments, "--cache", str(tmp_path / "c"), "--set", "data.bank=streamed"])
+    assert done.exit_code == 128 + number, done.output
+    how = " at once; --resume goes on" if number == signal.SIGINT else "; no update was under way"
+    assert f"{number.name}: stopped{how}" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lock"]
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing(
@@ -217,6 +233,42 @@ def test_a_dry_run_refuses_to_go_on_with_other_networks(tmp_path: Path, data: Pa
         assert isinstance(done.exception, CheckpointError), done.output
 
 
+def test_a_dry_run_refuses_to_go_on_with_fewer_pictures_or_other_lr(tmp_path: Path, data: Path) -> None:
+    arguments = ["srresnet-mse", *TINY, "--run", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, [*arguments, "--data", str(data), "--set", "run.updates=1"]).exit_code == 0
+    (tmp_path / "fewer").mkdir()
+    for k in range(2):
+        shutil.copy(data / f"{k}.png", tmp_path / "fewer")
+    for more in (["--dry-run"], []):
+        fewer = [*arguments, "--data", str(tmp_path / "fewer"), "--resume", *more]
+        done = CliRunner().invoke(app, fewer)
+        assert isinstance(done.exception, CheckpointError), done.output
+        assert "on 3 pictures and there are 2 now" in str(done.exception)
+        done = CliRunner().invoke(app, [*arguments, "--data", str(data), "--lr-data", str(data), "--resume", *more])
+        assert isinstance(done.exception, TrainingError) and "leave --lr-data out" in str(done.exception), done.output
+
+
+def test_a_dry_run_of_a_run_that_begins_anew_looks_at_what_it_begins_from(tmp_path: Path, data: Path) -> None:
+    arguments = ["srresnet-mse", *TINY, "--data", str(data), "--set", "network.frozen_statistics=true"]
+    (tmp_path / "run").mkdir()
+    begun = load_recipe("srresnet-mse", settings=[*TINY[5::2], "network.frozen_statistics=true"])
+    (tmp_path / "run" / "recipe.json").write_text(begun.model_copy(update={"init": None}).model_dump_json())
+    for more in (["--dry-run"], []):
+        done = CliRunner().invoke(app, [*arguments, "--run", str(tmp_path / "run"), "--resume", *more])
+        assert isinstance(done.exception, FourfoldError), done.output
+        assert "frozen_statistics" in str(done.exception)
+
+
+def test_a_dry_run_counts_the_largest_validation_picture(
+    tmp_path: Path, data: Path, valid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(Validator, "restore", lambda self, network, lr, fabric: seen.append(lr.shape))
+    done = CliRunner().invoke(app, ["srresnet-mse", *TINY, "--data", str(data), "--valid", str(valid), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert seen == [(10, 12, 3)]
+
+
 @pytest.mark.parametrize("name", ["srresnet-mse", "srgan-vgg54"])
 def test_a_dry_run_is_a_plan_and_writes_nothing(
     name: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
@@ -242,6 +294,11 @@ def test_a_dry_run_is_a_plan_and_writes_nothing(
     [
         (["srgan-vgg45"], RecipeError, "did you mean 'srgan-vgg54'"),
         (["srresnet-mse", "--resume"], UsageError, "--run"),
+        (
+            ["srresnet-mse", "--init", "w\udcff.safetensors"],
+            UsageError,
+            r"w\udcff.safetensors: this name is not in UTF-8",
+        ),
         (["srresnet-mse", "--set", "run.update=3"], RecipeError, "did you mean 'updates'"),
         (["srresnet-mse", "--device", "tpu"], UsageError, "tpu"),
         (["srresnet-mse", "--run", "."], TrainingError, "not empty"),

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fourfold.cli.upscale import _stopping_cleanly
+from fourfold.cli.stopping import stopping_cleanly
+from fourfold.errors import PictureError
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
 from fourfold.upscaling import load
 from fourfold.upscaling.pictures import upscale, upscale_picture
@@ -31,7 +32,6 @@ from tests.upscaling.receipts import embedded_receipt
 @pytest.fixture(autouse=True)
 def load_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiles each network once for all tests of this file."""
-    monkeypatch.setenv("FOURFOLD_CACHE", "")
     monkeypatch.setattr("fourfold.upscaling.load", _cached_load)
     monkeypatch.setattr("fourfold.upscaling.pictures.load", _cached_load)
 
@@ -135,11 +135,17 @@ def test_a_locked_folder_does_not_stop_the_tree(
     assert [(Path(o["input"]).name, o["status"]) for o in done.objects] == [("locked", "failed"), ("cat.png", "done")]
 
 
-def test_a_glob_steps_over_a_link_that_leads_nowhere(cli: Cli, cat: Path, tiny_weights: Path) -> None:
+@pytest.mark.parametrize("where", ["*", ""])
+def test_a_link_that_leads_nowhere_is_told_and_costs_no_other_picture(
+    where: str, cli: Cli, cat: Path, tiny_weights: Path
+) -> None:
+    (cat.parent / "annexed.jpg").symlink_to("../no/such/file")
     (cat.parent / "endless.png").symlink_to("a" * 300)
     (cat.parent / "circle").symlink_to("circle")
-    done = cli("upscale", f"{cat.parent}/*", "-r", "-n", tiny_weights)
-    assert done.code == 0, done.err
+    done = cli("upscale", f"{cat.parent}/{where}", "-r", "-n", tiny_weights)
+    assert done.code == 1
+    assert "annexed.jpg: cannot be read (No such file or directory)" in done.err
+    assert "endless.png: cannot be read (File name too long)" in done.err
     assert (cat.parent / "cat_x4.png").is_file()
 
 
@@ -509,6 +515,13 @@ def test_receipts(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     assert embedded == {key: value for key, value in receipt.items() if key != "output"}
 
 
+def test_a_receipt_of_the_picture_before_does_not_stay(cli: Cli, cat: Path, tiny_weights: Path) -> None:
+    assert cli("upscale", cat, "-n", tiny_weights, "--embed-receipt").code == 0
+    done = cli("upscale", cat.with_name("cat_x4.png"), "-n", tiny_weights)
+    assert "the receipt in the XMP was left out: it is of the picture as it was" in done.err
+    assert embedded_receipt(read_picture(cat.with_name("cat_x4_x4.png")).metadata.xmp) is None
+
+
 def test_a_receipt_names_both_ends_of_the_dial(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     done = cli(
         "upscale", cat, "-n", tiny_weights, "--faithful", tiny_weights, "--fidelity", 0.25, "--receipt", "--json"
@@ -517,6 +530,12 @@ def test_a_receipt_names_both_ends_of_the_dial(cli: Cli, cat: Path, tiny_weights
     sha256 = hashlib.sha256(tiny_weights.read_bytes()).hexdigest()
     assert [w["sha256"] for w in receipt["model"]["made_of"]] == [sha256, sha256]
     assert receipt["settings"]["fidelity"] == 0.25
+
+
+def test_a_dial_with_one_network_at_both_ends_is_told(cli: Cli, cat: Path) -> None:
+    done = cli("upscale", cat, "-n", "srresnet-mse", "--fidelity", 0.5)
+    assert done.code == 0
+    assert "--fidelity 0.5 changes nothing: srresnet-mse is the faithful network itself" in done.err
 
 
 def test_an_ensemble_is_another_picture_and_the_receipt_says_so(cli: Cli, cat: Path, tiny_weights: Path) -> None:
@@ -530,7 +549,7 @@ def test_an_ensemble_is_another_picture_and_the_receipt_says_so(cli: Cli, cat: P
 
 
 def test_a_receipt_joins_what_is_in_the_xmp() -> None:
-    from fourfold.upscaling.receipt import embed_receipt
+    from fourfold.upscaling.receipt import embed_receipt, without_receipt
 
     once = embed_receipt(XMP, {"a": "<&>", "ä": 1})
     twice = embed_receipt(once, {"b": 2})
@@ -538,6 +557,8 @@ def test_a_receipt_joins_what_is_in_the_xmp() -> None:
     assert embedded_receipt(once) == {"a": "<&>", "ä": 1}
     assert embedded_receipt(twice) == {"b": 2} and twice.count(b"<fourfold:receipt>") == 1
     assert embedded_receipt(XMP) is None
+    assert without_receipt(XMP) == XMP and b"dc:format='kept'" in without_receipt(twice)
+    assert embedded_receipt(without_receipt(twice)) is None
     import xml.etree.ElementTree
 
     # as other programs write the same
@@ -663,7 +684,6 @@ def test_a_disk_that_fills_up_while_writing(cat: Path, tiny_weights: Path) -> No
         preexec_fn=limit,
         capture_output=True,
         text=True,
-        env={**os.environ, "FOURFOLD_CACHE": ""},
     )
     assert done.returncode == 1, done.stderr
     assert "cannot be written" in done.stderr
@@ -677,7 +697,6 @@ def test_stopping_in_the_middle_leaves_nothing(sent: signal.Signals, cat: Path, 
         command("upscale", cat, "-n", tiny_weights, "--max-memory", "100M"),
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "FOURFOLD_CACHE": ""},
         preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # the tests may run under nohup, which has it ignored
     )
     deadline = time.monotonic() + 60
@@ -707,11 +726,22 @@ def test_stopping_before_the_first_picture(
 def test_a_closed_terminal_that_is_ignored_stops_nothing() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        with _stopping_cleanly():
+        with stopping_cleanly():
             os.kill(os.getpid(), signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_python_floating_alpha_is_checked(tiny_weights: Path) -> None:
+    grey = np.full((16, 16, 3), 0.5, np.float32)
+    with pytest.raises(PictureError, match=r"float32 alpha from 128 to 128; it must lie in 0\.\.1"):
+        upscale(np.dstack([grey, np.full((16, 16), 128, np.float32)]), tiny_weights)
+    holes = np.ones((16, 16), np.float32)
+    holes[:, :8] = np.nan
+    found = upscale(np.dstack([grey, holes]), tiny_weights)
+    assert found.alpha is not None and np.isfinite(found.alpha).all()
+    assert (found.alpha[:, 0].max(), found.alpha[:, -1].min()) == (0, 1)
 
 
 def test_python_upscale(tiny_weights: Path, cat: Path) -> None:

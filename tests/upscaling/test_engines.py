@@ -1,7 +1,5 @@
 """Every engine gives what the torch network gives; precision, choice, and failing in an orderly way."""
 
-import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,6 +51,32 @@ def test_an_engine_equals_the_network(weights, engine, precision, tolerance):
     found = Upscaler(weights, engine=engine, precision=precision)(picture)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= tolerance
+
+
+def test_many_sizes_are_not_all_kept(tiny_weights, monkeypatch):
+    """OpenVINO keeps what it has prepared for every size; after some, the network is compiled anew."""
+    upscaler = load(tiny_weights, engine="openvino", precision="fp32")
+    made = []
+    compiled = openvino_engine.OpenvinoEngine._compiled
+    monkeypatch.setattr(openvino_engine.OpenvinoEngine, "_compiled", lambda self: made.append(self) or compiled(self))
+    pictures = [np.random.default_rng(k).random((16 + k, 20, 3), dtype=np.float32) for k in range(40)]
+    found = [upscaler(picture) for picture in pictures]
+    assert len(made) == (40 - 1) // openvino_engine.MOST_SIZES
+    assert np.array_equal(upscaler(pictures[0]), found[0])
+    for _ in range(3):
+        upscaler(pictures[0])
+    assert len(made) == (40 - 1) // openvino_engine.MOST_SIZES
+
+
+def test_a_network_that_comes_back_to_its_weights_holds_them_once(tmp_path):
+    parameters = {"width": 8, "recursions": 5}
+    write_weights(tmp_path / "w.safetensors", WeightsConfig("drcn", parameters), make_tensors("drcn", parameters))
+    graph = folded(load_weights(tmp_path / "w.safetensors"))
+    square = [node.weight for node in graph.nodes if isinstance(node, Convolution) and node.weight.shape[:2] == (8, 8)]
+    assert len(square) == 11
+    assert len({id(weight) for weight in square}) == 3
+    with pytest.raises(WeightsError, match=r"recursions is 65; it must lie in 1\.\.64"):
+        make_tensors("drcn", {"width": 8, "recursions": 65})
 
 
 def test_pictures_of_all_sizes_run_on_one_engine(tiny_weights):
@@ -125,7 +149,6 @@ def test_the_receptive_field_is_exact():
 
 
 def _weights(architecture, parameters, tensors):
-    from pathlib import Path
 
     from fourfold.weights import WeightsFile, resolve_parameters
 
@@ -192,30 +215,6 @@ def test_an_unknown_architecture(tiny_weights, monkeypatch):
     monkeypatch.setattr(folding, "ARCHITECTURES", {})
     with pytest.raises(WeightsError, match="no engine runs the architecture 'srresnet'"):
         load(tiny_weights)
-
-
-def test_the_cache_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("FOURFOLD_CACHE", str(tmp_path / "c"))
-    assert openvino_engine.cache_folder() == tmp_path / "c" / "openvino"
-    monkeypatch.setenv("FOURFOLD_CACHE", "")
-    assert openvino_engine.cache_folder() is None
-    monkeypatch.setenv("FOURFOLD_CACHE", "/dev/null/nowhere")
-    assert openvino_engine.cache_folder() is None
-    monkeypatch.setenv("FOURFOLD_CACHE", os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))  # OpenVINO takes no such name
-    assert openvino_engine.cache_folder() is None
-
-
-def test_nobodys_home_has_no_cache(tmp_path, monkeypatch):
-    def nobodys() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("FOURFOLD_CACHE", raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(Path, "home", nobodys)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert openvino_engine.cache_folder() == tmp_path / "fourfold" / "openvino"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert openvino_engine.cache_folder() is None
 
 
 @pytest.mark.benchmark

@@ -1,6 +1,7 @@
 """Files in, files out: the memory that codecs and network share, and receipts beside and inside the output."""
 
 import errno
+import json
 import os
 import re
 import threading
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fourfold.errors import CancelledError, PictureError
-from fourfold.imaging import Picture, SaveOptions, decoders, read_picture
-from fourfold.upscaling import load
+from fourfold.errors import CancelledError, PictureError, UsageError
+from fourfold.imaging import Picture, SaveOptions, decoders, read_picture, sink
+from fourfold.imaging.writing import EncodingError
+from fourfold.upscaling import DEFAULT_MAX_MEMORY, ArraySource, load
 from fourfold.upscaling.files import MOST_REPEATS, FileOptions, Job, upscale_file, upscale_files
 from fourfold.weights import shipped_names
 from tests.conftest import make_photo
@@ -49,6 +51,17 @@ def test_less_memory_makes_smaller_tiles(upscaler, tiny_weights):
     assert upscaler.max_window_px == whole_px
 
 
+def test_the_memory_is_set_as_it_is_given_at_first(upscaler):
+    upscaler.max_memory = "1G"
+    assert upscaler.max_memory == 1 << 30
+    for wrong in ("much", 0, -1):
+        with pytest.raises(UsageError):
+            upscaler.max_memory = wrong
+    assert upscaler.max_memory == 1 << 30
+    upscaler.max_memory = None
+    assert upscaler.max_memory == DEFAULT_MAX_MEMORY
+
+
 @pytest.mark.parametrize(("ending", "codec_bytes_per_px"), [("png", 0), ("webp", 6), ("avif", 38)])
 def test_the_tiles_leave_the_codecs_their_memory(upscaler, source, ending, codec_bytes_per_px):
     """38 bytes for each of 313,600 pixels are 11 of the 16 MiB."""
@@ -74,9 +87,36 @@ def test_a_limit_in_which_the_work_is_done_over_and_over_is_refused(source):
     assert list(source.parent.iterdir()) == [source]
 
 
+def test_bands_that_are_thin_count_as_work_done_over(upscaler):
+    """A very wide picture's rows fill the memory before its tiles do."""
+    wide = ArraySource(np.zeros((200, 20_000, 3), np.uint16))
+    grid = upscaler._plan(wide, upscaler.max_window_px)
+    assert grid.rows[1].core_stop - grid.rows[1].core_start < 10
+    times = upscaler.repeats(200, 20_000, np.uint16, upscaler.max_memory)
+    assert times == grid.computed_px / (200 * 20_000)
+
+
+@pytest.mark.parametrize("name", ["progress", "cancelled"])
+def test_what_a_callback_raises_is_the_callers(name, upscaler, source):
+    """No failure of a file, and no reason to go on with the next one."""
+
+    class EnoughError(Exception):
+        pass
+
+    def call(*_):
+        raise EnoughError("the caller's own")
+
+    jobs = [Job(source, source.with_name(f"{k}.png")) for k in range(2)]
+    with pytest.raises(EnoughError, match="the caller's own"):
+        list(upscale_files(upscaler, jobs, **{name: call}))
+    with pytest.raises(EnoughError):
+        upscale_file(upscaler, source, source.with_name("b.png"), **{name: call})
+    assert list(source.parent.iterdir()) == [source]
+
+
 def test_a_network_that_repeats_work_in_any_case_is_not_refused(upscaler, source, monkeypatch):
     """Its halo is larger than the largest window: no memory would do."""
-    monkeypatch.setattr(type(upscaler), "repeats", lambda self, height, width, dtype, memory: 20.0)
+    monkeypatch.setattr(type(upscaler), "repeats", lambda self, height, width, dtype, memory, channels: 20.0)
     assert upscale_file(upscaler, source, source.with_name("b.png")).status == "done"
 
 
@@ -128,6 +168,23 @@ def test_a_stripped_output_holds_its_own_receipt_and_nothing_of_the_source(upsca
     assert found.dpi == (300.0, 300.0) and not found.comments and found.iptc is None
     data = (tmp_path / f"b.{ending}").read_bytes()
     assert not [word for word in (b"Maker", b"dc:format", b"private") if word in data]
+
+
+def test_the_receipt_states_the_quality_that_was_used(upscaler, source, monkeypatch):
+    save, failed = sink.save_image, []
+
+    def save_the_second_time(*arguments):
+        if not failed:
+            failed.append(EncodingError("webp: cannot be encoded"))
+            raise failed[0]
+        save(*arguments)
+
+    monkeypatch.setattr(sink, "_SURE_WEBP_PX", 0)
+    monkeypatch.setattr(sink, "save_image", save_the_second_time)
+    options = FileOptions(receipt=True, settings={"quality": None})
+    outcome = upscale_file(upscaler, source, source.with_name("b.webp"), options=options)
+    assert "quality lowered to 90" in outcome.notes[0]
+    assert json.loads(outcome.receipt.read_text())["settings"]["quality"] == 90
 
 
 def test_a_format_without_xmp_says_so_for_the_receipt_alone(upscaler, source):

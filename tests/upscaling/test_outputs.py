@@ -134,6 +134,36 @@ def test_links_are_pictures_of_their_own(tree, tmp_path, monkeypatch, case):
     assert list(planned(*inputs, output=output)[0].values()) == expected
 
 
+def test_folders_that_are_not_searched_are_told(tree, tmp_path):
+    tree("photos1.png", "photos/a.png", "photos2/b.png", "photos3/c.png", "photos4/d.png", ".hidden/e.png")
+    (tmp_path / "photos" / "more").symlink_to(tmp_path / "photos2")
+    _, plan = planned("photo*")
+    told = "photo*: folders that match are searched with --recursive: photos, photos2, photos3 and 1 more"
+    assert plan.notes == [told]
+    _, plan = planned("photos", recursive=True)
+    assert plan.notes == ["photos: links to folders are not followed: photos/more"]
+    assert planned("photo*", recursive=True)[1].notes == plan.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "becomes"),
+    [
+        ("a.jpg", "PNG", "a_x4.png"),
+        ("a.webp", "JPEG", "a_x4.jpg"),
+        ("a.jpeg", "GIF", "a_x4.png"),
+        ("a.png", "JPEG", "a_x4.png"),
+        ("a.apng", "PNG", "a_x4.png"),
+        ("a.jfif", "JPEG", "a_x4.jfif"),
+    ],
+)
+def test_what_a_file_is_counts_and_not_its_name(tree, tmp_path, name, kind, becomes):
+    Image.fromarray(make_photo(8, 8)).save(tmp_path / name, kind)
+    jobs, plan = planned(name)
+    assert jobs == {name: becomes}
+    told = f"{name}: a {'JPG' if kind == 'JPEG' else kind}, whatever its name says; --ext names another format"
+    assert (told in plan.notes) == (name in ("a.jpg", "a.webp", "a.jpeg"))
+
+
 def test_earlier_outputs_that_the_shell_lists_are_left_out(tree):
     tree("a.png", "a_x4.png", "b.png", "c_x4.png")
     listed = ["a.png", "a_x4.png", "b.png", "c_x4.png"]

@@ -155,6 +155,7 @@ def test_out_of_memory_halves_the_tile_and_goes_on(tiny_weights):
     assert np.array_equal(upscaler(photo, progress=lambda *count: seen.append(count)), expected)
     assert upscaler._engine.runs > 6
     assert seen[-1][0] == seen[-1][1]
+    assert [done for done, total in seen if done == total] == [seen[-1][0]], "all is done at the end, and not before"
 
 
 def test_out_of_memory_for_the_smallest_tile_is_an_error(tiny_weights):

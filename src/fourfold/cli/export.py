@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from fourfold.cli.printing import say
+from fourfold.cli.stopping import stopping_cleanly
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
+@stopping_cleanly()
 def export(
     model: Annotated[str, typer.Argument(help="A shipped name (see `fourfold models`) or a weights file.")],
     output: Annotated[

@@ -1,10 +1,9 @@
 """``fourfold upscale``: pictures in, pictures four times as large out."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +12,8 @@ import typer
 
 from fourfold.cli.pipes import UnwritableError
 from fourfold.cli.printing import printable, say
+from fourfold.cli.stopping import stopping_cleanly
 from fourfold.errors import FourfoldError, UsageError
-from fourfold.signals import unless_ignored
 
 if TYPE_CHECKING:
     from fourfold.upscaling.files import Job, Outcome
@@ -23,27 +22,8 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
-@contextmanager
-def _stopping_cleanly() -> Iterator[None]:
-    """Turns Ctrl-C, a request to terminate and a closed terminal into exit code 130, once everything is tidied up."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in unless_ignored("SIGTERM", "SIGHUP")}
-    try:
-        yield
-    except KeyboardInterrupt:
-        with suppress(OSError):  # a terminal that is closed shows nothing
-            typer.echo("stopped; nothing half-written is left", err=True)
-        raise typer.Exit(130) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @app.command()
-@_stopping_cleanly()
+@stopping_cleanly()
 def upscale(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders or globs.")],
     output: Annotated[
@@ -125,7 +105,7 @@ def upscale(
     scale = int(read_config(locate(model or default_name())).parameters.get("scale", 4))
     naming = Naming(output, f"_x{scale}" if suffix is None else _checked_suffix(suffix), ext, scale)
     plan = plan_jobs(inputs, naming, recursive=recursive, skip_existing=skip_existing)
-    plan.notes += _idle(plan, output, suffix, lossless)
+    plan.notes += _idle(plan, output, suffix, lossless) + _nothing_between(model, fidelity, faithful)
     report = _Report(as_json, quiet)
     report.plan(plan)
     options = FileOptions(
@@ -161,6 +141,18 @@ def upscale(
             for outcome in upscale_files(upscaler, plan.jobs, options=options, progress=progress):
                 report.outcome(outcome)
     report.end()
+
+
+def _nothing_between(model: str | None, fidelity: float | None, faithful: str | None) -> list[str]:
+    """Returns a note where the fidelity dial has the same network at both ends."""
+    from fourfold.weights import faithful_end, locate
+
+    if model is None or fidelity is None or faithful is not None:
+        return []
+    end = faithful_end(locate(model))
+    if locate(model).resolve() != locate(end).resolve():
+        return []
+    return [f"--fidelity {fidelity:g} changes nothing: {end} is the faithful network itself; name another with -n"]
 
 
 def _idle(plan: "Plan", output: str | None, suffix: str | None, lossless: bool) -> list[str]:

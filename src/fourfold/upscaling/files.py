@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from fourfold.errors import FourfoldError, PictureError
 from fourfold.imaging import (
@@ -25,6 +25,7 @@ from fourfold.imaging import (
     Format,
     FrameRows,
     Layout,
+    Metadata,
     OpenPicture,
     RowSink,
     SaveOptions,
@@ -46,6 +47,7 @@ from fourfold.upscaling.receipt import (
     receipt_path,
     refuse_unusable,
     takes_receipt,
+    without_receipt,
 )
 from fourfold.upscaling.upscaler import Upscaler
 
@@ -170,8 +172,17 @@ def upscale_files(
         options: see :class:`FileOptions`.
         progress: called with the job and the finished and all tiles.
         cancelled: asked before every tile; the file at hand and all later ones fail with CancelledError.
+
+    Raises:
+        Exception: what ``progress`` or ``cancelled`` raise, once the unfinished outputs are removed.
     """
-    line = _Line(upscaler, options or FileOptions(), progress, cancelled)
+    try:
+        yield from _upscaled(_Line(upscaler, options or FileOptions(), _own(progress), _own(cancelled)), jobs)
+    except _CallersError as carrier:
+        raise carrier.error from None
+
+
+def _upscaled(line: "_Line", jobs: Iterable[Job]) -> Iterator[Outcome]:
     before: Future[Outcome] | None = None
     with ThreadPoolExecutor(1, "decoder") as decoder, ThreadPoolExecutor(1, "finisher") as finisher:
         for job, opening in _one_ahead(decoder, line.prepare, jobs):
@@ -201,6 +212,42 @@ def _one_ahead(
         waiting = following
     if waiting is not None:
         yield waiting
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class _CallersError(BaseException):
+    """What the caller's own function raised: no failure of a file, and no defect of ours."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _own(function: Callable[_P, _R] | None) -> Callable[_P, _R] | None:
+    """Returns a caller's function whose errors pass through everything that handles the errors of files."""
+    if function is None:
+        return None
+
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            raise _CallersError(error) from error
+
+    return call
+
+
+def _put_receipt(metadata: Metadata, receipt: dict[str, Any] | None) -> None:
+    """Puts a receipt into the XMP, or takes out what is there of the picture before it was enlarged again."""
+    if receipt is not None:
+        if metadata.xmp is not None and not takes_receipt(metadata.xmp):
+            metadata.notes.append("the XMP is damaged and was replaced by the receipt")
+        metadata.xmp = embed_receipt(metadata.xmp, receipt)
+    elif metadata.xmp is not None and metadata.xmp != (bare := without_receipt(metadata.xmp)):
+        metadata.xmp = bare
+        metadata.notes.append("the receipt in the XMP was left out: it is of the picture as it was")
 
 
 def _attempt(job: Job, work: Callable[[], Any]) -> Any:
@@ -285,10 +332,7 @@ class _Line:
         opened.metadata = opened.metadata.enlarged(upscaler.scale)
         layout = enlarged_layout(opened, upscaler.scale)
         receipt = self._receipt(job, opened, upscaler)
-        if receipt is not None and self._options.embed_receipt:
-            if opened.metadata.xmp is not None and not takes_receipt(opened.metadata.xmp):
-                opened.metadata.notes.append("the XMP is damaged and was replaced by the receipt")
-            opened.metadata.xmp = embed_receipt(opened.metadata.xmp, receipt)
+        _put_receipt(opened.metadata, receipt if self._options.embed_receipt else None)
         notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
         stale = receipt_path(job.destination)
         if not self._options.receipt and os.path.lexists(stale) and os.path.lexists(job.destination):
@@ -370,7 +414,7 @@ class _Line:
         receipt = None
         try:
             made.sink.finish()
-            text = self._receipt_text(prepared, made.output)
+            text = self._receipt_text(prepared, made.output, made.sink.quality)
             # written whole before the picture has its name, so that a full disk leaves neither
             receipt = None if text is None else draft_receipt(receipt_path(made.output.path), text)
             made.output.commit()
@@ -408,7 +452,7 @@ class _Line:
             source |= {"peak": opened.metadata.peak, "highlights": opened.metadata.highlights}
         return make_receipt(upscaler, upscaler.precision_for(opened.dtype), self._options.settings, source)
 
-    def _receipt_text(self, prepared: _Prepared, output: AtomicOutput) -> str | None:
+    def _receipt_text(self, prepared: _Prepared, output: AtomicOutput, quality: int | None) -> str | None:
         if prepared.receipt is None or not self._options.receipt:
             return None
         os.lseek(output.descriptor, 0, os.SEEK_SET)
@@ -416,7 +460,10 @@ class _Line:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         layout = prepared.layout
         made = {"name": output.path.name, "sha256": sha256, "width": layout.width, "height": layout.height}
-        return json.dumps({**prepared.receipt, "output": made}, indent=2) + "\n"
+        settings = dict(prepared.receipt["settings"])
+        if quality != self._options.save.quality:  # lowered: the encoder would not have it otherwise
+            settings["quality"] = quality
+        return json.dumps({**prepared.receipt, "settings": settings, "output": made}, indent=2) + "\n"
 
 
 def _is_heavy(codec_bytes: int, upscaler: Upscaler) -> bool:
@@ -429,8 +476,8 @@ def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> 
         needed = memory_that_allows(codecs) >> 20
         other = "" if format.streamed else "; PNG, JPEG and TIFF are written row by row (--ext png)"
         raise PictureError(
-            f"{job.source}: its decoder and encoder hold the whole picture in memory, which takes about {needed}M; "
-            f"--max-memory {needed}M allows it{other}"
+            f"{job.source}: its decoder and encoder hold all or much of the picture in memory, which takes about "
+            f"{needed}M; --max-memory {needed}M allows it{other}"
         )
 
 
@@ -438,11 +485,13 @@ def _refuse_repetition(job: Job, opened: OpenPicture, codecs: int, upscaler: Ups
     """Refuses a file whose tiles would be so small that nearly all of the work is done many times, for hours."""
     max_memory = upscaler.max_memory
     shape = opened.height, opened.width, opened.dtype
-    times = upscaler.repeats(*shape, max_memory - codecs)
-    most = MOST_REPEATS * upscaler.repeats(*shape, _ALL_THE_MEMORY)  # a very deep network repeats work in any case
+    channels = opened.channels
+    times = upscaler.repeats(*shape, max_memory - codecs, channels)
+    # a very deep network repeats work in any case
+    most = MOST_REPEATS * upscaler.repeats(*shape, _ALL_THE_MEMORY, channels)
     if times > most:
         enough = max_memory
-        while upscaler.repeats(*shape, enough - codecs) > most / 2:
+        while upscaler.repeats(*shape, enough - codecs, channels) > most / 2:
             enough += enough // 4
         raise PictureError(
             f"{job.source}: within {max_memory >> 20}M {upscaler.name} would do its work {times:,.0f} times over, in "

@@ -168,11 +168,12 @@ def _drcn(weights: WeightsFile) -> Graph:
     mix = net.tensors["mix"]
     hidden = net.relu(net.convolution(net.relu(net.convolution(0, "embed1")), "embed2"))
     weight, bias = fold(net.tensors, "reconstruct2", None)
+    again = {name: fold(net.tensors, name, None) for name in ("recursion", "reconstruct1")}  # one array for all uses
     # every prediction adds the enlarged luma, and the predictions are weighed: one multiple of it in the end
     total = net.add(Convolution(0, mix.sum().reshape(1, 1, 1, 1), np.zeros(1, np.float32)))
     for share in mix:
-        hidden = net.relu(net.convolution(hidden, "recursion"))
-        detail = net.relu(net.convolution(hidden, "reconstruct1"))
+        hidden = net.relu(net.add(Convolution(hidden, *again["recursion"])))
+        detail = net.relu(net.add(Convolution(hidden, *again["reconstruct1"])))
         total = net.add(Sum(net.add(Convolution(detail, weight * share, bias * share)), total))
     return Graph(tuple(net.nodes), parameters["scale"], reads="luma", enlarged=True)
 

@@ -10,10 +10,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from fourfold.errors import FourfoldError, PictureError, UsageError
-from fourfold.imaging import FORMATS, SUFFIXES, find_pictures, format_named, open_picture
+from fourfold.imaging import SUFFIXES, find_pictures, format_named, open_picture
 from fourfold.imaging.finding import natural_order, unread
 from fourfold.places import is_file, is_folder
 from fourfold.upscaling.files import Job
+
+#: So many names are told where there may be thousands.
+_MOST_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,11 @@ class _Search:
 
         found: list[Path] = []
         files: list[Path] = []
+        linked: list[Path] = []
         for parent, below, names in os.walk(folder, onerror=cannot_read):
             files += map(Path, names)
             below[:] = [n for n in below if not n.startswith(".") and not self._is_output(Path(parent, n), folder)]
+            linked += [Path(parent, n) for n in below if Path(parent, n).is_symlink()]
             with suppress(PictureError):  # this one of many may hold no picture
                 found += find_pictures(parent)
         if not found:
@@ -149,6 +154,8 @@ class _Search:
             endings = " ".join(sorted(SUFFIXES))
             raise PictureError(f"{folder}: no picture in it or below; endings searched: {endings}{others}")
         self._say_unread(str(folder), files)
+        if linked:
+            self._plan.notes.append(f"{folder}: links to folders are not followed: {_some(linked)}")
         return sorted(found, key=natural_order)
 
     def _say_unread(self, where: str, files: Iterable[Path]) -> None:
@@ -161,10 +168,15 @@ class _Search:
         fixed = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
         matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207, takes absolute patterns, too
         matches = [match for match in matches if not self._is_output(match, fixed)]
-        pictures = [p for p in matches if p.suffix.lower() in SUFFIXES and is_file(p)]
+        folders = [p for p in matches if is_folder(p)]
+        no_folders = set(matches).difference(folders)
+        pictures = [p for p in matches if p.suffix.lower() in SUFFIXES and p in no_folders]
         found = [_Input(p, None) for p in self._without_outputs(pictures)]
-        for folder in (p for p in matches if self._recursive and is_folder(p)):
-            found += self._expand_one(str(folder))
+        if self._recursive:
+            for folder in folders:
+                found += self._expand_one(str(folder))
+        elif folders and found:
+            self._plan.notes.append(f"{pattern}: folders that match are searched with --recursive: {_some(folders)}")
         files = [match for match in matches if is_file(match)]
         if not found:
             others = unread(files)
@@ -272,19 +284,22 @@ def _ending(path: Path, naming: Naming, plan: Plan) -> str:
     if naming.ext != "auto":
         return format_named(naming.ext).suffixes[0]
     own = SUFFIXES.get(path.suffix.lower())
-    if own in ("png", "tiff"):
-        return path.suffix  # both hold whatever comes
+    if own in ("png", "tiff"):  # both hold whatever comes
+        return ".png" if path.suffix.lower() == ".apng" else path.suffix  # what is written is no animation
     try:
         opened = open_picture(path, max_pixels=2**62, all_frames=True)
     except FourfoldError:
         return path.suffix if own else ".png"  # whatever is wrong will be said when its turn comes
-    format = opened.format if own is None else FORMATS[own]
+    format = opened.format
+    named_so = own == format.name
+    if own is not None and not named_so:
+        plan.notes.append(f"{path}: a {format.name.upper()}, whatever its name says; --ext names another format")
     if format.name == "gif":
         return _instead_of_gif(path, opened.frames, plan)
     if max(opened.height, opened.width) * naming.scale > format.max_side_px:
         plan.notes.append(f"{path}: too large for {format.name} when enlarged; written as PNG")
         return ".png"
-    return path.suffix if own else format.suffixes[0]
+    return path.suffix if named_so else format.suffixes[0]
 
 
 def _instead_of_gif(path: Path, frames: int, plan: Plan) -> str:
@@ -356,6 +371,12 @@ def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
                 f"folders{'' if naming.ext == 'auto' else ', or without --ext'}"
             )
         made[place] = job.source
+
+
+def _some(paths: list[Path]) -> str:
+    """Returns the first of many names."""
+    more = len(paths) - _MOST_NAMES
+    return ", ".join(map(str, paths[:_MOST_NAMES])) + f" and {more} more" * (more > 0)
 
 
 def _key(path: Path) -> str:

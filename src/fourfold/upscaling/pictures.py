@@ -18,6 +18,7 @@ from fourfold.imaging import (
     picture_was_compressed,
     read_picture,
 )
+from fourfold.imaging.colour import FLOAT_LIMIT
 from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.upscaler import Upscaler, load
 
@@ -91,15 +92,29 @@ def upscale_picture(
     Raises:
         CancelledError: once ``cancelled`` returns True.
         EngineError: if the engine fails.
+        PictureError: if floating-point colours or alpha lie beyond 0..1.
     """
     pixels, alpha = picture.pixels, picture.alpha
     if alpha is not None:
+        alpha = _checked_alpha(alpha)
         pixels = fill_hidden(pixels, alpha)
     enlarged = upscaler(pixels, white=picture.metadata.white, progress=progress, cancelled=cancelled)
     if alpha is not None:
         rows = picture.height * upscaler.scale
         alpha = enlarge_alpha(alpha, 0, picture.height, 0, rows, upscaler.scale)
     return Picture(enlarged, alpha, picture.metadata.enlarged(upscaler.scale))
+
+
+def _checked_alpha(alpha: NDArray[Any]) -> NDArray[Any]:
+    """Returns alpha on 0..1 where it is floating point; NaN is transparent, as it is black in colours."""
+    if alpha.dtype != np.float32:
+        return alpha
+    alpha = np.where(np.isnan(alpha), np.float32(0), alpha)
+    if alpha.size and (alpha.max() > FLOAT_LIMIT or alpha.min() < 1 - FLOAT_LIMIT):
+        raise PictureError(
+            f"float32 alpha from {alpha.min():g} to {alpha.max():g}; it must lie in 0..1, where 1 is opaque"
+        )
+    return alpha
 
 
 def _as_picture(source: "str | Path | bytes | Picture | NDArray[Any]", max_pixels: int) -> Picture:

@@ -23,6 +23,7 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 #: The end of what holds the properties, whatever prefix stands for RDF.
 _RDF_END = re.compile(r"</(?:[\w.-]+:)?RDF\s*>")
 #: Of our namespace in one packet; more are somebody's joke.
+_MOST_CHARACTERS = 16_000  # of a receipt; without a bound, a packet of nothing but beginnings would take hours
 _MOST_PREFIXES = 8
 _PACKET = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -125,6 +126,15 @@ def embed_receipt(xmp: bytes | None, receipt: dict[str, Any]) -> bytes:
     return (packet[: ends[-1]] + description + packet[ends[-1] :]).encode()
 
 
+def without_receipt(xmp: bytes) -> bytes:
+    """Returns an XMP packet without the receipt that it may hold; the packet as it is where there is none."""
+    if NAMESPACE.encode() not in xmp.replace(b"\0", b""):
+        return xmp
+    text = _decoded(xmp)
+    packet = _without_receipt(text)
+    return xmp if packet == text else packet.encode()
+
+
 def takes_receipt(xmp: bytes) -> bool:
     """Says whether a receipt can be put beside what is in an XMP packet; not where it has no RDF that ends."""
     return _RDF_END.search(_decoded(xmp)) is not None
@@ -142,7 +152,8 @@ def _escape(text: str) -> str:
 def _without_receipt(packet: str) -> str:
     # earlier versions did not name the namespace of rdf
     pattern = (
-        rf'<rdf:Description rdf:about=""(?: xmlns:rdf="{_RDF}")? xmlns:fourfold="{NAMESPACE}">.*?</rdf:Description>\s*'
+        rf'<rdf:Description rdf:about=""(?: xmlns:rdf="{_RDF}")? xmlns:fourfold="{NAMESPACE}">'
+        rf".{{0,{_MOST_CHARACTERS}}}?</rdf:Description>\s*"
     )
     packet = re.sub(pattern, "", packet, flags=re.DOTALL)
     # another program may have written the packet anew, with other quotes, among other properties, as an attribute

@@ -6,7 +6,6 @@ network pads with zeros in both cases. All windows of a picture have one size, s
 shape only.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fourfold.errors import UsageError
@@ -63,13 +62,8 @@ class Grid:
 
 def sufficient_halo_px(graph: Graph, *made_of: WeightsFile) -> int:
     """Returns the halo of a network made of these files: measured for shipped ones, else the receptive field."""
-    return min(SHIPPED_HALO_PX, graph.halo_px) if are_shipped(made_of) else graph.halo_px
-
-
-def are_shipped(made_of: Sequence[WeightsFile]) -> bool:
-    """Says whether all of these files came with Fourfold."""
     shipped = {locate(name) for name in shipped_names()}
-    return all(weights.path in shipped for weights in made_of)
+    return min(SHIPPED_HALO_PX, graph.halo_px) if all(file.path in shipped for file in made_of) else graph.halo_px
 
 
 def spans(length: int, count: int, halo_px: int, first: int = 0, max_core_px: int | None = None) -> tuple[Span, ...]:

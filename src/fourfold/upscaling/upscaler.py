@@ -18,7 +18,7 @@ from fourfold.upscaling.folding import folded
 from fourfold.upscaling.graph import Convolution, Graph
 from fourfold.upscaling.interpolation import interpolate
 from fourfold.upscaling.sizes import parse_size
-from fourfold.upscaling.tiles import Grid, Span, are_shipped, plan, sufficient_halo_px
+from fourfold.upscaling.tiles import Grid, Span, plan, sufficient_halo_px
 from fourfold.weights import WeightsFile, default_name, faithful_end, load_weights
 
 Progress = Callable[[int, int], None]
@@ -94,10 +94,8 @@ class Upscaler:
         self._graph: Graph = folded(weights)
         made_of = made_of or (weights,)
         self.made_of = tuple(made_of)
-        # a shipped network will be used again; a point on the fidelity dial hardly ever
-        cache = len(made_of) == 1 and are_shipped(made_of)
-        self._engine: Engine = create(self._graph, engine, precision, cache=cache)
-        self._exact = _OnDemand(lambda: create(self._graph, self.engine, "fp32", cache=cache))
+        self._engine: Engine = create(self._graph, engine, precision)
+        self._exact = _OnDemand(lambda: create(self._graph, self.engine, "fp32"))
         self._fits_depth = precision == "auto"
         self.scale = self._graph.scale
         self.halo_px = sufficient_halo_px(self._graph, *made_of)
@@ -117,9 +115,11 @@ class Upscaler:
         return self._max_memory
 
     @max_memory.setter
-    def max_memory(self, size: int) -> None:
-        self._max_memory = size
+    def max_memory(self, size: int | str | None) -> None:
+        # within a call, a part of the work may be given less than parse_size() takes for a whole
+        size = size if isinstance(size, int) and size > 0 else parse_size(size)
         self.max_window_px = self._fitting_window_px(size, self._engine.precision)
+        self._max_memory = size
 
     def __call__(
         self,
@@ -165,7 +165,7 @@ class Upscaler:
         rows = _Rows(source)
         engine, window_px = self._engine_for(source.dtype)
         grid = self._plan(source, window_px)
-        done, band = 0, 0
+        done, band, total = 0, 0, grid.tiles
         while band < len(grid.rows):
             span = grid.rows[band]
             rows.need(span)
@@ -177,28 +177,33 @@ class Upscaler:
                     parts.append(self._tile(engine, rows.window(column), span, column, source))
                     done += 1
                     if progress is not None:
-                        progress(done, max(done, grid.tiles))
+                        progress(done, total)
             except OutOfMemoryError:
                 window_px //= 2
                 if window_px < 64:
                     raise
                 done -= len(parts)
                 grid, band = self._plan(source, window_px, span.core_start), 0
+                total = done + grid.tiles
                 continue
             band += 1
             yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def _plan(self, source: RowSource, window_px: int, first_row: int = 0) -> Grid:
-        # a band of output and the rows that it was made of may take a quarter of the memory
-        bytes_per_px = (2 * self.scale**2 + 1) * source.channels * np.dtype(source.dtype).itemsize
-        rows_px = self.max_memory // 4 // bytes_per_px
         window_px = _unpadded_px(window_px, source.height, source.width)
+        rows_px = self._rows_px(self.max_memory, source.channels, source.dtype)
         return plan(source.height, source.width, self.halo_px, window_px, rows_px, first_row)
 
-    def repeats(self, height: int, width: int, dtype: Any, memory: int) -> float:
+    def _rows_px(self, memory: int, channels: int, dtype: Any) -> int:
+        """Returns how large a band may be: its output and the rows it is made of may take a quarter of the memory."""
+        bytes_per_px = (2 * self.scale**2 + 1) * channels * np.dtype(dtype).itemsize
+        return int(memory // 4 // bytes_per_px)
+
+    def repeats(self, height: int, width: int, dtype: Any, memory: int, channels: int = 3) -> float:
         """Returns how often the network does the work of a picture's pixel within so many bytes, halos counted."""
         window_px = _unpadded_px(self._fitting_window_px(memory, self.precision_for(dtype)), height, width)
-        return plan(height, width, self.halo_px, window_px).computed_px / (height * width)
+        rows_px = self._rows_px(memory, channels, dtype)
+        return plan(height, width, self.halo_px, window_px, rows_px).computed_px / (height * width)
 
     def _engine_for(self, dtype: Any) -> tuple[Engine, int]:
         """Returns the engine for pictures of a dtype, and the largest window that it may be given."""

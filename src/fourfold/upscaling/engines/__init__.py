@@ -91,14 +91,13 @@ def auto_precision(engine: str, dtype: Any = np.uint8) -> str:
     return "bf16" if np.dtype(dtype) == np.uint8 and _fast_bf16(engine) else "fp32"
 
 
-def create(graph: Graph, engine: str = "auto", precision: str = "auto", *, cache: bool = False) -> Engine:
+def create(graph: Graph, engine: str = "auto", precision: str = "auto") -> Engine:
     """Returns an engine that runs ``graph``.
 
     Args:
         graph: the folded network.
         engine: "auto", "openvino" or "torch".
         precision: "auto", "fp32" or "bf16".
-        cache: keep what the engine compiled in the user's cache folder; for networks that will come again.
 
     Raises:
         UsageError: for an engine or precision that does not exist.
@@ -112,7 +111,7 @@ def create(graph: Graph, engine: str = "auto", precision: str = "auto", *, cache
         return TorchEngine(graph, precision)
     from fourfold.upscaling.engines.openvino import OpenvinoEngine
 
-    return OpenvinoEngine(graph, precision, cache=cache)
+    return OpenvinoEngine(graph, precision)
 
 
 def available() -> list[str]:
