@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-browser test-benchmark lint types imports check format bench clean
+.PHONY: help demo test test-all test-browser test-benchmark lint types imports check format bench needs-data clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,10 +55,12 @@ format: $(VENV)/.dev ## put the code in its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## print the speed tables (upscaling, training): DATA=DIR of photographs
-	@test -n "$(DATA)" || { echo "say where photographs are to train on: make bench DATA=DIR"; exit 2; }
+bench: needs-data $(VENV)/.dev ## print the speed tables (upscaling, training): DATA=DIR of photographs
 	$(BIN)/python benchmarks/upscaling.py --model srresnet-mse
 	$(BIN)/python benchmarks/training.py --data "$(DATA)"
+
+needs-data:
+	@test -n "$(DATA)" || { echo "say where photographs are to train on: make bench DATA=DIR"; exit 2; }
 
 clean: ## remove the environment and what tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
