@@ -81,6 +81,14 @@ def test_flat_blocks_do_not_count(pristine: PristineModel) -> None:
     assert np.isfinite(niqe(half_flat, pristine))
 
 
+def test_brightness_changes_nothing_on_even_ground(pristine: PristineModel) -> None:
+    photo = make_photo(104, 392, seed=4).clip(20, 200)
+    photo[30:90, 60:330] = 117
+    photo[::2, 340:] = 64
+    values = [niqe(photo[..., 1] + np.uint8(more), pristine, channel="y-full") for more in (0, 1, 2, 3, 7)]
+    assert np.ptp(values) < 1e-6
+
+
 @pytest.mark.parametrize(
     ("picture", "says"),
     [
