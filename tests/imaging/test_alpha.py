@@ -1,12 +1,13 @@
-"""Transparency: no fringes, and alpha as the exact bicubic makes it."""
+"""Transparency: no fringes, alpha as the exact bicubic makes it, and what the network that draws it needs."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fourfold.imaging import enlarge_alpha, fill_hidden, imresize
-from fourfold.imaging.alpha import FILL_REACH_PX, alpha_rows_needed
+from fourfold.imaging.alpha import FILL_REACH_PX, SOFT_REACH_PX, alpha_rows_needed, soft_edges, within_neighbours
 from tests.imaging.samples import TOP, alpha_for, make_photo, pixels
 
 
@@ -78,3 +79,49 @@ def test_alpha_in_bands_is_the_exact_bicubic(dtype: str, scale: int, height: int
     assert found.dtype == alpha.dtype
     # float32 sums against float64 ones
     assert np.abs(found.astype(float) - expected.astype(float)).max() <= (1e-5 if dtype == "float32" else 1.0)
+
+
+def _edge(slope: float, height: int = 40, width: int = 48) -> NDArray[np.float32]:
+    rows, columns = np.mgrid[:height, :width]
+    return (rows > 8 + slope * columns).astype(np.float32)[..., None]
+
+
+@pytest.mark.parametrize("slope", [0.2, 0.3, 0.5])
+def test_stairs_become_lines(slope: float) -> None:
+    """Where the edge lies, by how much of each column is covered, keeps closer to the line than steps of pixels do."""
+    alpha = _edge(slope)
+    found = soft_edges(alpha)[:, 4:44, 0]
+    crossing = found.shape[0] - found.sum(axis=0)
+    line = 9 + slope * np.arange(4, 44)
+    stairs = alpha.shape[0] - alpha[:, 4:44, 0].sum(axis=0)
+    assert np.std(crossing - line) <= 0.6 * np.std(stairs - line) + 1e-6
+    assert ((found > 0.05) & (found < 0.95)).any()
+
+
+def test_what_is_soft_or_thin_stays_as_it_is() -> None:
+    alpha = np.zeros((40, 60, 1), np.float32)
+    alpha[5, 3:50] = 1  # a line
+    alpha[12:14, 3:50] = 1  # two pixels of one
+    alpha[25:35, 10:50] = np.linspace(0.1, 0.9, 40, dtype=np.float32)[:, None]  # a shadow
+    assert np.array_equal(soft_edges(alpha), alpha)
+    assert np.array_equal(soft_edges(1 - alpha), 1 - alpha)  # and slits
+
+
+def test_softening_looks_no_further_than_it_says() -> None:
+    rng = np.random.default_rng(0)
+    alpha = (imresize(rng.random((8, 10)), 6) > 0.5).astype(np.float32)[..., None]
+    whole = soft_edges(alpha)
+    for top, left in ((10, 7), (20, 33)):
+        part = soft_edges(alpha[top - SOFT_REACH_PX :, left - SOFT_REACH_PX :])[SOFT_REACH_PX:, SOFT_REACH_PX:]
+        assert np.abs(part - whole[top:, left:]).max() < 1e-6
+    assert np.abs(whole - alpha).max() > 0.1
+
+
+def test_bounds_of_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    lr, sr = rng.random((5, 7, 2), np.float32), rng.normal(0.5, 1, (20, 28, 2)).astype(np.float32)
+    found = within_neighbours(sr.copy(), lr)
+    for row, column in np.ndindex(20, 28):
+        y, x = row // 4, column // 4
+        around = lr[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+        assert np.array_equal(found[row, column], sr[row, column].clip(around.min((0, 1)), around.max((0, 1))))

@@ -145,9 +145,10 @@ def test_the_memory_holds_for_fp32_too(fast_bf16, tiny_weights):
     exact.max_memory = upscaler.max_memory = 8 << 20
     limit_px = exact.max_window_px
     assert limit_px < upscaler.max_window_px
-    upscaler._exact._engine = Watched(upscaler._exact.get())
+    watched = Watched(upscaler._exact_engine())
+    upscaler._exact_engine = lambda: watched
     upscaler(as_kind(make_photo(120, 120), "uint16"))
-    assert 0.5 * limit_px < upscaler._exact._engine.largest_px <= limit_px
+    assert 0.5 * limit_px < watched.largest_px <= limit_px
 
 
 def test_files_say_what_they_were_computed_in(fast_bf16, tiny_weights, made, tmp_path):

@@ -13,7 +13,7 @@ from fourfold.imaging.opening import MAX_PIXELS, OpenPicture, open_picture
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.reading import read_picture, read_rgb
 from fourfold.imaging.resampling import imresize, matrix, output_size, resize_array
-from fourfold.imaging.rows import FrameRows, RowSource, find_range, hand_on
+from fourfold.imaging.rows import AlphaRows, FrameRows, RowSource, find_range, hand_on
 from fourfold.imaging.sink import RowSink
 from fourfold.imaging.writing import LossWarning, encode_picture, write_picture
 
@@ -23,6 +23,7 @@ __all__ = [
     "SIGNATURE_BYTES",
     "SUFFIXES",
     "TRACES_NOTE",
+    "AlphaRows",
     "AtomicOutput",
     "Format",
     "FrameRows",

@@ -3,8 +3,9 @@
 The colour of a fully transparent pixel means nothing, and programs store anything there: black, white, leftovers.
 A network that reads across the edge of a sprite would draw that colour into the visible part: a fringe. So hidden
 pixels first take the colour of the visible ones around them, averaged with alpha as the weight (premultiplied, in
-other words); then the network sees a picture without edges that are not there. Alpha itself is enlarged by the
-exact bicubic: a network trained on photographs would invent texture in it.
+other words); then the network sees a picture without edges that are not there. Alpha itself is enlarged by a network
+of its own (:mod:`fourfold.upscaling.alpha`), which needs what is here: edges that are not harder than a camera's, and
+bounds, so that no texture grows; or by the exact bicubic.
 """
 
 from typing import Any
@@ -21,6 +22,11 @@ _LEVELS = 4
 FILL_REACH_PX = 2**_LEVELS - 1
 #: Rows of the bicubic's support to each side, when enlarging.
 ALPHA_REACH_PX = 3
+#: How far a value of alpha looks to know whether its edge is to be softened, and by how much.
+SOFT_REACH_PX = 4
+#: Of the Gaussian that softens edges, in pixels, and how much steeper they are afterwards: about as wide then as an
+#: edge is whose pixels are as opaque as they are covered.
+_SOFT_SIGMA_PX, _STEEPER = 0.8, 1.8
 
 
 def fill_hidden(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
@@ -84,3 +90,62 @@ def enlarge_alpha(alpha: NDArray[Any], first: int, height: int, top: int, bottom
     if alpha.dtype == np.float32:
         return np.asarray(np.clip(enlarged, 0.0, 1.0))
     return np.asarray(to_integers(enlarged, alpha.dtype))
+
+
+def soft_edges(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns alpha with half-transparent pixels along edges that have none: stairs become lines.
+
+    Only where all is opaque or hidden nearby, and where both sides of the edge are at least three pixels thick: what is
+    thin would fade.
+
+    Args:
+        alpha: (H, W, 1) in 0..1. A value of the result depends on nothing beyond :data:`SOFT_REACH_PX`.
+    """
+    opened, closed = (
+        _extreme(_extreme(alpha, first), second)
+        for first, second in ((np.minimum, np.maximum), (np.maximum, np.minimum))
+    )
+    kept = ((alpha > 0) & (alpha < 1)) | (opened != alpha) | (closed != alpha)
+    for _ in range(2):
+        kept = _extreme(kept, np.logical_or)
+    steep = 0.5 + _STEEPER * (_smoothed(alpha) - 0.5)
+    return np.where(kept, alpha, steep.clip(0, 1)).astype(np.float32)
+
+
+def within_neighbours(sr: NDArray[np.float32], lr: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Clips an enlarged picture, in place, to the range of the 3x3 pixels around the one that each value comes from.
+
+    Args:
+        sr: (scale * H, scale * W, C).
+        lr: (H, W, C), what it was made of.
+    """
+    low, high = _extreme(lr, np.minimum), _extreme(lr, np.maximum)
+    scale = len(sr) // len(lr)
+    for row in range(scale):
+        for column in range(scale):
+            phase = sr[row::scale, column::scale]
+            np.clip(phase, low, high, out=phase)
+    return sr
+
+
+def _extreme(x: NDArray[Any], of: np.ufunc) -> NDArray[Any]:
+    """Returns the least or greatest of each value and its eight neighbours, channel by channel."""
+    for axis in (0, 1):
+        before, here, after = _beside(x, 1, axis)
+        x = of(of(before, here), after)
+    return x
+
+
+def _smoothed(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    reach = SOFT_REACH_PX - 1
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SOFT_SIGMA_PX) ** 2).astype(np.float32)
+    for axis in (0, 1):
+        x = sum(w * shifted for w, shifted in zip(weights / weights.sum(), _beside(x, reach, axis), strict=True))
+    return x
+
+
+def _beside(x: NDArray[Any], reach: int, axis: int) -> list[NDArray[Any]]:
+    """Returns the plane shifted by -reach to reach along an axis, its borders continued outward."""
+    padded = np.pad(x, [(reach, reach) if axis == a else (0, 0) for a in range(x.ndim)], mode="edge")
+    views = np.moveaxis(padded, axis, 0)
+    return [np.moveaxis(views[k : k + x.shape[axis]], 0, axis) for k in range(2 * reach + 1)]

@@ -88,15 +88,25 @@ class FrameRows:
         rows = self._kept[start - self._top : stop - self._top]
         return fill_hidden(rows[:, :, :-1], rows[:, :, -1])[top - start : bottom - start]
 
-    def alpha(self, top: int, bottom: int, scale: int) -> NDArray[Any]:
-        """Returns rows of the enlarged alpha, (rows, scale * width); asked for from top to bottom."""
+    def read_alpha(self, top: int, bottom: int) -> NDArray[Any]:
+        """Returns rows of alpha as they are, (rows, width, 1); each is asked for once, in order."""
+        self._load(bottom)
+        rows = self._kept[top - self._top : bottom - self._top, :, -1:]
+        self._forget_alpha(bottom)
+        return rows
+
+    def enlarged_alpha(self, top: int, bottom: int, scale: int) -> NDArray[Any]:
+        """Returns rows of alpha enlarged by the bicubic, (rows, scale * width); asked for from top to bottom."""
         start, stop = alpha_rows_needed(top, bottom, self.height, scale)
         self._load(stop)
         rows = self._kept[start - self._top : stop - self._top, :, -1]
         enlarged = enlarge_alpha(rows, start, self.height, top, bottom, scale)
-        self._alpha_at = alpha_rows_needed(bottom, bottom, self.height, scale)[0]
-        self._forget(min(self._colour_at - FILL_REACH_PX, self._alpha_at))
+        self._forget_alpha(alpha_rows_needed(bottom, bottom, self.height, scale)[0])
         return enlarged
+
+    def _forget_alpha(self, before: int) -> None:
+        self._alpha_at = before
+        self._forget(min(self._colour_at - FILL_REACH_PX, before))
 
     def _forget(self, before: int) -> None:
         if before > self._top:
@@ -145,7 +155,27 @@ def find_range(opened: OpenPicture, name: str = "the picture") -> FloatRange:
     return census.range()
 
 
-def hand_on(bands: Iterator[NDArray[Any]], rows: FrameRows, scale: int, write: Callable[[NDArray[Any]], None]) -> None:
+class AlphaRows:
+    """The alpha of a frame as a row source of its own, read beside its colour."""
+
+    channels, white = 1, 1.0
+
+    def __init__(self, rows: FrameRows) -> None:
+        self.height, self.width, self.dtype = rows.height, rows.width, rows.dtype
+        self._rows = rows
+
+    def read(self, top: int, bottom: int) -> NDArray[Any]:
+        """Returns rows of alpha, (rows, width, 1)."""
+        return self._rows.read_alpha(top, bottom)
+
+
+def hand_on(
+    bands: Iterator[NDArray[Any]],
+    rows: FrameRows,
+    scale: int,
+    write: Callable[[NDArray[Any]], None],
+    alpha: Callable[[int, int], NDArray[Any]] | None = None,
+) -> None:
     """Hands upscaled bands of colour to a sink, with the enlarged alpha as one more channel, in bounded pieces.
 
     Args:
@@ -153,18 +183,17 @@ def hand_on(bands: Iterator[NDArray[Any]], rows: FrameRows, scale: int, write: C
         rows: what they were made of.
         scale: enlargement.
         write: takes (rows, width, channels and alpha).
+        alpha: gives rows of the enlarged alpha, asked for from top to bottom; the bicubic's if None.
     """
     step = max(1, _PIECE_PX // (rows.width * scale))
+    alpha = alpha or (lambda top, bottom: rows.enlarged_alpha(top, bottom, scale))
     top = 0
     for band in bands:
         for at in range(0, len(band), step):
-            write(_with_alpha(band[at : at + step], top + at, rows, scale))
+            piece = band[at : at + step]
+            if rows.has_alpha:
+                beside = alpha(top + at, top + at + len(piece))
+                piece = np.concatenate([piece, beside[:, :, None]], axis=2)
+            write(piece)
         top += len(band)
         del band  # or it would still be there while the next one is made
-
-
-def _with_alpha(piece: NDArray[Any], top: int, rows: FrameRows, scale: int) -> NDArray[Any]:
-    if not rows.has_alpha:
-        return piece
-    alpha = rows.alpha(top, top + len(piece), scale)
-    return np.concatenate([piece, alpha[:, :, None]], axis=2)

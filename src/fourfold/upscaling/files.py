@@ -21,6 +21,7 @@ from fourfold.errors import FourfoldError, PictureError
 from fourfold.imaging import (
     MAX_PIXELS,
     TRACES_NOTE,
+    AlphaRows,
     AtomicOutput,
     Format,
     FrameRows,
@@ -38,6 +39,7 @@ from fourfold.imaging import (
     was_compressed,
     write_error,
 )
+from fourfold.upscaling.alpha import AlphaBands, alpha_upscaler, draws_alpha, sharing_memory
 from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.fitting import CODEC_SHARE, codec_bytes, enlarged_layout, memory_that_allows
 from fourfold.upscaling.receipt import (
@@ -394,8 +396,13 @@ class _Line:
     def _one_frame(self, prepared: _Prepared, frame: int, sink: RowSink) -> None:
         rows = prepared.rows if frame == 0 else FrameRows(prepared.opened, frame, str(prepared.job.source))
         progress, upscaler = self._frame_progress(prepared, frame), prepared.upscaler
+        alpha = None
+        if rows.has_alpha and draws_alpha(upscaler):
+            upscaler = sharing_memory(upscaler)
+            drawn = alpha_upscaler(upscaler, upscaler.max_memory)
+            alpha = AlphaBands(drawn.stream(AlphaRows(rows), cancelled=self._cancelled)).rows
         bands = upscaler.stream(rows, progress=progress, cancelled=self._cancelled)
-        hand_on(bands, rows, upscaler.scale, sink.write)
+        hand_on(bands, rows, upscaler.scale, sink.write, alpha)
 
     def _frame_progress(self, prepared: _Prepared, frame: int) -> Callable[[int, int], None] | None:
         progress, frames = self._progress, prepared.opened.frames
@@ -484,14 +491,15 @@ def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> 
 def _refuse_repetition(job: Job, opened: OpenPicture, codecs: int, upscaler: Upscaler) -> None:
     """Refuses a file whose tiles would be so small that nearly all of the work is done many times, for hours."""
     max_memory = upscaler.max_memory
+    share = 2 if opened.has_alpha and draws_alpha(upscaler) else 1
     shape = opened.height, opened.width, opened.dtype
     channels = opened.channels
-    times = upscaler.repeats(*shape, max_memory - codecs, channels)
+    times = upscaler.repeats(*shape, (max_memory - codecs) // share, channels)
     # a very deep network repeats work in any case
     most = MOST_REPEATS * upscaler.repeats(*shape, _ALL_THE_MEMORY, channels)
     if times > most:
         enough = max_memory
-        while upscaler.repeats(*shape, enough - codecs, channels) > most / 2:
+        while upscaler.repeats(*shape, (enough - codecs) // share, channels) > most / 2:
             enough += enough // 4
         raise PictureError(
             f"{job.source}: within {max_memory >> 20}M {upscaler.name} would do its work {times:,.0f} times over, in "

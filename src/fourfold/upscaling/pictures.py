@@ -13,12 +13,12 @@ from fourfold.imaging import (
     MAX_PIXELS,
     TRACES_NOTE,
     Picture,
-    enlarge_alpha,
     fill_hidden,
     picture_was_compressed,
     read_picture,
 )
 from fourfold.imaging.colour import FLOAT_LIMIT
+from fourfold.upscaling.alpha import enlarged_alpha, sharing_memory
 from fourfold.upscaling.choosing import Automatic
 from fourfold.upscaling.upscaler import Upscaler, load
 
@@ -98,10 +98,10 @@ def upscale_picture(
     if alpha is not None:
         alpha = _checked_alpha(alpha)
         pixels = fill_hidden(pixels, alpha)
+        upscaler = sharing_memory(upscaler)
     enlarged = upscaler(pixels, white=picture.metadata.white, progress=progress, cancelled=cancelled)
     if alpha is not None:
-        rows = picture.height * upscaler.scale
-        alpha = enlarge_alpha(alpha, 0, picture.height, 0, rows, upscaler.scale)
+        alpha = enlarged_alpha(alpha, upscaler, cancelled)
     return Picture(enlarged, alpha, picture.metadata.enlarged(upscaler.scale))
 
 

@@ -12,11 +12,11 @@ from fourfold.errors import UsageError
 from fourfold.upscaling.graph import Graph
 from fourfold.weights import WeightsFile, locate, shipped_names
 
-#: Halo of the shipped networks. Their receptive field reaches 40 pixels, but what lies far away hardly counts: with
-#: 24 pixels no value of any shipped network differs from the whole picture's by more than 0.001/255 in fp32, nor by
-#: more than a step of rounding in bf16 (two steps in noise, less than bf16 errs by itself; tests/upscaling/test_halo.py
-#: holds every shipped network to it). Tiles of 424 pixels then cost 1.27 times the whole picture's work instead of 1.52
-#: times.
+#: Halo of the shipped networks for 8-bit pictures. Their receptive field reaches 40 pixels, but what lies far away
+#: hardly counts: with 24 pixels no value differs from the whole picture's by more than 0.01/255 in fp32
+#: (benchmarks/halo.py), nor by more than a step of rounding in bf16 (two steps in noise, less than bf16 errs by itself;
+#: tests/upscaling/test_halo.py holds every shipped network to it). Tiles of 424 pixels then cost 1.27 times the whole
+#: picture's work instead of 1.52 times. Deeper pictures would show it in their last bits, and get the whole field.
 SHIPPED_HALO_PX = 24
 
 
@@ -54,14 +54,19 @@ class Grid:
         return row.stop - row.start, column.stop - column.start
 
     @property
+    def window_px(self) -> int:
+        """Area of every window."""
+        height, width = self.window
+        return height * width
+
+    @property
     def computed_px(self) -> int:
         """Pixels that the network reads in all; the picture's own plus the halos."""
-        height, width = self.window
-        return self.tiles * height * width
+        return self.tiles * self.window_px
 
 
 def sufficient_halo_px(graph: Graph, *made_of: WeightsFile) -> int:
-    """Returns the halo of a network made of these files: measured for shipped ones, else the receptive field."""
+    """Returns the halo for 8-bit pictures of a network made of these files: measured for shipped ones, else all."""
     shipped = {locate(name) for name in shipped_names()}
     return min(SHIPPED_HALO_PX, graph.halo_px) if all(file.path in shipped for file in made_of) else graph.halo_px
 
@@ -116,7 +121,7 @@ def plan(
         tall = max(1, max_window_px // (columns[0].stop - columns[0].start))
         max_core_px = None if max_rows_px is None else max(1, max_rows_px // width)
         grid = Grid(_rows(height, halo_px, tall, first_row, max_core_px), columns)
-        fits = grid.window[0] * grid.window[1] <= max_window_px
+        fits = grid.window_px <= max_window_px
         if best is None or _better(grid, fits, best, max_window_px):
             best = grid
         if columns[0].stop - columns[0].start <= 2 * halo_px + 1:
@@ -126,12 +131,10 @@ def plan(
 
 
 def _better(grid: Grid, fits: bool, best: Grid, max_window_px: int) -> bool:
-    best_area = best.window[0] * best.window[1]
-    best_fits = best_area <= max_window_px
-    if fits != best_fits:
+    if fits != (best.window_px <= max_window_px):
         return fits
     if not fits:
-        return grid.window[0] * grid.window[1] < best_area
+        return grid.window_px < best.window_px
     return grid.computed_px < best.computed_px
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from fourfold.upscaling.sizes import parse_size
 from fourfold.upscaling.tiles import Grid, Span, plan, sufficient_halo_px
 from fourfold.weights import WeightsFile, default_name, faithful_end, load_weights
 
+_Made = TypeVar("_Made")
+
 Progress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
 
@@ -32,6 +34,9 @@ _END_COPIES = 4
 
 #: What a network makes of less is mostly of the zeros around it: of one white pixel, it makes grey ones.
 _LEAST_SIDE_PX = 16
+
+#: How much more work tiles may be that read all that the network sees.
+_MOST_FOR_EXACT = 1.5
 
 #: Larger windows bring nothing and delay progress and cancelling.
 _MAX_WINDOW_PX = 512 * 512
@@ -69,7 +74,7 @@ class Upscaler:
         device: "cpu", "cuda"...
         weights: the weights file.
         ensemble: whether results are means over eight versions of the picture.
-        halo_px: what a tile reads beyond its edges.
+        halo_px: what a tile of an 8-bit picture reads beyond its edges; of a deeper one, as far as the network sees.
         max_window_px: largest tile, halo included; follows from ``max_memory`` whenever that is set.
 
     Raises:
@@ -95,10 +100,12 @@ class Upscaler:
         made_of = made_of or (weights,)
         self.made_of = tuple(made_of)
         self._engine: Engine = create(self._graph, engine, precision)
-        self._exact = _OnDemand(lambda: create(self._graph, self.engine, "fp32"))
+        self._exact: _OnDemand[Engine] = _OnDemand()
+        self._companion: _OnDemand[Upscaler] = _OnDemand()
         self._fits_depth = precision == "auto"
         self.scale = self._graph.scale
         self.halo_px = sufficient_halo_px(self._graph, *made_of)
+        self._reach_px = self._graph.halo_px
         self.max_memory = max_memory
         self.engine, self.precision, self.device = self._engine.name, self._engine.precision, self._engine.device
 
@@ -192,7 +199,16 @@ class Upscaler:
     def _plan(self, source: RowSource, window_px: int, first_row: int = 0) -> Grid:
         window_px = _unpadded_px(window_px, source.height, source.width)
         rows_px = self._rows_px(self.max_memory, source.channels, source.dtype)
-        return plan(source.height, source.width, self.halo_px, window_px, rows_px, first_row)
+        return self._grid(source.height, source.width, source.dtype, window_px, rows_px, first_row)
+
+    def _grid(self, height: int, width: int, dtype: Any, window_px: int, rows_px: int, first_row: int = 0) -> Grid:
+        """Returns the tiles; of deeper pictures than 8 bits, they read all that the network sees where it fits."""
+        quick = plan(height, width, self.halo_px, window_px, rows_px, first_row)
+        if np.dtype(dtype) == np.uint8 or self._reach_px <= self.halo_px:
+            return quick
+        exact = plan(height, width, self._reach_px, window_px, rows_px, first_row)
+        fits = exact.window_px <= max(window_px, quick.window_px)
+        return exact if fits and exact.computed_px <= _MOST_FOR_EXACT * quick.computed_px else quick
 
     def _rows_px(self, memory: int, channels: int, dtype: Any) -> int:
         """Returns how large a band may be: its output and the rows it is made of may take a quarter of the memory."""
@@ -203,16 +219,31 @@ class Upscaler:
         """Returns how often the network does the work of a picture's pixel within so many bytes, halos counted."""
         window_px = _unpadded_px(self._fitting_window_px(memory, self.precision_for(dtype)), height, width)
         rows_px = self._rows_px(memory, channels, dtype)
-        return plan(height, width, self.halo_px, window_px, rows_px).computed_px / (height * width)
+        return self._grid(height, width, dtype, window_px, rows_px).computed_px / (height * width)
 
     def _engine_for(self, dtype: Any) -> tuple[Engine, int]:
         """Returns the engine for pictures of a dtype, and the largest window that it may be given."""
         if self.precision_for(dtype) == self.precision:
             return self._engine, self.max_window_px
-        # this engine came after the start, so what it holds counts: its weights about three times, measured
-        held = 4 * sum(node.weight.nbytes for node in self._graph.nodes if isinstance(node, Convolution))
-        left = max(self._max_memory - held, self._max_memory // 2)
-        return self._exact.get(), min(self.max_window_px, self._fitting_window_px(left, "fp32"))
+        left = max(self._max_memory - self.engine_bytes, self._max_memory // 2)
+        return self._exact_engine(), min(self.max_window_px, self._fitting_window_px(left, "fp32"))
+
+    @property
+    def engine_bytes(self) -> int:
+        """What an engine that comes after the start holds: its weights about three times, measured."""
+        return 4 * sum(node.weight.nbytes for node in self._graph.nodes if isinstance(node, Convolution))
+
+    def companion(self, make: "Callable[[str, str], Upscaler]") -> "Upscaler":
+        """Returns another upscaler, made once for this one and all its copies.
+
+        Args:
+            make: called with the name of this one's engine and the precision that this one was asked for.
+        """
+        asked = "auto" if self._fits_depth else self.precision
+        return self._companion.get(lambda: make(self.engine, asked))
+
+    def _exact_engine(self) -> Engine:
+        return self._exact.get(lambda: create(self._graph, self.engine, "fp32"))
 
     def _fitting_window_px(self, memory: int, precision: str) -> int:
         bytes_per_value = 2 if precision == "bf16" else 4
@@ -245,7 +276,7 @@ class Upscaler:
         if np.isfinite(sr.sum()):
             return sr
         if engine is self._engine and self.precision != "fp32":
-            sr = self._restore(self._exact.get(), rgb)
+            sr = self._restore(self._exact_engine(), rgb)
             if np.isfinite(sr.sum()):
                 return sr
         if not np.isfinite(rgb).all():
@@ -258,19 +289,19 @@ class Upscaler:
         return luma.run(engine, self._graph, rgb)
 
 
-class _OnDemand:
-    """An engine that is made when it is first needed: once, for all threads and for copies of its upscaler."""
+class _OnDemand(Generic[_Made]):
+    """Something that is made when it is first needed: once, for all threads and for copies of its upscaler."""
 
-    def __init__(self, make: Callable[[], Engine]) -> None:
-        self._make, self._lock = make, threading.Lock()
-        self._engine: Engine | None = None
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: _Made | None = None
 
-    def get(self) -> Engine:
-        """Returns the engine."""
+    def get(self, make: Callable[[], _Made]) -> _Made:
+        """Returns it; ``make`` is called the first time."""
         with self._lock:
-            if self._engine is None:
-                self._engine = self._make()
-            return self._engine
+            if self._made is None:
+                self._made = make()
+            return self._made
 
 
 class _Rows:
