@@ -659,9 +659,17 @@ def test_damaged_wide_xmp_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF"])
-def test_no_resolution_is_made_up(format: str) -> None:
+def test_no_resolution_is_made_up(format: str, tmp_path: Path) -> None:
     found = read_picture(encoded(PICTURE, format))
     assert found.metadata.dpi is None
+    found.metadata.comments["Title"] = "in front of it"
+    made = encode_picture(found, "png")
+    found.save(tmp_path / "found.png")
+    for file in (made, (tmp_path / "found.png").read_bytes()):
+        assert "dpi" not in Image.open(io.BytesIO(file)).info
+        assert read_picture(file).metadata.dpi is None
+        assert read_picture(file).metadata.comments["Title"] == "in front of it"
+    found.metadata.comments.clear()
     said: list[str] = []
     encode_picture(found, "gif", on_loss=said.append)
     assert not any("DPI" in sentence for sentence in said)

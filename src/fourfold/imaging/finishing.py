@@ -10,7 +10,7 @@ from fourfold.imaging.exif_corrections import corrected, resolution_alone
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES, ExifPlace
 from fourfold.imaging.formats import Format
 from fourfold.imaging.picture import Metadata
-from fourfold.imaging.png_text import text_chunks
+from fourfold.imaging.png_text import text_chunks, without_resolution
 from fourfold.imaging.tiff_tags import Added, append_tags, insert_tags
 from fourfold.imaging.xmp import sized_xmp
 
@@ -38,6 +38,7 @@ class Finish:
         self._place: ExifPlace | None = None
         self._tiff: Added | None = None
         self._text = text_chunks(metadata.comments) if format.name == "png" else b""
+        self._square = format.name == "png" and metadata.dpi is None  # libvips always states some resolution
         if format.name == "tiff":
             bare = None if metadata.iptc is None else iptc.bare(metadata.iptc)
             beyond = metadata.dpi if max(metadata.dpi or (0.0,)) > MAX_TIFF_DPI else None
@@ -70,18 +71,23 @@ class Finish:
             # the head moves to the start, the text fills the gap: IHDR first, text before the pixels
             head = os.pread(descriptor, _PNG_HEAD_BYTES, len(self._text))
             write_at(descriptor, head + self._text, 0)
-        if self._place is not None:
+        if self._place is not None or self._square:
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-                at, patch = self._place.patch(data)
-            write_at(descriptor, patch, at)
+                patches = self._patches(data)
+            for at, patch in patches:
+                write_at(descriptor, patch, at)
         if self._tiff is not None:
             append_tags(descriptor, self._tiff)
 
     def completed(self, encoded: bytes) -> bytes:
         """Returns the bytes that libvips has encoded, completed."""
-        if self._place is not None:
-            at, patch = self._place.patch(encoded)
+        for at, patch in self._patches(encoded):
             encoded = encoded[:at] + patch + encoded[at + len(patch) :]
         if self._text:
             encoded = encoded[:_PNG_HEAD_BYTES] + self._text + encoded[_PNG_HEAD_BYTES:]
         return encoded if self._tiff is None else insert_tags(encoded, self._tiff)
+
+    def _patches(self, data: bytes | mmap.mmap) -> list[tuple[int, bytes]]:
+        """Returns what comes where, in place of as many bytes."""
+        patches = [] if self._place is None else [self._place.patch(data)]
+        return patches + [without_resolution(data, _PNG_HEAD_BYTES)] * self._square

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 #: More than this is not unpacked: all fields of a file together, and one of them.
 _MAX_TEXT_BYTES = 8 << 20
@@ -221,3 +221,18 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     """Returns a chunk as it stands in a PNG file."""
     checksum = zlib.crc32(data, zlib.crc32(kind))
     return b"".join((len(data).to_bytes(4, "big"), kind, data, checksum.to_bytes(4, "big")))
+
+
+def without_resolution(data: Any, first: int) -> tuple[int, bytes]:
+    """Returns where the pHYs chunk of a PNG file lies, and what says that its pixels are square and nothing more.
+
+    It is as long as what is there. Without such a chunk, it is nothing.
+
+    Args:
+        data: the file, bytes or mapped.
+        first: where the first chunk after IHDR begins.
+    """
+    while first + 12 <= len(data) and data[first + 4 : first + 8] not in (b"pHYs", b"IDAT"):
+        first += 12 + int.from_bytes(data[first : first + 4], "big")
+    square = chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0))
+    return (first, square) if data[first : first + 8] == square[:8] else (first, b"")

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -101,7 +102,7 @@ class Outcome:
         width: of the output, 0 if it failed.
         height: of the output (of one frame), 0 if it failed.
         frames: pictures in it.
-        elapsed_s: seconds from opening to the finished file.
+        elapsed_s: seconds of work on the file, from opening to the finished one, without waits for the one before.
         notes: what was converted, or lost because the output's format cannot hold it.
         receipt: where the receipt lies, if one was asked for.
         precision: what it was computed in, "fp32" or "bf16"; empty if it failed.
@@ -193,7 +194,7 @@ def _upscaled(line: "_Line", jobs: Iterable[Job]) -> Iterator[Outcome]:
             if before is not None and crowded:
                 yield before.result()
                 before = None
-            made = _attempt(job, lambda ready=ready: line.run_network(ready))  # type: ignore[misc]
+            made = _attempt(job, partial(line.run_network, ready))
             after = finisher.submit(line.finish, made)
             if before is not None:
                 yield before.result()
@@ -252,7 +253,7 @@ def _put_receipt(metadata: Metadata, receipt: dict[str, Any] | None) -> None:
         metadata.notes.append("the receipt in the XMP was left out: it is of the picture as it was")
 
 
-def _attempt(job: Job, work: Callable[[], Any]) -> Any:
+def _attempt(job: Job, work: Callable[[], "_R | Outcome"]) -> "_R | Outcome":
     """Returns what the work returns, or a failed outcome."""
     try:
         return work()
@@ -282,7 +283,7 @@ class _Prepared:
     notes: list[str]
     receipt: dict[str, Any] | None
     codec_bytes: int
-    started_s: float
+    worked_s: float
 
 
 @dataclass
@@ -352,7 +353,9 @@ class _Line:
         rows = FrameRows(opened, 0, str(job.source))
         if not heavy:
             rows.prefetch(min(_PREFETCH_BYTES, upscaler.max_memory // 32))
-        return _Prepared(job, upscaler, opened, rows, format, layout, notes, receipt, codecs, started_s)
+        return _Prepared(
+            job, upscaler, opened, rows, format, layout, notes, receipt, codecs, time.monotonic() - started_s
+        )
 
     def is_crowded(self, ready: "_Prepared | Outcome") -> bool:
         """Says whether the file before must be finished first, for its encoder and this one's need the memory."""
@@ -368,7 +371,7 @@ class _Line:
             return prepared
         if _is_heavy(prepared.codec_bytes, prepared.upscaler):  # only now does the network not need this memory
             prepared.notes += prepared.opened.look_through()
-        destination = prepared.job.destination
+        destination, started_s = prepared.job.destination, time.monotonic()
         output = AtomicOutput(destination, overwrite=self._options.overwrite)
         sink = None
         try:
@@ -384,6 +387,7 @@ class _Line:
             with _less_memory(prepared.upscaler, prepared.codec_bytes):
                 for frame in range(prepared.opened.frames):
                     self._one_frame(prepared, frame, sink)
+            prepared.worked_s += time.monotonic() - started_s
             return _Made(prepared, output, sink)
         except BaseException as error:
             if sink is not None:
@@ -414,11 +418,11 @@ class _Line:
         """Waits for the encoder, gives the file its name, writes the receipt."""
         if isinstance(made, Outcome):
             return made
-        return _attempt(made.prepared.job, lambda: self._finish(made))  # type: ignore[no-any-return]
+        return _attempt(made.prepared.job, partial(self._finish, made))
 
     def _finish(self, made: _Made) -> Outcome:
         prepared, layout = made.prepared, made.prepared.layout
-        receipt = None
+        receipt, started_s = None, time.monotonic()
         try:
             made.sink.finish()
             text = self._receipt_text(prepared, made.output, made.sink.quality)
@@ -435,7 +439,7 @@ class _Line:
             if isinstance(error, OSError):
                 raise write_error(prepared.job.destination, error) from error
             raise
-        elapsed_s = time.monotonic() - prepared.started_s
+        elapsed_s = prepared.worked_s + time.monotonic() - started_s
         return Outcome(
             prepared.job,
             "done",
