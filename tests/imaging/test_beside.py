@@ -369,13 +369,47 @@ def test_keys_that_png_cannot_hold_are_said(key: str) -> None:
     ],
     ids=["jpg", "jpg in UTF-8", "gif"],
 )
-def test_comments_go_into_png_and_are_missed_elsewhere(file: bytes, text: str) -> None:
+def test_comments_go_into_png_and_jpeg_and_are_missed_elsewhere(file: bytes, text: str, tmp_path: Path) -> None:
     found = read_picture(file)
     assert found.metadata.comments == {"Comment": text}
     assert read_picture(encode_picture(found, "png")).metadata.comments == {"Comment": text}
     said: list[str] = []
-    encode_picture(found, "jpg", on_loss=said.append)
-    assert said == ["JPG holds no text fields: Comment left out"]
+    made = encode_picture(found, "jpg", on_loss=said.append)
+    found.save(tmp_path / "found.jpg")
+    assert said == []
+    for jpeg in (made, (tmp_path / "found.jpg").read_bytes()):
+        assert Image.open(io.BytesIO(jpeg)).info["comment"].decode() == text
+        assert read_picture(jpeg).metadata.comments == {"Comment": text}
+    encode_picture(found, "webp", on_loss=said.append)
+    assert said == ["WebP holds no text fields: Comment left out"]
+
+
+@pytest.mark.parametrize(
+    ("comments", "says"),
+    [
+        ({"Comment": "x" * 65_533}, []),
+        ({"Comment": "x" * 65_534}, ["JPG is given at most 65,533 bytes of comment: left out"]),
+        ({"Title": "x", "Comment": "y"}, ["JPG holds no text fields but the comment: Title left out"]),
+    ],
+    ids=["longest", "too long", "title"],
+)
+def test_what_a_jpeg_comment_holds(comments: dict[str, str], says: list[str]) -> None:
+    said: list[str] = []
+    file = encode_picture(Picture(make_photo(8, 8), metadata=Metadata(comments=comments)), "jpg", on_loss=said.append)
+    assert said == says
+    kept = {"Comment": comments["Comment"]} if len(comments["Comment"]) <= 65_533 else {}
+    assert read_picture(file).metadata.comments == kept
+
+
+def test_a_jpeg_comment_stands_behind_exif_and_profile(tmp_path: Path) -> None:
+    picture = read_picture(encoded(PICTURE, "JPEG", exif=exif_with(1), dpi=(300, 300), icc_profile=matrix_profile()))
+    picture.metadata.comments["Comment"] = "x"
+    picture.save(tmp_path / "picture.jpg")
+    found = (tmp_path / "picture.jpg").read_bytes()
+    assert found[2] == 0xFF
+    assert found[3] in (0xE0, 0xE1)  # JFIF's or EXIF's
+    assert found.index(b"Exif\0") < found.index(b"ICC_PROFILE\0") < found.index(b"\xff\xfe\0\3x")
+    assert read_picture(found).metadata.comments == {"Comment": "x"}
 
 
 def rare_tags(order: str) -> tuple[dict[int, Tag], dict[int, Tag]]:

@@ -15,7 +15,7 @@ from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
 from fourfold.imaging.georeference import Georeference
 from fourfold.imaging.gif_blocks import read_blocks
-from fourfold.imaging.jpeg_segments import read_segments
+from fourfold.imaging.jpeg_segments import COMMENT_KEY, read_segments
 from fourfold.imaging.png_text import read_chunks
 from fourfold.imaging.tiff_tags import Samples, compare_pages, read_tags
 
@@ -24,9 +24,6 @@ CLEAN_JPEG_QUALITY = 98
 
 #: What is said of what Fourfold has no place for.
 _CREDENTIALS = "Content Credentials (C2PA) were left out: they vouch for the pixels as they were"
-
-#: The key of PNG text fields for "miscellaneous comment"; JPEG's and GIF's comments have no keys of their own.
-_COMMENT_KEY = "Comment"
 
 
 @dataclass
@@ -175,7 +172,7 @@ def _of_avif(data: Any) -> Beside:
 
 def _as_comment(texts: list[bytes]) -> dict[str, str]:
     decoded = [_decoded(text).rstrip("\0") for text in texts]
-    return {_COMMENT_KEY: "\n".join(decoded)} if any(decoded) else {}
+    return {COMMENT_KEY: "\n".join(decoded)} if any(decoded) else {}
 
 
 def _decoded(text: bytes) -> str:

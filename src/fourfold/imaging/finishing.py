@@ -9,6 +9,7 @@ from fourfold.imaging.atomic import write_at
 from fourfold.imaging.exif_corrections import corrected, resolution_alone
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES, ExifPlace
 from fourfold.imaging.formats import Format
+from fourfold.imaging.jpeg_segments import comment_segment, end_of_application_segments
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.png_text import text_chunks, without_resolution
 from fourfold.imaging.tiff_tags import Added, append_tags, insert_tags
@@ -37,8 +38,10 @@ class Finish:
         exif = None if metadata.exif is None else corrected(metadata.exif, width, height, metadata.dpi)
         self._place: ExifPlace | None = None
         self._tiff: Added | None = None
-        self._text = text_chunks(metadata.comments) if format.name == "png" else b""
-        self._square = format.name == "png" and metadata.dpi is None  # libvips always states some resolution
+        self._is_png = format.name == "png"
+        text = {"png": text_chunks, "jpg": comment_segment}.get(format.name)
+        self._text = text(metadata.comments) if text else b""
+        self._square = self._is_png and metadata.dpi is None  # libvips always states some resolution
         if format.name == "tiff":
             bare = None if metadata.iptc is None else iptc.bare(metadata.iptc)
             beyond = metadata.dpi if max(metadata.dpi or (0.0,)) > MAX_TIFF_DPI else None
@@ -68,8 +71,9 @@ class Finish:
             OSError: if the disk refuses.
         """
         if self._text:
-            # the head moves to the start, the text fills the gap: IHDR first, text before the pixels
-            head = os.pread(descriptor, _PNG_HEAD_BYTES, len(self._text))
+            # the head moves to the start, the text fills the gap
+            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+                head = data[len(self._text) : self._head_end(data, len(self._text))]
             write_at(descriptor, head + self._text, 0)
         if self._place is not None or self._square:
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
@@ -84,8 +88,13 @@ class Finish:
         for at, patch in self._patches(encoded):
             encoded = encoded[:at] + patch + encoded[at + len(patch) :]
         if self._text:
-            encoded = encoded[:_PNG_HEAD_BYTES] + self._text + encoded[_PNG_HEAD_BYTES:]
+            end = self._head_end(encoded)
+            encoded = encoded[:end] + self._text + encoded[end:]
         return encoded if self._tiff is None else insert_tags(encoded, self._tiff)
+
+    def _head_end(self, data: bytes | mmap.mmap, start: int = 0) -> int:
+        """Returns where what must stand before text ends, in a file that begins at ``start``."""
+        return start + _PNG_HEAD_BYTES if self._is_png else end_of_application_segments(data, start)
 
     def _patches(self, data: bytes | mmap.mmap) -> list[tuple[int, bytes]]:
         """Returns what comes where, in place of as many bytes."""

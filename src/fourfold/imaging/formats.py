@@ -28,7 +28,7 @@ class Format:
         alpha: holds alpha.
         floating: holds 32-bit floating point.
         frames: "animation" if it holds one, "pages" if it holds several pictures of any kind, "" if only one.
-        holds: which of icc, exif, xmp, iptc, dpi, comments it keeps.
+        holds: which of icc, exif, xmp, iptc, dpi, comments (or one without a name) it keeps.
         streamed: written row by row; the others need the whole picture in memory while encoding.
     """
 
@@ -56,7 +56,7 @@ FORMATS: dict[str, Format] = {
             (8,),
             65_500,
             alpha=False,
-            holds=("icc", "exif", "xmp", "iptc", "dpi"),
+            holds=("icc", "exif", "xmp", "iptc", "dpi", "comment"),
         ),
         Format(
             "webp",

@@ -21,6 +21,10 @@ _PICTURES, _NUMBER_OF_PICTURES = b"MPF\0", 0xB001
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
+#: The name that a comment goes by among text fields: PNG's for "miscellaneous comment". JPEG's and GIF's have none.
+COMMENT_KEY = "Comment"
+#: A segment holds no longer one.
+MAX_COMMENT_BYTES = 65_533
 
 #: Application segments that are read here or by libvips, or mean nothing to another picture: JFIF and its thumbnail,
 #: EXIF, profiles, how Photoshop stored the colours and for the web.
@@ -140,3 +144,22 @@ def _count_pictures(index: bytes) -> int:
         return int(struct.unpack(block.order + "I", block.main.tags[_NUMBER_OF_PICTURES].data)[0])
     except (KeyError, ValueError, struct.error):
         return 1
+
+
+def comment_segment(comments: dict[str, str]) -> bytes:
+    """Returns a picture's comment, if it has one that fits, as it stands in a JPEG file."""
+    text = comments.get(COMMENT_KEY, "").encode("utf-8", "replace")
+    return b"\xff\xfe" + struct.pack(">H", 2 + len(text)) + text if 0 < len(text) <= MAX_COMMENT_BYTES else b""
+
+
+def end_of_application_segments(data: Any, start: int) -> int:
+    """Returns where the first segment begins that is no application's, such as JFIF's or EXIF's, which come first.
+
+    Args:
+        data: bytes, or a mapped file.
+        start: where the JPEG file begins in it.
+    """
+    at = start + 2
+    while data[at : at + 1] == b"\xff" and _APP0 <= data[at + 1] <= _APP15:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at

@@ -8,12 +8,13 @@ from fourfold.imaging.exif import ADOBE_RGB_UNSAID, MAKER_NOTE_MOVED, has_maker_
 from fourfold.imaging.exif_corrections import corrected
 from fourfold.imaging.exif_place import MAX_EXIF_BYTES
 from fourfold.imaging.formats import FORMATS, Format
+from fourfold.imaging.jpeg_segments import COMMENT_KEY, MAX_COMMENT_BYTES
 from fourfold.imaging.layout import Layout, SaveOptions
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.png_text import can_hold
 
 #: Longer blocks libvips leaves out of JPEG files, where a segment holds 64 KB.
-_MAX_JPEG_BYTES = {"xmp": 60_000, "iptc": iptc.MAX_JPEG_BYTES}
+_MAX_JPEG_BYTES = {"xmp": 60_000, "iptc": iptc.MAX_JPEG_BYTES, "comment": MAX_COMMENT_BYTES}
 #: libvips writes WebP frames that are shown no longer than this with 100 ms instead, as browsers show them.
 _SHORTEST_WEBP_MS = 10
 
@@ -83,26 +84,38 @@ def _lost_metadata(name: str, format: Format, layout: Layout, metadata: Metadata
         lost.append(f"{name} is given no Photoshop resources (such as clipping paths): left out")
     if metadata.georeference is not None and format.name != "tiff":
         lost.append(f"{name} holds no map coordinates (GeoTIFF): left out")
-    unheld = [key for key in metadata.comments if "comments" not in format.holds]
-    if unheld:
-        lost.append(f"{name} holds no text fields: {', '.join(sorted(unheld))} left out")
-    elif any(not can_hold(key) for key in metadata.comments):
-        names = ", ".join(sorted(key for key in metadata.comments if not can_hold(key)))
-        lost.append(f"{name} names text fields with 1 to 79 Latin letters: {names} left out")
+    lost += _lost_text(name, format, metadata.comments)
     if format.name == "tiff" and metadata.format != "tiff" and has_maker_note(metadata.exif):  # else it is told already
         lost.append(f"{name}: {MAKER_NOTE_MOVED}")
     return lost + _too_long(name, format, layout, metadata)
 
 
+def _lost_text(name: str, format: Format, comments: dict[str, str]) -> list[str]:
+    lost = sorted(key for key in comments if not _holds_text(format, key))
+    if not lost:
+        return []
+    what = "names text fields with 1 to 79 Latin letters"
+    if "comments" not in format.holds:
+        what = "holds no text fields but the comment" if "comment" in format.holds else "holds no text fields"
+    return [f"{name} {what}: {', '.join(lost)} left out"]
+
+
+def _holds_text(format: Format, key: str) -> bool:
+    if "comments" in format.holds:
+        return can_hold(key)
+    return "comment" in format.holds and key == COMMENT_KEY
+
+
 def _too_long(name: str, format: Format, layout: Layout, metadata: Metadata) -> list[str]:
     lengths = {"xmp": len(metadata.xmp or b""), "iptc": len(metadata.iptc or b"")}
+    lengths["comment"] = len(metadata.comments.get(COMMENT_KEY, "").encode("utf-8", "replace"))
     if metadata.exif is not None:
         lengths["exif"] = len(corrected(metadata.exif, layout.width, layout.height, metadata.dpi))
     limits = {"exif": MAX_EXIF_BYTES} if format.name != "tiff" else {}
     if format.name == "jpg":
         limits |= _MAX_JPEG_BYTES
     return [
-        f"{name} is given at most {limit:,} bytes of {kind.upper()}: left out"
+        f"{name} is given at most {limit:,} bytes of {kind if kind == 'comment' else kind.upper()}: left out"
         for kind, limit in limits.items()
         if kind in format.holds and lengths.get(kind, 0) > limit
     ]
