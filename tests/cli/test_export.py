@@ -135,6 +135,18 @@ def test_between_two_networks(run, tiny_weights, tmp_path):
     assert np.allclose(mixed.tensors["head.weight"], (ends[0]["head.weight"] + ends[1]["head.weight"]) / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_there_is_nothing_between_a_network_and_itself(run, tiny_weights, tmp_path, monkeypatch, named):
+    monkeypatch.setattr("fourfold.upscaling.upscaler.faithful_end", lambda path: path)
+    faithful = ("--faithful", tiny_weights) if named else ()
+    done = run(tiny_weights, "-o", tmp_path / "same.safetensors", "--fidelity", 0.5, *faithful)
+    note = f"note: --fidelity 0.5 changes nothing: {tiny_weights} is the faithful network itself\n"
+    assert done.stderr == note
+    same, tiny = load_weights(tmp_path / "same.safetensors"), load_weights(tiny_weights)
+    assert same.config.name == tiny.config.name == "tiny"
+    assert all(np.array_equal(same.tensors[name], tensor) for name, tensor in tiny.tensors.items())
+
+
 def test_a_network_between_two_names_the_data_of_both(run, tmp_path):
     parameters = {"blocks": 1, "width": 8}
     for seed, (name, data) in enumerate({"a": "DIV2K", "b": "Flickr2K"}.items()):

@@ -299,7 +299,7 @@ def test_a_dry_run_is_a_plan_and_writes_nothing(
             UsageError,
             r"w\udcff.safetensors: this name is not in UTF-8",
         ),
-        (["srresnet-mse", "--set", "run.update=3"], RecipeError, "did you mean 'updates'"),
+        (["srresnet-mse", "--set", "run.update=3"], RecipeError, "did you mean 'run.updates'"),
         (["srresnet-mse", "--device", "tpu"], UsageError, "tpu"),
         (["srresnet-mse", "--run", "."], TrainingError, "not empty"),
         (["srresnet-mse", "--run", "new", "--valid", "small", *TINY], DataError, "too small"),
@@ -313,6 +313,15 @@ def test_wrong_calls(
     result = CliRunner().invoke(app, [*arguments, "--data", str(data)])
     assert isinstance(result.exception, kind)
     assert words in str(result.exception)
+
+
+def test_a_device_that_is_not_there_leaves_nothing_behind(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["srresnet-mse", "--data", str(data), *TINY, "--device", "tpu"])
+    assert isinstance(result.exception, UsageError) and "it can be auto, cpu" in str(result.exception)
+    assert not result.output and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("option", ["--data", "--valid", "--run", "--vgg", "--lr-data", "--cache"])

@@ -12,10 +12,14 @@ from fourfold.evaluation.methods import Network, ResultFolder, default_methods, 
 from fourfold.evaluation.naming import _places, find_naming
 from fourfold.evaluation.sets import BenchmarkSet, Pair, pictures_in, read_pair, read_set
 from fourfold.imaging import imresize
+from fourfold.upscaling import upscaler
+from fourfold.upscaling.engines import Engine
+from fourfold.upscaling.graph import Graph
 from tests.conftest import make_photo
 from tests.evaluation.conftest import save
 
 HR = make_photo(48, 56)
+NO_FOLDERS = (".", "..", "../Set14/bicubic", "a\\b", "a\0b")
 
 
 @pytest.fixture
@@ -59,6 +63,27 @@ def test_the_record_names_the_precisions_that_were_used(
     assert method.about()["precision"] == "bf16, fp32"
 
 
+def test_engines_are_made_before_any_picture_is_timed(
+    tiny_weights: Path, set5: BenchmarkSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourfold.upscaling.engines._fast_bf16", lambda engine: True)
+    made: list[str] = []
+    create = upscaler.create
+
+    def noted(graph: Graph, engine: str, precision: str) -> Engine:
+        made.append(precision)
+        return create(graph, engine, precision)
+
+    monkeypatch.setattr(upscaler, "create", noted)
+    (method,) = make_methods([str(tiny_weights)], engine="openvino")
+    before = list(made)
+    entry = set5.entries[0]
+    pair = read_pair(entry)
+    for lr in (pair.lr, pair.lr.astype(np.uint16) * 257):
+        method.restore(Pair(pair.hr, lr), entry, set5)
+    assert made == before and len(made) == 2
+
+
 def test_a_plus_asks_for_the_mean_over_turned_versions(tiny_weights: Path, set5: BenchmarkSet) -> None:
     named = f"mine={tiny_weights}"
     plain, turned, mine = make_methods([str(tiny_weights), f"{tiny_weights}+", f"{named}+"], precision="fp32")
@@ -91,6 +116,8 @@ def test_names_that_mean_nothing(tmp_path: Path, tiny_weights: Path) -> None:
         (str(tmp_path / "absent.safetensors"), UsageError, "absent"),
         (f"hr={tmp_path}", UsageError, "hr is the originals; choose another name"),
         (f"HR={tmp_path}/{{name}}.png", UsageError, "hr is the originals; choose another name"),
+        *((f"{name}={tmp_path}/{{name}}.png", UsageError, "no method can be called") for name in NO_FOLDERS),
+        *((f"{name}={tiny_weights}", UsageError, "no method can be called") for name in NO_FOLDERS),
     ):
         with pytest.raises(error, match=says):
             make_methods([spec])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,32 @@ def test_parameters_of_other_shapes(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", mu_pris_param=np.zeros((1, 18)), cov_pris_param=np.zeros((18, 18)))
     with pytest.raises(EvaluationError, match="shapes"):
         load_pristine(tmp_path / "p.npz")
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance", "says"),
+    [
+        (np.ones(36) * (1 + 2j), np.eye(36), "complex"),
+        (np.ones(36), np.eye(36) * (1 + 2j), "complex"),
+        (np.ones(36), np.eye(36) + np.eye(36, k=1), "not symmetric"),
+        (np.ones(36), -1e3 * np.eye(36), "negative eigenvalue, -1e"),
+        (np.ones(36), np.diag([-1e-5] + 35 * [1.0]), "negative eigenvalue, -1e-05"),
+    ],
+)
+def test_what_is_no_covariance(mean: NDArray[Any], covariance: NDArray[Any], says: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", mu_pris_param=mean, cov_pris_param=covariance)
+    with pytest.raises(EvaluationError, match=says):
+        load_pristine(tmp_path / "p.npz")
+
+
+def test_rounding_makes_no_covariance_another_thing(tmp_path: Path) -> None:
+    rounded = np.diag([-1e-9] + 35 * [1.0]) + 1e-9 * np.eye(36, k=1)
+    np.savez(tmp_path / "p.npz", mu_pris_param=np.ones(36), cov_pris_param=rounded)
+    assert np.array_equal(load_pristine(tmp_path / "p.npz").covariance, rounded)
+
+
+def test_a_distance_is_never_below_zero() -> None:
+    assert niqe(make_photo(200, 300, seed=2), PristineModel(np.ones(36), -1e6 * np.eye(36))) == 0.0
 
 
 def _cut(path: Path) -> None:

@@ -295,6 +295,29 @@ def test_a_failure_is_told_and_the_rest_done(data: Path, tmp_path: Path) -> None
     assert record["means"][0]["complete"] is False and record["means"][0]["psnr_y"] is None
 
 
+@pytest.mark.parametrize("how", ["gone", "another size"])
+def test_an_original_that_is_no_longer_there_costs_its_figure_alone(
+    how: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "Set5" / "zz.png").write_bytes(b"broken")
+
+    def measure(*arguments: Any, **options: Any) -> Benchmark:
+        found = run_benchmark(*arguments, **options)
+        (data / "Other" / "lone.png").unlink()
+        if how != "gone":
+            save(data / "Other" / "lone.png", make_photo(60, 64))
+        return found
+
+    monkeypatch.setattr("fourfold.evaluation.benchmark.run_benchmark", measure)
+    html_file = tmp_path / "r.html"
+    result = _run("--data", str(data), "--methods", "bicubic", "--html", str(html_file))
+    assert isinstance(result.exception, EvaluationError)
+    assert str(result.exception) == "1 measurement failed; a method without all pictures of a set has no mean"
+    assert "failed: Set5/zz.png" in result.stderr and "note: Other/lone.png is not shown: " in result.stderr
+    page = html_file.read_text()
+    assert "Other/lone.png is not shown: " in page and "<h3>butterfly.png" in page and "<h3>lone.png" not in page
+
+
 def test_a_picture_that_cannot_be_hashed_loses_nothing(data: Path, tmp_path: Path) -> None:
     loop = data / "Set5" / "zz.png"
     loop.symlink_to(loop)
@@ -484,6 +507,8 @@ def test_wrong_usage(arguments: list[str], says: str, data: Path) -> None:
         (["--save", "FILE/below/it"], "is a file; name a folder"),
         (["--save", "TAKEN"], "Set5 is a file; name a folder"),
         (["--save", "TAKEN/deep"], "nearest is a file; name a folder"),
+        (["--save", "SAME", "--methods", "nearest,bicubic"], "Set5/bicubic are one folder; name another"),
+        (["--save", "FOLDER/out", "--methods", "bicubic,..=FOLDER/{set}/{name}.png"], "no method can be called '..'"),
         (["--save", "x" * 300], "cannot be made"),
         (["--json", "FOLDER"], "is a folder"),
         (["--html", "FOLDER"], "is a folder"),
@@ -519,13 +544,15 @@ def test_wrong_usage_is_told_before_measuring(
     (tmp_path / "taken" / "deep" / "Set5").mkdir(parents=True)
     (tmp_path / "taken" / "Set5").touch()
     (tmp_path / "taken" / "deep" / "Set5" / "nearest").touch()
+    (tmp_path / "same" / "Set5" / "nearest").mkdir(parents=True)
+    (tmp_path / "same" / "Set5" / "bicubic").symlink_to("nearest")
 
     def never(*_: Any, **__: Any) -> None:
         pytest.fail("measured")
 
     monkeypatch.setattr("fourfold.evaluation.benchmark.run_benchmark", never)
     places = {"FILE": tmp_path / "file", "FOLDER": tmp_path, "TAKEN": tmp_path / "taken"}
-    places |= {"CLOSED": closed, "LOCKED": tmp_path / "locked", "LOOP": tmp_path / "loop"}
+    places |= {"CLOSED": closed, "LOCKED": tmp_path / "locked", "LOOP": tmp_path / "loop", "SAME": tmp_path / "same"}
     given = arguments
     for word, place in places.items():
         given = [a.replace(word, str(place)) for a in given]

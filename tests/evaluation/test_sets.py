@@ -194,8 +194,19 @@ def test_the_folder_one_is_in_has_its_own_name(data: Path, monkeypatch: pytest.M
 def test_hidden_folders_are_no_sets(data: Path) -> None:
     save(data / ".thumbs" / "a.png", HR)
     assert [s.name for s in find_sets(data)] == ["Set5", "Other"]
-    with pytest.raises(DataError, match=r"there are: Other, Set5$"):
+    with pytest.raises(DataError, match=r"there are: Other, Set5; --sets Other,Set5 takes them$"):
         find_sets(data, ["Set6"])
+
+
+def test_a_set_that_is_missing_says_how_to_take_the_others(data: Path) -> None:
+    (data / "niqe").mkdir()
+    with pytest.raises(DataError, match=r"no set 'Set14' in .*; there are: Other, Set5, niqe; --sets Set5 takes it$"):
+        find_sets(data, ["Set5", "Set14", "BSD100"])
+    save(data / "B100" / "a.png", HR)
+    with pytest.raises(DataError, match=r"no set 'Set14' in .*; --sets Set5,BSD100 takes them$"):
+        find_sets(data, ["Set5", "Set14", "BSD100"])
+    with pytest.raises(DataError, match=r"no set 'Set5' in .*; there are: none$"):
+        find_sets(data / "niqe", ["Set5"])
 
 
 def test_closed_folders_are_passed_over_and_told(tmp_path: Path, closed: Path) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fourfold.networks import PatchDiscriminator
+from fourfold.networks import Discriminator, PatchDiscriminator
 from fourfold.networks.patch_discriminator import RECEPTIVE_FIELD_PX
 
 
@@ -24,6 +24,28 @@ def test_a_logit_looks_at_its_surroundings_only() -> None:
     seen = picture.grad.abs().sum(dim=(0, 1)).nonzero()
     sides = seen.max(dim=0).values - seen.min(dim=0).values + 1
     assert sides.tolist() == [RECEPTIVE_FIELD_PX, RECEPTIVE_FIELD_PX]
+
+
+def _cost(network: nn.Module) -> tuple[str, str]:
+    """Returns millions of multiply-adds for a crop of 96 pixels, and of parameters."""
+    multiply_adds = 0
+
+    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        nonlocal multiply_adds
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            multiply_adds += output[0].numel() * module.weight[0].numel()
+
+    for module in network.modules():
+        module.register_forward_hook(count)
+    network(torch.rand(1, 3, 96, 96))
+    return f"{multiply_adds / 1e6:.0f}", f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f}"
+
+
+def test_it_says_what_it_costs_beside_the_papers() -> None:
+    ours, theirs = _cost(PatchDiscriminator()), _cost(Discriminator(96))
+    said = " ".join((PatchDiscriminator.__doc__ or "").split())
+    assert f"{ours[0]} million multiply-adds, the paper's {theirs[0]}" in said
+    assert f"{ours[1]} million parameters, the paper's {theirs[1]}" in said
 
 
 def test_it_keeps_nothing_of_what_it_sees() -> None:

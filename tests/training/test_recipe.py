@@ -80,9 +80,9 @@ def test_a_head_start_is_the_adversarys() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["run.update=5"], "did you mean 'updates'"),
+        (["run.update=5"], "did you mean 'run.updates'"),
         (["profile=quick"], "--profile quick"),
-        (["loss.vg=1"], "did you mean 'vgg'"),
+        (["loss.vg=1"], "did you mean 'loss.vgg'"),
         (["run.updates"], "key=value"),
         (["run.updates=0"], "run.updates"),
         (["run.updates=many"], "run.updates"),
@@ -124,7 +124,7 @@ def test_a_head_start_is_the_adversarys() -> None:
         (["network.parameters.colour=1"], "colour"),
         (["run.updates.more=1"], "not a table"),
         (["run={updates={more=1}}"], "not a table"),
-        (["run={update=1}"], "did you mean 'updates'"),
+        (["run={update=1}"], "did you mean 'run.updates'"),
         (["run.updates={}"], "run.updates"),
         (["rum={}"], "did you mean 'run'"),
         (["run.seed=-1"], "run.seed"),

@@ -16,7 +16,7 @@ CUT_PX = 20
 def test_a_cut_is_not_felt_beyond_the_halo(name, precision):
     """The worst case: both axes cut inside noise and inside a picture, all values near the cut compared.
 
-    In fp32 nothing is felt. In bf16 what is left flips roundings, by less than bf16 errs anyway.
+    In fp32 it is next to nothing. In bf16 what is left flips roundings, by less than bf16 errs anyway.
     """
     weights = load_weights(name)
     graph = folded(weights)
@@ -31,7 +31,7 @@ def test_a_cut_is_not_felt_beyond_the_halo(name, precision):
         cut = luma.run(engine, graph, lr[CUT_PX:, CUT_PX:]).clip(0, 1)[kept:, kept:]
         felt = np.abs(whole - cut)
         if precision == "fp32":
-            assert felt.max() <= 0.1 / 255  # 0.001 was measured; another processor sums in another order
+            assert felt.max() <= 0.02 / 255  # of photographs, 0.01 was measured (benchmarks/halo.py)
         else:
             error = np.abs(whole - luma.run(exact, graph, lr).clip(0, 1)[inside:, inside:])
             assert felt.max() <= flips * 1.001 / 255
@@ -46,3 +46,24 @@ def test_only_shipped_files_get_the_measured_halo(tiny_weights, tmp_path):
         graph = folded(shipped)
         assert sufficient_halo_px(graph, shipped) == min(SHIPPED_HALO_PX, graph.halo_px)
         assert sufficient_halo_px(graph, shipped, weights) == graph.halo_px
+
+
+def test_deeper_pictures_do_not_depend_on_their_tiles():
+    """A tile reads all that the network sees: what differs is the last bit of a sum, which flips few roundings."""
+    upscaler = load("srgan-plus", engine="openvino", precision="fp32")
+    photo = make_photo(60, 150).astype(np.uint16) * 257
+    whole, tiles = upscaler(photo), []
+    upscaler.max_window_px = 100 * 60
+    tiled = upscaler(photo, progress=lambda _, total: tiles.append(total))
+    assert tiles[-1] > 1
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+    assert (whole != tiled).mean() < 0.01
+
+
+def test_little_memory_makes_tiles_no_smaller_than_for_8_bits():
+    """Where the whole field would repeat much more work, deeper pictures have the halo of the others."""
+    upscaler = load("srgan-plus", engine="openvino", precision="fp32")
+    upscaler.max_window_px = 70 * 70
+    assert upscaler._grid(300, 300, np.uint16, 70 * 70, 10**6) == upscaler._grid(300, 300, np.uint8, 70 * 70, 10**6)
+    wide = [upscaler._grid(900, 900, dtype, 512 * 512, 10**6) for dtype in (np.uint16, np.uint8)]
+    assert wide[0].computed_px > wide[1].computed_px

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from fourfold.cli.paths import given_path
-from fourfold.errors import DataError, EvaluationError, UsageError
+from fourfold.errors import DataError, EvaluationError, FourfoldError, UsageError
 from fourfold.places import is_file, is_folder, is_stream, why_unseen
 
 if TYPE_CHECKING:
@@ -191,6 +191,8 @@ def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, ga
     unwritten = _write(json_file, lambda: record_text(record))
     if gallery is not None:
         unwritten += _write(html_file, lambda: render(found, record["context"], gallery))
+        for sentence in gallery.left_out:
+            typer.echo(f"note: {sentence}", err=True)
     for problem in found.problems:
         typer.echo(f"failed: {_place(problem)}: {problem.message}", err=True)
     for problem in found.unkept[:_UNSAVED_TOLD]:
@@ -209,7 +211,7 @@ def _write(file: Path | None, text: "Callable[[], str]") -> list[str]:
             typer.echo(shown(text()), nl=False)
         elif file is not None:
             typer.echo(f"wrote {write_text(file, text())}", err=True)
-    except EvaluationError as error:
+    except FourfoldError as error:
         return [str(error)]
     return []
 
@@ -285,7 +287,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _make_folders(save: Path, sets: "Sequence[BenchmarkSet]", methods: "Sequence[Method]") -> None:
-    """Makes the folders that pictures are saved in: raises before hours of measuring, not after, where that fails."""
+    """Makes the folders that pictures are saved in.
+
+    Raises:
+        UsageError: before hours of measuring, not after, where that fails, or where two of them are one.
+    """
+    made: dict[tuple[int, int] | None, Path] = {}
     for folder in (save / of.name / method.name for of in sets for method in methods):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -296,6 +303,8 @@ def _make_folders(save: Path, sets: "Sequence[BenchmarkSet]", methods: "Sequence
             raise UsageError(f"--save {save}: {folder} cannot be made ({error.strerror}); name another") from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise UsageError(f"--save {save}: {folder} may not be written; name another")
+        if (there := made.setdefault(_identity(folder), folder)) != folder:
+            raise UsageError(f"--save {save}: {there} and {folder} are one folder; name another")
 
 
 def _need(*modules: str) -> None:

@@ -40,7 +40,9 @@ def export(
     from fourfold.upscaling.export import export as export_weights
     from fourfold.upscaling.upscaler import resolve
 
-    weights = resolve(model, fidelity=fidelity, faithful=faithful)[0]
+    weights, made_of = resolve(model, fidelity=fidelity, faithful=faithful)
+    if fidelity is not None and len({end.sha256 for end in made_of}) == 1:
+        say(f"note: --fidelity {fidelity:g} changes nothing: {model} is the faithful network itself", err=True)
     done = export_weights(weights, output, overwrite=overwrite)
     if as_json:
         report = {

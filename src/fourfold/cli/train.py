@@ -73,9 +73,10 @@ def train(
     from fourfold.evaluation.record import shown
     from fourfold.training import DataSource, load_recipe, next_run_folder, run_training, settled
     from fourfold.training.going_on import folder_of
-    from fourfold.training.processes import read_launch
+    from fourfold.training.processes import check_device, read_launch
 
     launch = read_launch()
+    check_device(device)  # before a run folder is made
     if resume and run is None:
         raise UsageError("--resume needs --run FOLDER, the run to go on with")
     if run is None and launch.world_size > 1:

@@ -21,7 +21,8 @@ CONVENTIONS = {
     "niqe": f"Mittal et al. 2013 on 8-bit Y, {BORDER_PX} px cut; lower is more natural",
     "lr_psnr": "PSNR of the result, shrunk by the exact bicubic and not rounded, against LR; RGB, whole picture",
     "colour_drift": "distance of its mean colour from LR's, mean over R, G and B, in 255ths",
-    "seconds": "wall time of restoring one picture, reading and writing left out",
+    "seconds": "wall time of restoring one picture, reading and writing left out; the first picture of each size has "
+    "the engine's preparation for that size in it",
     "p": "two-sided paired Wilcoxon signed-rank test over the set's pictures, zero differences left out",
     "lr": "given with the set, or made by MATLAB's bicubic (antialiased, a = -0.5) and rounded to the picture's depth",
 }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fourfold.errors import UsageError
+from fourfold.errors import DataError, FourfoldError, UsageError
 from fourfold.evaluation.benchmark import Benchmark
 from fourfold.evaluation.sets import SCALE, BenchmarkSet, Entry, read_pair
 from fourfold.evaluation.tables import number
@@ -85,6 +85,9 @@ class Gallery:
         wanted: ``SET/IMAGE`` or ``IMAGE``, each perhaps with the crop, ``Set5/baby.png@LEFT+TOP+SIDE``; None for
             two of every set.
 
+    Attributes:
+        left_out: which figures could not be made, and why, in sentences; known once :meth:`figures` was called.
+
     Raises:
         UsageError: for a picture that is in no set, or a crop that is written in another way.
     """
@@ -96,6 +99,7 @@ class Gallery:
             chosen = [_find(sets, text) for text in wanted]
         # of one picture, several parts may be wanted
         self._chosen = list({(c.of.name, c.entry.image, c.region): c for c in chosen}.values())
+        self.left_out: list[str] = []
 
     def keep(self, of: BenchmarkSet, entry: Entry, method: str, sr: Pixels) -> None:
         """Keeps a restored picture if it is one of those to be shown."""
@@ -104,8 +108,14 @@ class Gallery:
                 chosen.restored[method] = sr
 
     def figures(self, found: Benchmark) -> list[Figure]:
-        """Returns the figures of all kept pictures."""
-        return [_figure(chosen, found) for chosen in self._chosen if chosen.restored]
+        """Returns the figures of all kept pictures whose originals can still be read; the others are left out."""
+        figures, self.left_out = [], []
+        for chosen in (chosen for chosen in self._chosen if chosen.restored):
+            try:
+                figures.append(_figure(chosen, found))
+            except FourfoldError as error:
+                self.left_out.append(f"{chosen.of.name}/{chosen.entry.image} is not shown: {error}")
+        return figures
 
 
 def _favourites(of: BenchmarkSet) -> list[Entry]:
@@ -139,6 +149,8 @@ def _named(sets: Sequence[BenchmarkSet], name: str) -> tuple[BenchmarkSet, Entry
 def _figure(chosen: _Chosen, found: Benchmark) -> Figure:
     pair = read_pair(chosen.entry)
     height, width = pair.hr.shape[:2]
+    if any(sr.shape[:2] != (height, width) for sr in chosen.restored.values()):
+        raise DataError(f"{chosen.entry.hr} has another size than when it was measured")
     region = _inside(chosen.region, height, width) if chosen.region else detailed_region(pair.hr)
     restored = {name: sr for name, sr in chosen.restored.items() if name != "hr"} | {"hr": pair.hr}
     window = _window(region, height, width)

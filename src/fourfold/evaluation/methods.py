@@ -106,6 +106,7 @@ class Network:
         ensemble: with the mean over eight turned and mirrored versions of each picture.
 
     Raises:
+        UsageError: for a name that cannot be that of a folder, too.
         FourfoldError: if the weights or the engine cannot be used.
     """
 
@@ -116,15 +117,17 @@ class Network:
     ) -> None:
         from fourfold.upscaling import load  # an engine is heavy; the resamplers need none
 
-        self.name = name
         self.weights: WeightsFile = load_weights(model)
+        self.name = _checked_name(name)
         self._upscaler = load(model, engine=engine, precision=precision, ensemble=ensemble)
         self._precisions: set[str] = set()
         if self._upscaler.scale != SCALE:
             raise UsageError(f"{name} enlarges {self._upscaler.scale}x; the benchmark is {SCALE}x")
-        # the first call of an engine takes longer than all others; its time belongs to no picture
-        with contextlib.suppress(EngineError):  # what fails here fails on a picture, and is named there
-            self._upscaler(np.zeros((16, 16, 3), np.uint8))
+        # Making an engine, one for each depth, belongs to no picture's time. Preparing it for a size is left in: set
+        # apart, it would take restoring the first picture of each size twice.
+        for depth in (np.uint8, np.uint16):
+            with contextlib.suppress(EngineError):  # what fails here fails on a picture, and is named there
+                self._upscaler(np.zeros((16, 16, 3), depth))
 
     def restore(self, pair: Pair, entry: Entry, of: BenchmarkSet) -> Pixels:
         """Returns the network's picture.
@@ -158,12 +161,15 @@ class ResultFolder:
     Args:
         name: what the results call it; also tells its pictures from others in the same folder.
         location: a folder, or a path with ``{name}`` (the picture's name without ending) and perhaps ``{set}``.
+
+    Raises:
+        UsageError: for a name that cannot be that of a folder, too.
     """
 
     timed = False
 
     def __init__(self, name: str, location: str) -> None:
-        self.name, self.location = name, location
+        self.name, self.location = _checked_name(name), location
         self._naming: dict[str, Naming | Pattern] = {}
         self._failed: dict[str, str] = {}
 
@@ -224,7 +230,8 @@ def make_methods(specs: Sequence[str], *, engine: str = "auto", precision: str =
         precision: for the networks.
 
     Raises:
-        UsageError: for a name given twice, or one that means nothing; an engine or a precision that there is not.
+        UsageError: for a name given twice, one that means nothing, or one that cannot be that of a folder, too;
+            an engine or a precision that there is not.
         FourfoldError: if a network cannot be loaded.
     """
     check_names(engine, precision)  # here, too, where no method has a use for them
@@ -277,6 +284,20 @@ def _make(spec: str, engine: str, precision: str) -> Method:
         raise UsageError(f"no method {spec!r}; {hint}Methods: {known}") from error
     except FourfoldError as error:
         raise type(error)(f"method {spec}: {error}") from error
+
+
+def _checked_name(name: str) -> str:
+    """Returns a method's name if it can be that of a folder, too: the one that its pictures are saved in.
+
+    Raises:
+        UsageError: for a name that leads elsewhere.
+    """
+    if name in (".", "..") or any(sign in name for sign in "/\\\0"):
+        raise UsageError(
+            f"no method can be called {name!r}, since its pictures are saved in a folder of that name; choose another, "
+            "as in NAME=FILE"
+        )
+    return name
 
 
 def _weights_file(location: str) -> tuple[Path, bool] | None:

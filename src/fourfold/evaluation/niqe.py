@@ -32,6 +32,8 @@ _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 #: Differences from the local mean below this, of 255, are rounding errors of a sum: the ground is even. Left in, their
 #: signs would count, and NIQE of a picture would change by up to 0.3 when one is added to all of its luma.
 _ROUNDING = 1e-9
+#: What rounding may leave of a covariance's asymmetry and of its eigenvalues below zero, of the largest.
+_COVARIANCE_ROUNDING = 1e-6
 
 Floats = NDArray[np.float64]
 
@@ -53,13 +55,14 @@ def load_pristine(path: str | Path) -> PristineModel:
     """Returns the pristine statistics of an ``.npz`` file with ``mu_pris_param`` and ``cov_pris_param``.
 
     Raises:
-        EvaluationError: if the file is missing, damaged, or holds other shapes or values that are not finite.
+        EvaluationError: if the file is missing, damaged, or holds other shapes, complex numbers, values that are not
+            finite, or what is no covariance.
     """
     try:
         # opened here: numpy leaves a file open that is no archive
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            mean = np.asarray(file["mu_pris_param"], dtype=np.float64).reshape(-1)
-            covariance = np.asarray(file["cov_pris_param"], dtype=np.float64)
+            mean = _real(file["mu_pris_param"]).reshape(-1)
+            covariance = _real(file["cov_pris_param"])
     except TypeError as error:
         raise EvaluationError(f"{path}: no NIQE parameters (a single array; an .npz holds several)") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -68,7 +71,30 @@ def load_pristine(path: str | Path) -> PristineModel:
         raise EvaluationError(f"{path}: NIQE parameters of shapes {mean.shape} and {covariance.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise EvaluationError(f"{path}: NIQE parameters that are not finite (NaN or infinity)")
+    if reason := _why_no_covariance(covariance):
+        raise EvaluationError(f"{path}: cov_pris_param of the NIQE parameters is no covariance ({reason})")
     return PristineModel(mean, covariance)
+
+
+def _real(values: NDArray[Any]) -> Floats:
+    """Returns values as float64.
+
+    Raises:
+        ValueError: if they are complex, of which numpy would drop half, or no numbers.
+    """
+    if np.iscomplexobj(values):
+        raise ValueError("complex numbers")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _why_no_covariance(matrix: Floats) -> str | None:
+    """Returns, in words, what a covariance cannot be and this matrix is; None where it may be one."""
+    if np.abs(matrix - matrix.T).max() > _COVARIANCE_ROUNDING * np.abs(matrix).max():
+        return "it is not symmetric"
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    if eigenvalues[0] < -_COVARIANCE_ROUNDING * eigenvalues[-1]:
+        return f"it has a negative eigenvalue, {eigenvalues[0]:.3g}"
+    return None
 
 
 def niqe(
@@ -109,7 +135,7 @@ def niqe(
         raise EvaluationError("NIQE needs two blocks with some texture; this picture is flat")
     difference = pristine.mean - np.nanmean(features, axis=0)
     pooled = np.linalg.pinv((pristine.covariance + np.cov(textured, rowvar=False)) / 2.0)
-    return float(math.sqrt(difference @ pooled @ difference))
+    return math.sqrt(max(0.0, float(difference @ pooled @ difference)))  # rounding may leave a little less than zero
 
 
 def block_features(luma: Floats) -> Floats:

@@ -33,12 +33,14 @@ def render(found: Benchmark, context: dict[str, Any], gallery: Gallery) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    figures = gallery.figures(found)
     return environment.get_template("report.html").render(
         context=context,
         sets=[_set_view(found, of.name, len(of.entries)) for of in found.sets],
         overview=_overview(found),
         plots=_plots(found),
-        figures=gallery.figures(found),
+        figures=figures,
+        left_out=gallery.left_out,
         costs=_costs(context),
         details=_script_json(_details(found)),
         digits={name: digits for name, (_, digits, _) in MEASURES.items()},

@@ -122,24 +122,38 @@ def find_sets(
     home = root / "bench" if is_folder(root / "bench") else root
     if names is None:
         names = _names_in(home, on_note)
-    sets = [read_set(_named(home, name)) for name in names]
+    sets = [read_set(_named(home, name, names)) for name in names]
     twice = [name for name, count in Counter(of.name for of in sets).items() if count > 1]
     if twice:
         raise UsageError(f"two sets are called {twice[0]!r}; name each set once")
     return sets
 
 
-def _named(home: Path, name: str) -> Path:
+def _named(home: Path, name: str, names: Sequence[str]) -> Path:
+    """Returns the folder of a set; where there is none, the error says which of all names can be taken."""
+    found = _find(home, name)
+    if found is None:
+        raise DataError(_unseen(home / name) or f"no set {name!r} in {home}; there are: {_there(home, names)}")
+    return found
+
+
+def _find(home: Path, name: str) -> Path | None:
     """Returns the folder of a set by its name, or by another one that the paper's sets go by."""
     if is_folder(home / name):
         return home / name
-    reason = _unseen(home / name)
+    if _unseen(home / name):
+        return None
+    of = paper_set(name)
+    same = [path for path in _folders(home) if of is not None and paper_set(path.name) == of]
+    return same[0] if len(same) == 1 else None
+
+
+def _there(home: Path, names: Sequence[str]) -> str:
+    """Returns which sets there are and how to take them: those of the names that are there, or else all."""
     there = _folders(home)
-    same = [path for path in there if paper_set(path.name) is not None and paper_set(path.name) == paper_set(name)]
-    if reason or len(same) != 1:
-        names = ", ".join(path.name for path in there) or "none"
-        raise DataError(reason or f"no set {name!r} in {home}; there are: {names}")
-    return same[0]
+    taken = [name for name in names if _find(home, name)] or [path.name for path in there if _layout(path) is not None]
+    how = f"; --sets {','.join(taken)} takes {'them' if len(taken) > 1 else 'it'}" if taken else ""
+    return (", ".join(path.name for path in there) or "none") + how
 
 
 def _names_in(home: Path, on_note: Callable[[str], None]) -> list[str]:

@@ -18,8 +18,9 @@ class PatchDiscriminator(nn.Module):
                                              k4 s2 2n, k4 s2 4n, k3 s1 4n
 
     Texture is local: whether hair looks like hair shows in 28 pixels. One logit for a whole crop, as in the paper's
-    discriminator, is one bit to learn from; here a crop of 96 pixels gives 576, at a quarter of the multiply-adds. It
-    knows no objects, which for four-fold enlargement is the content loss's business.
+    discriminator, is one bit to learn from; here a crop of 96 pixels gives 576. With 64 maps that takes 961 million
+    multiply-adds, the paper's 884, and 1.3 million parameters, the paper's 23.6. It knows no objects, which for
+    four-fold enlargement is the content loss's business.
 
     Batch norm uses the statistics of the batch that it is given and keeps no running ones, as in
     :class:`fourfold.networks.Discriminator`. Initialisation: torch's default.

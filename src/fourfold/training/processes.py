@@ -127,6 +127,23 @@ def settled(recipe: Recipe, device: str) -> Recipe:
     return recipe.model_copy(update={"run": recipe.run.model_copy(update={"precision": precision})})
 
 
+def check_device(device: str) -> None:
+    """Refuses a device that there is not.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Raises:
+        UsageError: for a device that this machine has not.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device here; `fourfold doctor` says more")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: torch sees no Apple GPU here")
+    if device not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"--device {device}: it can be auto, cpu, cuda or mps")
+
+
 def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fabric:
     """Returns Fabric on a device, joined to the other processes if there are any; "auto" takes the fastest device.
 
@@ -142,13 +159,8 @@ def make_fabric(device: str, precision: str, launch: Launch | None = None) -> Fa
     if launch.world_size > 1 and not under_torchrun() and "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise UsageError("srun: give it --ntasks-per-node, too; without it, no process knows how many its machine has")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what the recipe says already
+    check_device(device)
     device = best_device() if device == "auto" else device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device here; `fourfold doctor` says more")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("--device mps: torch sees no Apple GPU here")
-    if device not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"--device {device}: it can be auto, cpu, cuda or mps")
     arguments: dict[str, Any] = {"accelerator": device, "precision": "bf16-mixed" if precision == "bf16" else "32-true"}
     if launch.world_size == 1:
         # without this, Fabric asks SLURM even inside an allocation for several, in which this process is alone

@@ -515,7 +515,8 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(first["loc"][-1]), _keys_beside(first["loc"]), n=1)
-        return f"there is no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        meant = ".".join(map(str, (*first["loc"][:-1], *near)))
+        return f"there is no setting {key!r}" + (f"; did you mean {meant!r}?" if near else "")
     where = f"{key}: " if key else ""  # what is wrong between two sections has no key of its own
     return f"{where}{first['msg'].removeprefix('Value error, ')}" + (
         f", not {first['input']!r}" if not isinstance(first["input"], dict) else ""

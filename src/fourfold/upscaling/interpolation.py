@@ -15,7 +15,8 @@ def interpolate(realistic: WeightsFile, faithful: WeightsFile, fidelity: float) 
 
     That works because one network was trained from the other: their weights lie close together, and the networks
     between them are good ones too. The result says in its header what it was made of: the data, the licences and the
-    training of both, each with its network's name where they differ. It has no updates of its own.
+    training of both, each with its network's name where they differ. It has no updates of its own. Between a network
+    and itself lies nothing: it is returned as it is.
 
     Args:
         realistic: the photo-realistic network, fidelity 0.
@@ -27,6 +28,8 @@ def interpolate(realistic: WeightsFile, faithful: WeightsFile, fidelity: float) 
     """
     if not 0.0 <= fidelity <= 1.0:
         raise UsageError(f"the fidelity is {fidelity:g}; it goes from 0 (photo-realistic) to 1 (faithful)")
+    if realistic.sha256 == faithful.sha256:
+        return realistic
     _check_compatible(realistic, faithful)
     tensors = {
         # in float64: what both share, such as batch norm's statistics, is to come out as it is
