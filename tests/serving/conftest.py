@@ -39,7 +39,12 @@ class RunningServer:
         self._socket.bind(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            self.app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1
+            self.app,
+            root_path=settings.root_path,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(bounded(config))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)

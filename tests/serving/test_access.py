@@ -9,7 +9,8 @@ import pytest
 
 from fourfold.errors import EngineError, UsageError
 from fourfold.serving import Limits, Settings
-from fourfold.serving.access import client_of
+from fourfold.serving.access import PUBLIC, PUBLIC_EXACT, client_of
+from fourfold.serving.settings import OWN_PATHS
 from fourfold.upscaling import parse_bytes
 from tests.serving.conftest import RunningServer, png
 from tests.serving.test_bad_input import check_problem
@@ -244,6 +245,27 @@ def test_what_the_docker_recipe_passes_on_is_taken() -> None:
     given = get_command(app).make_context("serve", arguments).params
     assert (given["proxy"], given["secure_cookie"]) == (["172.17.0.1"], True)
     assert given["allow_host"] == ["pictures.example.org"]
+
+
+def test_what_needs_no_token_is_documented() -> None:
+    from typer.main import get_command
+
+    from fourfold.cli.serve import app
+
+    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    [paragraph] = [part for part in text.split("\n\n") if part.startswith("With a token")]
+    for path in {*PUBLIC, *PUBLIC_EXACT} - {"/", "/v1/problems/", "/v1/session"}:
+        assert f"`{path}`" in paragraph, path
+    [option] = [parameter for parameter in get_command(app).params if parameter.name == "token"]
+    assert "calls must carry, but for what shows no pictures" in option.help
+
+
+def test_the_servers_own_paths_are_known(server: RunningServer) -> None:
+    for own in ("/v1", "/docs/x", "/static", "/metrics/"):
+        with pytest.raises(UsageError, match="begins like the server's own"):
+            Settings(models={"a": "a"}, root_path=own)
+    paths = {*server.client.get("/v1/openapi.json").json()["paths"], *PUBLIC, *PUBLIC_EXACT}
+    assert {path.split("/")[1] for path in paths} - {""} == OWN_PATHS
 
 
 def test_every_route_is_documented(server: RunningServer) -> None:

@@ -1,6 +1,7 @@
 """Everything that can be wrong with a request, and the problem that answers it."""
 
 import asyncio
+import gzip
 import socket
 import struct
 import zlib
@@ -79,6 +80,9 @@ TABLE: dict[str, tuple[bytes, dict, dict, int, str]] = {
     "short batch": (png(), {"batch": "short"}, {}, 422, "invalid-parameter"),
     "batch is a path": (png(), {"batch": "../" * 8}, {}, 422, "invalid-parameter"),
     "unknown parameter": (png(), {"modle": "good"}, {}, 422, "invalid-parameter"),
+    "two models": (png(), {"model": ["good", "slow"]}, {}, 422, "invalid-parameter"),
+    "gzip": (gzip.compress(png()), {}, {"Content-Encoding": "gzip"}, 415, "unsupported-encoding"),
+    "encoded twice": (png(), {}, {"Content-Encoding": "identity, br"}, 415, "unsupported-encoding"),
     "endless name": (png(), {"name": "n" * 5000}, {}, 422, "invalid-parameter"),
 }
 
@@ -94,6 +98,27 @@ def test_bad_submissions(server: RunningServer, case: str, address: str) -> None
         assert answer.json()["errors"]
     assert "/tmp" not in answer.text, "the server's own paths are nobody's business"
     assert not [p for p in server.service.store.folder.iterdir() if p.name not in server.service.jobs]
+
+
+@pytest.mark.parametrize(
+    ("query", "form"),
+    [({"format": ["png", "jpg"]}, {}), ({}, {"format": ["png", "jpg"]}), ({"format": "png"}, {"format": "jpg"})],
+)
+def test_what_is_given_twice_with_different_values_is_named(server: RunningServer, query: dict, form: dict) -> None:
+    files = {"picture": ("a.png", png(), "image/png")}
+    answer = server.client.post("/v1/jobs", params=query, data=form, files=files)
+    check_problem(answer, 422, "invalid-parameter")
+    [error] = answer.json()["errors"]
+    assert error["parameter"] == "format"
+    assert all(words in error["message"] for words in ("'png'", "'jpg'", "give it once"))
+
+
+def test_an_encoded_body_is_refused_before_it_is_read(server: RunningServer) -> None:
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nContent-Encoding: gzip\r\n\r\n"
+    answer = raw(server, head)
+    assert b" 415 " in answer.split(b"\r\n")[0]
+    assert b"\r\naccept-encoding: identity\r\n" in answer.lower()
+    assert b"the Content-Encoding is 'gzip'" in answer
 
 
 def check_problem(answer: object, status: int, problem: str) -> None:

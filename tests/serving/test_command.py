@@ -26,6 +26,7 @@ BAD_OPTIONS = [
     ("--max-upload", "much", "'much' is no size; write it like 800M or 1.5G"),
     ("--default-model", "nobody", "the default model 'nobody' is not served; there are tiny"),
     ("--root-path", "upscale", "--root-path upscale: a path begins with a slash, such as /upscale"),
+    ("--root-path", "/v1/x", "the root path /v1/x begins like the server's own addresses; choose another"),
     ("--cors-origin", "example.com", "--cors-origin example.com: an origin looks like https://example.com"),
     ("--proxy", "localhost", "--proxy localhost: an address or a network, such as 127.0.0.1 or 172.16.0.0/12, or *"),
     (

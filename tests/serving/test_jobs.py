@@ -18,9 +18,11 @@ from fourfold.serving.downloads import attachment
 from fourfold.serving.previews import write_preview
 from fourfold.serving.settings import Settings
 from tests.conftest import make_photo
+from tests.imaging.samples import animation, encoded
 from tests.serving.conftest import HeldAnswers, RunningServer, png, wait_until
 
 BATCH = "batch-of-the-tests-1"
+TOKEN = "a-token-of-the-tests-0123456789"
 
 
 def test_a_job_from_submission_to_result(server: RunningServer) -> None:
@@ -68,6 +70,31 @@ def test_a_form_carries_picture_and_options(server: RunningServer) -> None:
     assert answer.status_code == 202, answer.text
     done = server.wait_for(answer.json()["id"])
     assert (done["name"], done["result"]["format"], done["result_name"]) == ("urlaub.png", "jpg", "urlaub_x4.jpg")
+
+
+def test_an_option_may_be_given_twice_alike_or_empty(server: RunningServer) -> None:
+    files = {"picture": ("a.png", png(), "image/png")}
+    query = [("format", "jpg"), ("format", "jpg"), ("model", ""), ("model", "good")]
+    answer = server.client.post("/v1/jobs", params=query, files=files, data={"format": "jpg", "model": ""})
+    assert answer.status_code == 202, answer.text
+    assert (answer.json()["format"], answer.json()["model"]) == ("jpg", "good")
+
+
+def test_a_body_may_say_that_it_is_not_encoded(server: RunningServer) -> None:
+    answer = server.client.post("/v1/upscale", content=png(), headers={"Content-Encoding": "Identity"})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(("format", "result", "frames"), [("auto", "webp", 3), ("png", "png", 1)])
+def test_a_result_tells_its_frames(server: RunningServer, format: str, result: str, frames: int) -> None:
+    first, *others = animation(3, (18, 12))
+    moving = encoded(first, "GIF", save_all=True, append_images=others, duration=80)
+    job = server.wait_for(server.submit(moving, format=format)["id"])
+    assert (job["source"]["frames"], job["result"]["format"], job["result"]["frames"]) == (3, result, frames)
+    [event] = follow(server, f"/v1/jobs/{job['id']}/events")
+    assert event["result"] == job["result"]
+    schemas = server.client.get("/v1/openapi.json").json()["components"]["schemas"]
+    assert "frames" in schemas["ResultFacts"]["required"] and "frames" in schemas["PictureFacts"]["required"]
 
 
 def test_a_form_goes_to_its_jobs_folder_and_nowhere_else(
@@ -211,7 +238,7 @@ def test_a_range_of_another_result_gives_the_whole(server: RunningServer) -> Non
 def test_a_result_is_fetched_once_its_end_is(server: RunningServer, wanted: str | None, fetched: bool) -> None:
     job = server.wait_for(server.submit()["id"])["id"]
     server.client.get(f"/v1/jobs/{job}/result", headers={"Range": wanted} if wanted else {})
-    assert server.service.find(job).fetched == fetched
+    wait_until(lambda: server.service.find(job).fetched == fetched)  # the answer is there a moment sooner
 
 
 def test_head_is_get_without_a_body(server: RunningServer) -> None:
@@ -250,6 +277,26 @@ def test_a_batch_is_listed_and_fetched_as_zip(server: RunningServer) -> None:
         assert archive.namelist() == ["cat_x4.png", "cat_x4 (2).png", "dog_x4.png"]
         assert read_picture(archive.read("dog_x4.png")).pixels.shape == (32, 32, 3)
     assert answer.headers["content-disposition"] == 'attachment; filename="fourfold.zip"'
+
+
+def test_a_batch_without_a_result_says_what_would_help(server: RunningServer) -> None:
+    def ask(batch: str) -> tuple[int, str, str]:
+        answer = server.client.get(f"/v1/batches/{batch}/archive")
+        return answer.status_code, answer.json()["type"].rpartition("/")[2], answer.json()["remedy"]
+
+    assert ask("nobody-has-this-batch") == (
+        *(409, "no-result"),
+        "Check the label; submit pictures with it as the parameter 'batch'.",
+    )
+    batch = "batch-of-the-tests-4"
+    running = server.submit(model="crawl", batch=batch)["id"]
+    assert ask(batch)[:2] == (409, "not-finished")
+    server.client.delete(f"/v1/jobs/{running}")
+    server.wait_for(running)
+    assert ask(batch) == (409, "no-result", "See the problem in each job of the batch.")
+    done = server.wait_for(server.submit(batch=batch)["id"])["id"]
+    server.client.delete(f"/v1/jobs/{done}")
+    assert ask(batch)[:2] == (410, "expired")
 
 
 def test_a_batch_is_cancelled_together(server: RunningServer) -> None:
@@ -388,10 +435,27 @@ def test_a_head_of_an_archive_fetches_nothing(server: RunningServer) -> None:
 def test_under_a_path_problems_are_explained_there(start: Callable[..., RunningServer]) -> None:
     server = start(root_path="/upscale")
     job = server.submit(model="error")
-    # as a proxy that takes the path away and uvicorn, which puts it back
-    server.app.root_path = "/upscale"
     found = [server.client.get("/v1/jobs/nobody").json(), server.wait_for(job["id"])["problem"]]
     assert all(problem["type"].startswith("/upscale/v1/problems/") for problem in found)
     assert server.client.get("/static/none.js").json()["type"] == "/upscale/v1/problems/not-found"
     assert [server.client.get(problem["type"]).json()["type"] for problem in found] == [p["type"] for p in found]
+    server.stop()
+
+
+@pytest.mark.parametrize("kept", ["", "/upscale"])
+def test_a_proxy_may_take_the_path_away_or_leave_it(start: Callable[..., RunningServer], kept: str) -> None:
+    server = start(root_path="/upscale", token=TOKEN)
+    for address in ("/", "/docs", "/static/app.js", "/v1/limits"):
+        assert server.client.get(kept + address).status_code == 200, address
+    for address in ("/v1/models", "/upscaled/v1/limits", "/v1/jobs/x", "/upscale/upscale/v1/models"):
+        answer = server.client.get(kept + address)
+        assert (answer.status_code, answer.json()["type"]) == (401, "/upscale/v1/problems/token-needed"), address
+    signed_in = server.client.post(f"{kept}/v1/session", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert "Path=/upscale;" in signed_in.headers["set-cookie"]
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = server.client.post(f"{kept}/v1/jobs", content=png(), headers=headers)
+    assert answer.headers["location"] == f"/upscale/v1/jobs/{answer.json()['id']}"
+    assert server.client.get(answer.headers["location"], headers=headers).status_code == 200
+    assert server.client.get(f"{kept}/docs/", headers=headers).headers["location"] == f"{server.url}/upscale/docs"
+    assert server.client.get("/upscale").headers["location"] == f"{server.url}/upscale/"
     server.stop()

@@ -122,3 +122,5 @@ def test_a_job_survives_its_record() -> None:
     assert Job.from_record({**job.record(), "of a newer version": 1}) == job
     with pytest.raises(ValueError, match="not a job record"):
         Job.from_record({"state": "done"})
+    # as an earlier version left it
+    assert Job.from_record({**job.record(), "result": {"width": 4}}).result == {"width": 4, "frames": 1}

@@ -351,15 +351,16 @@ def answers(client: httpx.Client) -> bool:
 
 
 @pytest.mark.slow
-def test_the_command_says_where_it_serves(tiny_weights: Path) -> None:
+@pytest.mark.parametrize(("options", "path"), [((), ""), (("--root-path", "/upscale/"), "/upscale")])
+def test_the_command_says_where_it_serves(tiny_weights: Path, options: tuple[str, ...], path: str) -> None:
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("fourfold")), "serve", "--port", "0", "-n", str(tiny_weights)],
+        [str(Path(sys.executable).with_name("fourfold")), "serve", "--port", "0", "-n", str(tiny_weights), *options],
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
     line = process.stderr.readline()
-    found = re.search(r"serving tiny at (http://127\.0\.0\.1:\d+)/", line)
+    found = re.search(rf"serving tiny at (http://127\.0\.0\.1:\d+{path})/\n", line)
     assert found, line
     with httpx.Client(base_url=found[1], trust_env=False, timeout=60.0) as client:
         assert client.get("/v1/health").status_code == 200

@@ -437,6 +437,31 @@ def test_only_the_table_of_the_admin_page_scrolls_sideways(
     assert admin.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 800, 1600])
+def test_whoever_watches_can_shut_out_at_any_width(
+    served: ServedStudy, new_context: Callable[..., Any], width: int, scheme: str
+) -> None:
+    page = new_context().new_page()
+    page.goto(served.url)
+    page.fill("#name", "A rather long name, as people have them")
+    page.click("text=Take part")
+    start(page)
+    admin = new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+    admin.goto(served.admin_link)
+    admin.wait_for_selector("text=1280 × 800, ratio 1")
+    table, button = (admin.locator(what).bounding_box() for what in (".table-scroll", "text=Shut out"))
+    assert table["x"] <= button["x"] and button["x"] + button["width"] <= table["x"] + table["width"] <= width
+    assert admin.locator("#raters td:last-child").evaluate(_LOOKS) == admin.locator(".table-scroll").evaluate(_LOOKS)
+    row = admin.locator("#raters tr")
+    if width >= 800:
+        assert admin.locator(".table-scroll").evaluate("box => box.scrollWidth <= box.clientWidth"), "all is in sight"
+    assert row.locator("td:nth-child(5)").evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+
+
+_LOOKS = "element => getComputedStyle(element).backgroundColor"
+
+
 def test_the_admin_page_shows_names_as_text(served: ServedStudy, new_context: Callable[..., Any]) -> None:
     page, admin = new_context().new_page(), new_context().new_page()
     page.goto(served.url)

@@ -33,7 +33,7 @@ def serve(
         typer.Option(
             envvar="FOURFOLD_TOKEN",
             show_envvar=True,
-            help="Bearer token that every call must carry; better given in the environment.",
+            help="Bearer token that calls must carry, but for what shows no pictures; better given in the environment.",
             rich_help_panel=_WHO,
         ),
     ] = "",

@@ -90,6 +90,26 @@ class Tokens:
             raise ProblemError("token-needed", "the token is not the right one" if given else "")
 
 
+class KeptPrefix:
+    """ASGI middleware for reverse proxies that leave the server's own path in place, and for those who ask directly.
+
+    Servers put that path before what was asked for, since most proxies take it away; here it would stand there twice.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        root = scope.get("root_path", "")
+        if root and scope["type"] == "http":
+            asked = scope["path"].removeprefix(root)
+            if asked == root or asked.startswith(f"{root}/"):
+                raw = (scope.get("raw_path") or b"").removeprefix(root.encode())
+                scope.update(path=asked, raw_path=raw)
+        await self._app(scope, receive, send)
+
+
 class Gate:
     """ASGI middleware that lets a request in, or answers it with the reason why not."""
 

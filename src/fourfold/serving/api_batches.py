@@ -11,12 +11,25 @@ from fourfold.serving.api_jobs import event_response, problems
 from fourfold.serving.archive import distinct_names, zip_stream
 from fourfold.serving.downloads import attachment
 from fourfold.serving.headers import HEAD
-from fourfold.serving.jobs import State
+from fourfold.serving.jobs import Job, State
 from fourfold.serving.problems import ProblemError
 from fourfold.serving.schemas import BATCH_PATTERN, JobView
 from fourfold.serving.service import Service
 
 Batch = Annotated[str, Path(pattern=BATCH_PATTERN, description="the label given to the jobs when they were submitted")]
+
+
+def _nothing_done(jobs: list[Job]) -> ProblemError:
+    """Returns why there is no result of a batch, and what would help."""
+    if not jobs:
+        remedy = "Check the label; submit pictures with it as the parameter 'batch'."
+        return ProblemError("no-result", "no picture is known under this label", remedy=remedy)
+    if waiting := sum(not job.final for job in jobs):
+        return ProblemError("not-finished", f"none is done yet; {waiting} of {len(jobs)} wait or run", retry_after_s=1)
+    if any(job.state is State.EXPIRED for job in jobs):
+        return ProblemError("expired", "no result of this batch is left")
+    remedy = "See the problem in each job of the batch."
+    return ProblemError("no-result", "every job of this batch failed or was cancelled", remedy=remedy)
 
 
 def batch_routes(service: Service) -> APIRouter:
@@ -44,15 +57,16 @@ def batch_routes(service: Service) -> APIRouter:
 
     @router.get(
         "/{batch}/archive",
-        responses={**problems("no-result"), 200: {"content": {"application/zip": {}}}},
+        responses={**problems("not-finished", "no-result", "expired"), 200: {"content": {"application/zip": {}}}},
         response_class=StreamingResponse,
         summary="Fetch all results",
     )
     async def get_archive(batch: Batch, request: Request) -> Response:
         """A ZIP of all results that there are."""
-        done = [job for job in service.batch(batch) if job.state is State.DONE]
+        jobs = service.batch(batch)
+        done = [job for job in jobs if job.state is State.DONE]
         if not done:
-            raise ProblemError("no-result", "no job of this batch has a result")
+            raise _nothing_done(jobs)
         disposition = {"Content-Disposition": attachment("fourfold.zip")}
         if HEAD in request.scope:  # no result is read that nobody gets
             return StreamingResponse(iter(()), media_type="application/zip", headers=disposition)

@@ -47,6 +47,7 @@ SUBMIT_PROBLEMS = (
     "upload-too-large",
     "upload-too-slow",
     "unsupported-media",
+    "unsupported-encoding",
     "unreadable-picture",
     "picture-too-large",
     "too-many-jobs",

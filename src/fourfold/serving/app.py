@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from fourfold.errors import FourfoldError
 from fourfold.fresh_files import FreshFiles
-from fourfold.serving.access import Gate, Tokens, problem_response
+from fourfold.serving.access import Gate, KeptPrefix, Tokens, problem_response
 from fourfold.serving.api_batches import batch_routes
 from fourfold.serving.api_document import DescribedApi
 from fourfold.serving.api_jobs import job_routes
@@ -72,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Location", "Retry-After", "Content-Disposition"],
         )
+    app.add_middleware(KeptPrefix)
     app.add_middleware(Envelope, metrics=service.metrics, cors=bool(settings.cors_origins))
     return app
 

@@ -106,6 +106,8 @@ class Job:
         """
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
         try:
+            if known.get("result"):  # earlier versions did not record the frames, and told of one
+                known["result"] = {"frames": 1, **known["result"]}
             return cls(**{**known, "state": State(record["state"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a job record: {error}") from error

@@ -39,7 +39,7 @@ def upscale_in_folder(
         cancelled: asked before every tile.
 
     Returns:
-        The facts of the result: format, extension, width, height, bytes, notes.
+        The facts of the result: format, extension, width, height, frames, bytes, notes.
 
     Raises:
         FourfoldError: whatever went wrong; no result is left then.
@@ -66,6 +66,7 @@ def upscale_in_folder(
         "extension": extension,
         "width": outcome.width,
         "height": outcome.height,
+        "frames": outcome.frames,
         "bytes": target.stat().st_size,
         "notes": shortened(notes + outcome.notes),
     }

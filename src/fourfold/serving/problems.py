@@ -53,6 +53,9 @@ KINDS: dict[str, Kind] = {
     "unsupported-media": Kind(
         415, "This kind of file is not taken", "Send a PNG, JPEG, WebP, TIFF, AVIF or another listed picture."
     ),
+    "unsupported-encoding": Kind(
+        415, "This encoding of the body is not taken", "Send the body as it is, without Content-Encoding."
+    ),
     "unreadable-picture": Kind(422, "The picture cannot be read", "Open and save it again in another program."),
     "picture-too-large": Kind(413, "The picture is too large", "Crop, shrink or split it; /v1/limits names the limit."),
     # the load
@@ -65,7 +68,7 @@ KINDS: dict[str, Kind] = {
     # the job
     "unknown-job": Kind(404, "There is no such job", "It may have been deleted, or the server restarted."),
     "not-finished": Kind(409, "The job is not finished", "Ask again after Retry-After, or follow its events."),
-    "no-result": Kind(409, "The job ended without this picture", "See the problem in the job itself."),
+    "no-result": Kind(409, "There is no picture to give", "See the problem in the job itself."),
     "range-not-satisfiable": Kind(416, "The picture has no such bytes", "Ask for bytes below its size, or for all."),
     "expired": Kind(410, "The result has expired", "Submit the picture again; /v1/limits says how long results stay."),
     "cancelled": Kind(409, "The job was cancelled", "Submit the picture again."),
@@ -88,12 +91,14 @@ class ProblemError(FourfoldError):
         detail: what failed this time, with the value.
         retry_after_s: seconds after which another try makes sense, or None.
         extra: further members of the JSON object.
+        remedy: what would work, where the kind's own remedy does not fit.
     """
 
     slug: str
     detail: str = ""
     retry_after_s: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    remedy: str = ""
 
     def __str__(self) -> str:
         """Returns the title and the detail."""
@@ -106,7 +111,8 @@ class ProblemError(FourfoldError):
 
     def body(self) -> dict[str, Any]:
         """Returns the members of the problem object."""
-        return problem_body(self.slug, self.detail, self.extra)
+        remedy = {"remedy": self.remedy} if self.remedy else {}
+        return problem_body(self.slug, self.detail, {**self.extra, **remedy})
 
     def headers(self) -> dict[str, str]:
         """Returns the headers that belong to this problem."""
@@ -115,6 +121,8 @@ class ProblemError(FourfoldError):
             headers["Retry-After"] = str(max(1, round(self.retry_after_s)))
         if self.slug == "token-needed":
             headers["WWW-Authenticate"] = 'Bearer realm="fourfold"'
+        if self.slug == "unsupported-encoding":
+            headers["Accept-Encoding"] = "identity"
         return headers
 
 

@@ -15,7 +15,7 @@ class PictureFacts(BaseModel):
     format: str = Field(description="png, jpg, webp, tiff, avif or gif")
     width: int
     height: int
-    frames: int = 1
+    frames: int = Field(description="pictures in it: frames of an animation, pages of a TIFF")
     bytes: int
 
 

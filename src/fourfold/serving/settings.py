@@ -14,6 +14,8 @@ MEBI = 1024 * 1024
 SCALE = 4
 #: What a pixel of a result takes at most: 16 bits of red, green, blue and alpha. (A floating-point TIFF takes more.)
 PIXEL_BYTES = 8
+#: What the addresses of the server begin with; a path that it is put under must begin otherwise.
+OWN_PATHS = frozenset({"docs", "favicon.ico", "metrics", "static", "v1"})
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Settings:
         default_model: the one used when a client names none. When empty, the first of ``models``, and for compressed
             pictures, or what was a JPEG before, the one that is made for them, if it is served.
         limits: see :class:`Limits`.
-        token: bearer token that every call of the API must carry, or empty for none.
+        token: bearer token that calls of the API must carry, or empty for none.
         allowed_hosts: names that the Host header may carry, beside loopback; ``*`` allows any.
         cors_origins: origins of other sites that may call the API from a browser; none by default.
         state: folder that keeps jobs over a restart, or None for a private temporary one.
@@ -130,6 +132,8 @@ class Settings:
             raise UsageError("the token holds spaces or letters beyond ASCII; make one with: openssl rand -hex 24")
         if "*" in self.cors_origins:
             raise UsageError("the CORS origin '*' would open this server to every site; name the origins")
+        if self.root_path.strip("/").split("/")[0] in OWN_PATHS:
+            raise UsageError(f"the root path {self.root_path} begins like the server's own addresses; choose another")
         self._check_upscaling()
 
     def _check_upscaling(self) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,11 +33,11 @@ async def submit(service: Service, request: Request, *, most_pixels: int | None 
     Raises:
         ProblemError: for everything that can be wrong with it.
     """
-    parse_options(service, dict(request.query_params))  # refused before the body is read
+    parse_options(service, request.query_params.multi_items())  # refused before the body is read
     client = client_of(request)
     async with service.place(client), _full_disk_told(), _folder(service) as job_id:
         upload = await receive_picture(request, service.store.path(job_id), service.limits)
-        options = parse_options(service, {**upload.fields, **request.query_params})
+        options = parse_options(service, [*upload.fields, *request.query_params.multi_items()])
         wanted = JobRequest(
             client=client,
             name=clean_name(options.name or upload.name),
@@ -74,25 +74,32 @@ async def _folder(service: Service) -> AsyncIterator[str]:
         raise
 
 
-def parse_options(service: Service, values: dict[str, Any]) -> Options:
-    """Returns what is asked for.
+def parse_options(service: Service, values: Iterable[tuple[str, str]]) -> Options:
+    """Returns what is asked for, by name and value.
 
     Raises:
         ProblemError: ``invalid-parameter`` or ``unknown-model``.
     """
-    unknown = sorted(set(values) - set(Options.model_fields))
-    if unknown:
-        known = ", ".join(Options.model_fields)
-        raise invalid_parameter(unknown[0][:60], f"there is no such parameter; there are {known}")
-    # an empty form field is one that was left out
-    given = {key: value for key, value in values.items() if value != ""}
     try:
-        options = Options.model_validate(given)
+        options = Options.model_validate(_once_each(values))
     except ValidationError as error:
         raise ProblemError("invalid-parameter", *describe(error)) from error
     options.model = ALIASES.get(options.model, options.model)
     _check_model(service, options)
     return options
+
+
+def _once_each(values: Iterable[tuple[str, str]]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for key, value in values:
+        if key not in Options.model_fields:
+            known = ", ".join(Options.model_fields)
+            raise invalid_parameter(key[:60], f"there is no such parameter; there are {known}")
+        if value == "":  # an empty form field is one that was left out
+            continue
+        if given.setdefault(key, value) != value:
+            raise invalid_parameter(key, f"it is given as {given[key][:60]!r} and as {value[:60]!r}; give it once")
+    return given
 
 
 def _check_model(service: Service, options: Options) -> None:

@@ -32,7 +32,7 @@ class Upload:
 
     path: Path
     name: str = ""
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: list[tuple[str, str]] = field(default_factory=list)
 
 
 class LimitedReceive:
@@ -81,6 +81,7 @@ async def receive_picture(request: Request, folder: Path, limits: Limits) -> Upl
     Raises:
         ProblemError: for a body that is empty, too large, too slow, broken, or of another kind.
     """
+    _refuse_encoded(request.headers)
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limits.upload_bytes + FORM_BYTES:
@@ -97,6 +98,13 @@ async def receive_picture(request: Request, folder: Path, limits: Limits) -> Upl
     if upload.path.stat().st_size == 0:
         raise ProblemError("empty-upload")
     return upload
+
+
+def _refuse_encoded(headers: Headers) -> None:
+    """Refuses a body that is not the picture as it is: nothing here would decode it."""
+    encodings = ", ".join(headers.getlist("content-encoding"))
+    if any(name.strip().lower() not in ("", "identity") for name in encodings.split(",")):
+        raise ProblemError("unsupported-encoding", f"the Content-Encoding is {encodings[:60]!r}")
 
 
 async def _receive_body(request: Request, folder: Path, limits: Limits) -> Upload:
@@ -151,7 +159,7 @@ async def _receive_form(request: Request, folder: Path, limits: Limits) -> Uploa
         raise ProblemError("empty-upload", f"the form has no file in the field {FIELD!r}")
     if (picture.size or 0) > limits.upload_bytes:
         raise too_large(limits)
-    fields = {key: value for key, value in form.items() if isinstance(value, str)}
+    fields = [(key, value) for key, value in form.multi_items() if isinstance(value, str)]
     return Upload(path, _form_name(picture.filename or ""), fields)
 
 
