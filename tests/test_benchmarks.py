@@ -137,3 +137,23 @@ def test_a_variant_that_does_not_compare_is_refused(
         run("training", "--data", photos, "--variants", variants)
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_how_far_a_tiles_edge_is_felt(
+    run: Run, photos: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("halo", photos, tiny_weights, "--parts", "1")
+    title, row = capsys.readouterr().out.splitlines()
+    assert title.split()[:3] == ["16", "parts;", "halo"]
+    felt = [float(value) for value in row.split()[1:]]
+    assert felt[0] > 1
+    assert max(felt[2:]) < 0.001  # this network sees twelve pixels far
+
+
+def test_outlines(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("alpha", "--height", "32", "--width", "40")
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert title.split() == ["shape", "in", "LR", "bicubic", "network"]
+    assert len(rows) == 10
+    ellipse = rows[0].split()
+    assert float(ellipse[-1]) < float(ellipse[-2])
