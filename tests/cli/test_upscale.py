@@ -22,6 +22,7 @@ from fourfold.cli.stopping import stopping_cleanly
 from fourfold.errors import PictureError
 from fourfold.imaging import Picture, encode_picture, imresize, read_picture
 from fourfold.upscaling import load
+from fourfold.upscaling.alpha import enlarged_alpha
 from fourfold.upscaling.pictures import upscale, upscale_picture
 from tests.cli.running import Cli, command
 from tests.conftest import make_photo
@@ -431,16 +432,18 @@ def test_what_is_lost_is_said(cli: Cli, cat: Path, tiny_weights: Path, tmp_path:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_alpha_is_the_exact_bicubic(dtype: str, cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:
+def test_alpha_goes_along(dtype: str, cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:
+    """Drawn by its own network, or by the exact bicubic where the model is on luma."""
     top = 1.0 if dtype == "float32" else np.iinfo(dtype).max
     colour = (make_photo(40, 33) / 255.0 * top).astype(dtype)
     alpha = (alpha_for(make_photo(40, 33)) / 255.0 * top).astype(dtype)
     Picture(colour, alpha).save(tmp_path / "a.tiff")
-    assert cli("upscale", tmp_path / "a.tiff", "-n", tiny_weights).code == 0
-    found = read_picture(tmp_path / "a_x4.tiff")
-    expected = np.clip(imresize(alpha, 4), 0, top)
-    assert found.alpha is not None and found.alpha.dtype == alpha.dtype
-    assert np.abs(found.alpha.astype(float) - expected).max() <= (1e-5 if dtype == "float32" else 1)
+    drawn = enlarged_alpha(alpha, _cached_load(tiny_weights))
+    for model, expected in (("espcn", np.clip(imresize(alpha, 4), 0, top)), (tiny_weights, drawn)):
+        assert cli("upscale", tmp_path / "a.tiff", "-n", model, "--overwrite").code == 0
+        found = read_picture(tmp_path / "a_x4.tiff")
+        assert found.alpha is not None and found.alpha.dtype == alpha.dtype
+        assert np.abs(found.alpha.astype(float) - expected).max() <= (1e-5 if dtype == "float32" else 1)
     whole = upscale_picture(Picture(colour, alpha), _cached_load(tiny_weights))
     difference = np.abs(found.pixels.astype(float) - whole.pixels.astype(float)).max()
     assert difference <= top / 255.0
