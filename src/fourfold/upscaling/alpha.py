@@ -62,7 +62,7 @@ def alpha_upscaler(upscaler: Upscaler, max_memory: int) -> Upscaler:
 
     It came after the start, so what it holds itself counts.
     """
-    alpha = copy(upscaler.companion(lambda engine, precision: _load(engine, precision)))
+    alpha = copy(upscaler.companion(_load))
     alpha.max_memory = max(max_memory - alpha.engine_bytes, max_memory // 2)
     return alpha
 
