@@ -426,6 +426,15 @@ def test_saving_never_replaces_what_is_measured(location: str, link: bool, data:
     assert _run(*arguments, str(tmp_path / "free")).exit_code == 0
 
 
+def test_saving_into_a_set_is_refused(data: Path) -> None:
+    """Its folder would hold pictures and folders of pictures then, and be no set any more."""
+    before = sorted(data.rglob("*"))
+    result = _run("--data", str(data), "--sets", "Set5", "--methods", "bicubic", "--save", str(data))
+    assert isinstance(result.exception, UsageError)
+    assert "Set5 is where the set's own pictures lie; name another folder" in str(result.exception)
+    assert sorted(data.rglob("*")) == before
+
+
 def test_closed_folders_of_the_data_are_told(tmp_path: Path, closed: Path) -> None:
     save(tmp_path / "Set" / "a.png", make_photo(40, 44))
     result = _run("--data", str(tmp_path), "--methods", "nearest", "--json", "-")

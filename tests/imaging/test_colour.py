@@ -23,6 +23,12 @@ def test_half_is_rounded_up_not_to_even() -> None:
     assert torch.allclose(quantise(torch.from_numpy(values)) * 255, torch.tensor([1, 2, 3, 0, 255.0]).double())
 
 
+@pytest.mark.parametrize("dtype", [np.uint32, np.int16, np.float32])
+def test_other_integers_are_refused(dtype: type) -> None:
+    with pytest.raises(ValueError, match="makes uint8 or uint16, not"):
+        to_integers(np.ones(3), dtype)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_integers_survive_the_trip_to_unit_and_back(dtype: type) -> None:
     every = np.arange(np.iinfo(dtype).max + 1).astype(dtype)

@@ -692,17 +692,5 @@ def test_a_closed_folder_is_named_with_the_reason(closed: Path) -> None:
         find_pictures(closed / "inside")
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype"),
-    [((4, 4, 2), "uint8"), ((4, 4, 4), "uint8"), ((0, 4, 3), "uint8"), ((4, 4, 3), "float64"), ((4,), "uint8")],
-)
-def test_picture_refuses_other_arrays(shape: tuple[int, ...], dtype: str) -> None:
-    with pytest.raises(ValueError, match="a picture is"):
-        Picture(np.zeros(shape, dtype))
-
-
-def test_alpha_must_fit() -> None:
-    with pytest.raises(ValueError, match="alpha is"):
-        Picture(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
-    assert Picture(np.zeros((4, 4), np.uint8)).pixels.shape == (4, 4, 1)
+def test_nothing_but_the_profile_and_the_resolution_survives_stripping() -> None:
     assert Metadata(exif=b"x", xmp=b"y", icc=b"z").stripped().exif is None

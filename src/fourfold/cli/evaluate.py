@@ -262,10 +262,15 @@ def _saved(save: Path, of: "BenchmarkSet", method: str, entry: "Entry") -> Path:
 
 
 def _check_saved(save: Path, sets: "Sequence[BenchmarkSet]", methods: "Sequence[Method]") -> None:
-    """Raises where a picture that is saved would take the place of one that is read."""
+    """Raises where a picture that is saved would take the place of one that is read, or spoil its set."""
     from fourfold.evaluation.methods import ResultFolder
 
     read = set()
+    own = {_identity(entry.hr.parent) for of in sets for entry in of.entries}
+    for folder in (save / of.name for of in sets):
+        if (identity := _identity(folder)) is not None and identity in own:
+            # it would hold pictures and folders of pictures then, which is no set any more
+            raise UsageError(f"--save {save}: {folder} is where the set's own pictures lie; name another folder")
     for of in sets:
         for entry in of.entries:
             read |= {_identity(path) for path in (entry.hr, entry.lr) if path is not None}

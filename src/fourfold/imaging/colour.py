@@ -44,7 +44,13 @@ def quantise(x: Any, levels: int = 255) -> Any:
 
 
 def to_integers(x: Any, dtype: Any = np.uint8) -> Any:
-    """Returns a numpy array in 0..1 as unsigned integers of ``dtype``, clamped, half rounded up."""
+    """Returns a numpy array in 0..1 as uint8 or uint16, clamped, half rounded up.
+
+    Raises:
+        ValueError: for another ``dtype``: float32 cannot tell the values of larger ones apart.
+    """
+    if dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"to_integers makes uint8 or uint16, not {np.dtype(dtype)}")
     top = np.iinfo(dtype).max
     return np.floor(np.clip(x, 0.0, 1.0) * np.float32(top) + 0.5).astype(dtype)
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fourfold.errors import PictureError
 from fourfold.imaging import exif, exif_corrections
+from fourfold.imaging.arrays import checked_pixels, plain_array, range_problem
 from fourfold.imaging.float_range import FloatRange, from_range, white_in_range
 from fourfold.imaging.georeference import Georeference
 
@@ -79,14 +81,19 @@ class Metadata:
         return replace(self, exif=block, georeference=place, comments=dict(self.comments), notes=list(self.notes))
 
 
-@dataclass
+@dataclass(eq=False)
 class Picture:
     """Pixels with what belongs to them; the orientation has been applied already.
+
+    A picture is equal to itself alone; compare ``pixels`` to compare contents.
 
     Attributes:
         pixels: (H, W, 1) grey or (H, W, 3) RGB; uint8, uint16, or float32 in 0..1.
         alpha: (H, W) of the same dtype, not premultiplied, or None.
         metadata: profile, EXIF, XMP, resolution, notes.
+
+    Raises:
+        PictureError: for anything else; when it is written, also for floating-point values that are not in 0..1.
     """
 
     pixels: NDArray[Any]
@@ -94,17 +101,28 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim == 2:
-            self.pixels = self.pixels[:, :, None]
-        if self.pixels.ndim != 3 or self.pixels.shape[2] not in (1, 3) or 0 in self.pixels.shape:
-            raise ValueError(f"a picture is (H, W), (H, W, 1) or (H, W, 3), not {self.pixels.shape}")
-        if self.pixels.dtype not in (np.uint8, np.uint16, np.float32):
-            raise ValueError(f"a picture is uint8, uint16 or float32, not {self.pixels.dtype}")
-        if self.alpha is not None and (self.alpha.shape, self.alpha.dtype) != (
-            self.pixels.shape[:2],
-            self.pixels.dtype,
-        ):
-            raise ValueError(f"alpha is {self.alpha.dtype} {self.alpha.shape}; it must fit {self.pixels.shape}")
+        self.pixels = checked_pixels(self.pixels)
+        if self.alpha is None:
+            return
+        self.alpha = plain_array(self.alpha)
+        if (self.alpha.shape, self.alpha.dtype) != (self.pixels.shape[:2], self.pixels.dtype):
+            raise PictureError(f"alpha is {self.alpha.dtype} {self.alpha.shape}; it must fit {self.pixels.shape}")
+
+    def check(self) -> None:
+        """Checks the arrays once more, others may have been put in, and the range of floating-point values.
+
+        NaN in alpha is transparent, in colours it is nothing.
+
+        Raises:
+            PictureError: if it cannot be written.
+        """
+        self.__post_init__()
+        parts = {"": self.pixels}
+        if self.alpha is not None:
+            parts["alpha: "] = self.alpha if self.alpha.dtype != np.float32 else np.nan_to_num(self.alpha, nan=0.0)
+        for name, values in parts.items():
+            if (problem := range_problem(values)) is not None:
+                raise PictureError(name + problem)
 
     @property
     def height(self) -> int:

@@ -179,12 +179,19 @@ def imresize(
             (Ledig et al. 2017, section 3.2), meaningful when shrinking only.
 
     Raises:
-        ValueError: unless exactly one of ``scale`` and ``size`` is given, or for an empty picture.
+        ValueError: unless exactly one of ``scale`` and ``size`` is given, and above 0; for an empty picture or another
+            dtype.
     """
     if (scale is None) == (size is None):
         raise ValueError("imresize needs either a scale or a size")
     if image.ndim not in (2, 3):
         raise ValueError(f"imresize takes (H, W) or (H, W, C), not {image.shape}")
+    if scale is not None and not (np.isfinite(scale) and scale > 0):
+        raise ValueError(f"imresize by a scale of {scale}; it must be above 0")
+    if size is not None and min(size) < 1:
+        raise ValueError(f"imresize to {size}; a picture has at least one pixel")
+    if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"imresize takes uint8, uint16 or floating arrays, not {image.dtype}")
     height, width = image.shape[:2]
     out_height, out_width = size if size is not None else output_size(height, width, scale or 1.0)
     dtype = image.dtype

@@ -1,6 +1,7 @@
 """Pictures written: through libvips, into files that appear whole or not at all."""
 
 import errno
+import inspect
 import os
 import warnings
 from collections.abc import Callable
@@ -60,7 +61,9 @@ def write_picture(
 
     Raises:
         OutputExistsError: if the file exists and ``overwrite`` is not given.
-        PictureError: for an unknown ending, a picture too large for the format, an unwritable folder, a full disk.
+        PictureError: for an unknown ending, a picture too large for the format, floating-point values that are not in
+            0..1, an unwritable folder, a full disk.
+        UsageError: for a quality that is none.
     """
     path = Path(path)
     format = format_of(path)
@@ -98,12 +101,22 @@ def encode_picture(
 def _report(lost: list[str], on_loss: Callable[[str], None] | None) -> None:
     for sentence in lost:
         if on_loss is None:
-            warnings.warn(sentence, LossWarning, stacklevel=3)
+            warnings.warn(sentence, LossWarning, stacklevel=_callers_level())
         else:
             on_loss(sentence)
 
 
+def _callers_level() -> int:
+    """Returns how far above the function that asks the first one outside the package is: whom a warning is for."""
+    frame = inspect.currentframe()
+    frame, level = frame.f_back if frame is not None else None, 1
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "fourfold":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def _layout(picture: Picture) -> Layout:
+    picture.check()
     return Layout(
         picture.height, picture.width, picture.pixels.shape[2], picture.alpha is not None, picture.pixels.dtype
     )

@@ -17,6 +17,7 @@ from fourfold.imaging import (
     picture_was_compressed,
     read_picture,
 )
+from fourfold.imaging.arrays import plain_array
 from fourfold.imaging.colour import FLOAT_LIMIT
 from fourfold.upscaling.alpha import enlarged_alpha, sharing_memory
 from fourfold.upscaling.choosing import Automatic
@@ -129,9 +130,7 @@ def _as_picture(source: "str | Path | bytes | Picture | NDArray[Any]", max_pixel
             f"a picture is a path, a file's bytes, a fourfold.Picture or a numpy array, not {type(source).__name__}; "
             "numpy.asarray makes an array of many things"
         )
-    try:
-        if source.ndim == 3 and source.shape[2] in (2, 4):
-            return Picture(np.ascontiguousarray(source[:, :, :-1]), np.ascontiguousarray(source[:, :, -1]))
-        return Picture(source)
-    except ValueError as error:
-        raise PictureError(str(error)) from error
+    array = plain_array(source)
+    if array.ndim == 3 and array.shape[2] in (2, 4):
+        return Picture(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
+    return Picture(array)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import CancelledError, EngineError, PictureError, UsageError
 from fourfold.imaging import RowSource, to_integers, to_unit
-from fourfold.imaging.colour import FLOAT_LIMIT
+from fourfold.imaging.arrays import checked_pixels, range_problem
 from fourfold.upscaling import luma
 from fourfold.upscaling.engines import Engine, OutOfMemoryError, create
 from fourfold.upscaling.ensemble import mean_over_turns
@@ -145,7 +145,7 @@ class Upscaler:
             cancelled: asked before every tile.
 
         Raises:
-            PictureError: for another shape or dtype, an empty picture, or NaN.
+            PictureError: for another shape or dtype, an empty or masked picture, values that are not in 0..1.
             CancelledError: once ``cancelled`` returns True.
             EngineError: if the engine fails.
         """
@@ -376,7 +376,7 @@ def resolve(
         if faithful is not None:
             raise UsageError("a faithful network is named without a fidelity; give a fidelity from 0 to 1")
         return weights, [weights]
-    other = load_weights(faithful or faithful_end(weights.path))
+    other = load_weights(faithful_end(weights.path) if faithful is None else faithful)
     return interpolate(weights, other, fidelity), [weights, other]
 
 
@@ -418,17 +418,7 @@ def _large_enough(window: NDArray[np.float32], source: RowSource) -> tuple[NDArr
 
 def _check(array: NDArray[Any]) -> NDArray[Any]:
     """Returns a picture as (H, W, C), checked."""
-    if not isinstance(array, np.ndarray):
-        raise PictureError(f"a picture is a numpy array, not {type(array).__name__}")
-    picture = array[..., None] if array.ndim == 2 else array
-    if picture.ndim != 3 or picture.shape[2] not in (1, 3):
-        raise PictureError(f"a picture has the shape (H, W), (H, W, 1) or (H, W, 3), not {array.shape}")
-    if 0 in picture.shape:
-        raise PictureError(f"cannot upscale an empty picture of shape {array.shape}")
-    if picture.dtype not in (np.uint8, np.uint16, np.float32):
-        raise PictureError(f"a picture is uint8, uint16 or float32 in 0..1, not {picture.dtype}")
-    if picture.dtype == np.float32 and (picture.max() > FLOAT_LIMIT or picture.min() < 1 - FLOAT_LIMIT):
-        raise PictureError(
-            f"float32 values from {picture.min():g} to {picture.max():g}; they must lie in 0..1: divide by white first"
-        )
+    picture = checked_pixels(array)
+    if (problem := range_problem(picture)) is not None:
+        raise PictureError(problem)
     return picture
