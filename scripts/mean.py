@@ -25,7 +25,7 @@ def mean(files: list[WeightsFile], target: Path) -> None:
     """
     whole = files[0]
     for count, file in enumerate(files[1:], 2):
-        whole = interpolate(whole, file, 1 / count)
+        whole = interpolate(whole, file, 1 / count, corrected=False)
     names = ", ".join(file.config.name for file in files)
     write_weights(target, mixed_config(files, f"mean of {names}"), whole.tensors)
 

@@ -5,7 +5,8 @@
 ``notes.toml`` holds what no program can know: ``what``, ``limits``, ``data``, ``data_licence``, ``licence`` and,
 if the header is not enough, ``device`` and ``init``. ``--data`` is the folder that holds ``bench/`` and ``valid/``.
 With ``--niqe FILE``, the parameters of pristine pictures, NIQE is among the scores. With ``--centre FOLDER``, the
-training pictures, the constant colour cast that the network has on them is taken out of its last bias.
+training pictures, the constant colour cast that the network has on them is taken out of its last bias. Then run
+``scripts/dial.py`` for the networks between it and its other end.
 """
 
 import argparse
@@ -14,10 +15,8 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fourfold
 from fourfold.durable import write_atomically
@@ -25,9 +24,8 @@ from fourfold.errors import FourfoldError
 from fourfold.evaluation.benchmark import measure
 from fourfold.evaluation.niqe import PristineModel, load_pristine
 from fourfold.imaging import find_pictures, imresize, read_rgb
-from fourfold.training.centring import centred, colour_cast
-from fourfold.training.jpeg import round_trip
-from fourfold.training.pictures import read_planes
+from fourfold.training.centring import centred, colour_cast, middles
+from fourfold.training.jpeg import USUAL_QUALITY, round_trip
 from fourfold.upscaling.engines import PRECISIONS
 from fourfold.weights import WeightsFile, read_weights, render_card, write_weights
 from fourfold.weights.cards import STORED
@@ -35,29 +33,15 @@ from fourfold.weights.catalogue import SHIPPED
 
 SETS = {"valid": "valid", "Set5": "bench/Set5", "Set14": "bench/Set14", "BSD100": "bench/BSD100"}
 
-#: Networks that were trained on compressed LR are scored on it, too: at the quality that programs take by themselves.
-STORED_QUALITY = 75
-
-#: Centring looks at the middles of so many pictures, evenly spread over the folder's.
-CENTRED_ON, CENTRED_PX = 128, 256
-
 
 def centre(trained: WeightsFile, folder: Path) -> WeightsFile:
     """Returns the weights without their colour cast, as measured in both precisions."""
-    paths = find_pictures(folder, recursive=True)
-    middles = [middle(read_planes(path).transpose(1, 2, 0)) for path in paths[:: -(-len(paths) // CENTRED_ON)]]
-    casts = []
+    pictures, casts = middles(folder), []
     for precision in PRECISIONS:
         upscaler = fourfold.load(trained.path, precision=precision)
-        casts.append(colour_cast(upscaler, middles, upscaler.scale))
+        casts.append(colour_cast(upscaler, pictures, upscaler.scale))
         print(f"colour cast in {precision}, 255ths:", (casts[-1] * 255).round(3))
     return dataclasses.replace(trained, tensors=centred(trained, np.mean(casts, axis=0)))
-
-
-def middle(picture: NDArray[Any]) -> NDArray[Any]:
-    """Returns at most CENTRED_PX by CENTRED_PX of a picture."""
-    top, left = (max(0, side - CENTRED_PX) // 2 for side in picture.shape[:2])
-    return picture[top : top + CENTRED_PX, left : left + CENTRED_PX]
 
 
 def score(weights: Path, folder: Path, pristine: PristineModel | None, quality: int | None = None) -> dict[str, float]:
@@ -106,7 +90,7 @@ def main() -> None:
         scores = {name: score(half, options.data / folder, pristine) for name, folder in SETS.items()}
         if recipe.get("data", {}).get("jpeg_share"):
             for name, folder in SETS.items():
-                scores[f"{name}, {STORED}"] = score(half, options.data / folder, pristine, STORED_QUALITY)
+                scores[f"{name}, {STORED}"] = score(half, options.data / folder, pristine, USUAL_QUALITY)
     for name, values in scores.items():
         print(name, values)
     target = SHIPPED / f"{options.name}.safetensors"

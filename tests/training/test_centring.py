@@ -8,7 +8,7 @@ import pytest
 import fourfold
 from fourfold.errors import DataError, WeightsError
 from fourfold.imaging import imresize
-from fourfold.training.centring import centred, colour_cast
+from fourfold.training.centring import centred, colour_cast, colour_correction
 from fourfold.weights import read_weights, write_weights
 from fourfold.weights.catalogue import SHIPPED
 
@@ -46,7 +46,22 @@ def test_a_network_moved_off_centre_comes_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(left * 255, 0, atol=0.1)
 
 
+def test_finds_what_takes_a_matrix_on_colours_back() -> None:
+    tint, shift = np.array([[0.96, 0.02, 0.0], [0.0, 1.02, 0.01], [0.03, 0.0, 0.95]]), np.array([4.0, -2.0, 0.0])
+
+    def restore(lr: np.ndarray) -> np.ndarray:
+        return imresize(lr.astype(float), 4) @ tint.T + shift
+
+    noise = np.random.default_rng(0)  # so soft that nothing is lost on the way to LR and back
+    pictures = [imresize(noise.integers(60, 196, (4, 4, 3), dtype=np.uint8), 24) for _ in range(3)]
+    matrix, offset = colour_correction(restore, pictures, 4)
+    np.testing.assert_allclose(matrix, np.linalg.inv(tint) - np.eye(3), atol=0.005)
+    np.testing.assert_allclose(offset * 255, -np.linalg.inv(tint) @ shift, atol=0.5)
+
+
 def test_no_picture_is_an_error() -> None:
+    with pytest.raises(DataError, match="no picture"):
+        colour_correction(lambda lr: imresize(lr, 4), [], 4)
     with pytest.raises(DataError, match="no picture"):
         colour_cast(lambda lr: imresize(lr, 4), [], 4)
 

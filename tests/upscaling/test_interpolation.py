@@ -1,9 +1,13 @@
 """The fidelity dial: its two ends, its middle, and what does not fit together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
-from fourfold.errors import UsageError
+from fourfold.errors import UnknownModelError, UsageError
+from fourfold.networks import from_weights
 from fourfold.upscaling import interpolate, load
 from fourfold.weights import WeightsConfig, load_weights, write_weights
 from tests.conftest import make_photo, make_tensors
@@ -40,6 +44,42 @@ def test_between_lie_the_means_of_the_weights(pair):
     assert len({one.sha256, two.sha256, middle.sha256}) == 3
 
 
+def tinted(path, faithful, **changes):
+    """Writes the network anew, with a correction of colours on the way to the other."""
+    weights = load_weights(path)
+    matrix, offset = [[0.1, -0.05, 0.0], [0.0, 0.2, 0.0], [0.02, 0.0, -0.1]], [0.03, 0.0, -0.02]
+    dial = {"faithful": load_weights(faithful).tensors_sha256, "matrix": matrix, "offset": offset} | changes
+    write_weights(path, replace(weights.config, dial=dial), weights.tensors)
+    return np.array(dial["matrix"]), np.array(dial["offset"])
+
+
+def colours(weights):
+    """Returns the colours that a network puts out, with no bound of 0 and 1."""
+    lr = torch.from_numpy(make_photo(9, 11)).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        return from_weights(weights)(lr)[0].permute(1, 2, 0).double().numpy()
+
+
+@pytest.mark.parametrize("fidelity", [0.0, 0.25, 0.5, 1.0])
+def test_colours_between_are_corrected_as_the_header_says(pair, fidelity):
+    sharp, faithful = pair
+    matrix, offset = tinted(sharp, faithful)
+    one, two = map(load_weights, pair)
+    plain = colours(interpolate(one, two, fidelity, corrected=False))
+    found = colours(interpolate(one, two, fidelity))
+    wanted = plain + 4 * fidelity * (1 - fidelity) * (plain @ matrix.T + offset)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert interpolate(one, two, 0.5).config.dial == {}
+
+
+def test_a_correction_holds_for_one_faithful_network_alone(tmp_path, pair):
+    sharp, faithful = pair
+    tinted(sharp, faithful)
+    one, other = load_weights(sharp), load_weights(written(tmp_path, "other", 3))
+    middle = interpolate(one, other, 0.5)
+    np.testing.assert_allclose(middle.tensors["tail.bias"], (one.tensors["tail.bias"] + other.tensors["tail.bias"]) / 2)
+
+
 def test_both_ends_are_told_where_they_differ(tmp_path):
     parameters = {"blocks": 1, "width": 8}
     configs = [
@@ -66,6 +106,12 @@ def test_a_fidelity_out_of_range(pair, fidelity):
     one, two = map(load_weights, pair)
     with pytest.raises(UsageError, match="the fidelity is"):
         interpolate(one, two, fidelity)
+
+
+def test_an_empty_name_is_no_network(pair):
+    """As of a variable of a shell script that is not set: not the network that is taken where none is named."""
+    with pytest.raises(UnknownModelError):
+        load(pair[0], fidelity=0.5, faithful="")
 
 
 def test_networks_that_do_not_fit(tmp_path, pair):

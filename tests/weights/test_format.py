@@ -30,6 +30,10 @@ from tests.conftest import make_tensors
 SMALL = {"blocks": 1, "width": 4}
 
 
+#: A correction of colours half way to a faithful network.
+DIAL = {"faithful": "0f" * 32, "matrix": [[0.01, 0, 0], [0, -0.02, 0], [0, 0, 1]], "offset": [0.001, 0, -1]}
+
+
 def test_a_file_comes_back_whole(tmp_path: Path) -> None:
     tensors = make_tensors("srresnet", SMALL)
     config = WeightsConfig("srresnet", SMALL, name="small", updates=7, scores={"Set5": {"psnr_y": 30.0}})
@@ -40,6 +44,20 @@ def test_a_file_comes_back_whole(tmp_path: Path) -> None:
     assert loaded.config.parameters["prelu"] == "shared"  # resolved
     assert all(np.array_equal(loaded.tensors[name], tensor) for name, tensor in tensors.items())
     assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no temporary file stays
+
+
+def test_the_hash_of_the_numbers_is_that_of_the_numbers_alone(tmp_path: Path) -> None:
+    tensors = {
+        name: value.astype(np.float16).astype(np.float32) for name, value in make_tensors("srresnet", SMALL).items()
+    }
+    one, two = WeightsConfig("srresnet", SMALL, name="one"), WeightsConfig("srresnet", SMALL, name="two", dial=DIAL)
+    whole = read_weights(write_weights(tmp_path / "one.safetensors", one, tensors))
+    half = read_weights(write_weights(tmp_path / "two.safetensors", two, tensors, half=True))
+    assert whole.tensors_sha256 == half.tensors_sha256
+    assert whole.sha256 != half.sha256
+    tensors["tail.bias"] += 1
+    other = read_weights(write_weights(tmp_path / "other.safetensors", one, tensors))
+    assert other.tensors_sha256 != whole.tensors_sha256
 
 
 def test_half_halves_the_weights_and_keeps_the_statistics(tmp_path: Path) -> None:
@@ -204,6 +222,15 @@ def test_bad_files_are_refused_by_name(case: str, tmp_path: Path) -> None:
         ("scores", {"Set5": {"psnr_y": "high"}}, "is not an object of numbers for 'Set5'"),
         ("scores", {"Set5": {"psnr_y": True}}, "is not an object of numbers for 'Set5'"),
         ("scores", {"\x1b[2J": {}}, "names a set that holds control characters"),
+        ("dial", [1], "is not an object"),
+        ("dial", {"matrix": [[0, 0, 0]] * 3, "offset": [0, 0, 0]}, "does not name its faithful network"),
+        ("dial", DIAL | {"faithful": "srresnet-plus"}, "does not name its faithful network"),
+        ("dial", DIAL | {"matrix": [[0, 0, 0]] * 2}, "has no 3x3 matrix"),
+        ("dial", DIAL | {"matrix": [[0, 0], [0, 0], [0, 0]]}, "has no 3x3 matrix"),
+        ("dial", DIAL | {"matrix": [[0, 0, float("nan")]] * 3}, "has no 3x3 matrix"),
+        ("dial", DIAL | {"offset": None}, "has no 3x3 matrix and 3 offsets"),
+        ("dial", DIAL | {"offset": [0, 0, 1.5]}, "has no 3x3 matrix and 3 offsets between -1 and 1"),
+        ("dial", DIAL | {"offset": [0, 0, True]}, "has no 3x3 matrix and 3 offsets"),
         ("fourfold_version", 1, "is not text"),
         ("fourfold_version", "0.1\b", "holds control characters"),
         ("format", True, "is not a whole number"),
@@ -226,6 +253,7 @@ def test_fields_of_a_wrong_kind_are_refused_by_name(field: str, value: object, p
         {"name": "größer", "data": "one\n\ttwo", "licence": "a\nb", "device": "c\nd", "data_licence": "e\nf"},
         {"updates": 0, "content_scale": None, "scores": {}, "recipe": {}},
         {"content_scale": 1, "scores": {"Set5": {"psnr_y": float("inf"), "niqe": 5}, "Set14": {}}},
+        {"dial": DIAL},
         {"a_field_of_tomorrow": [1]},
     ],
 )

@@ -24,6 +24,8 @@ UNIT = 2 * BLOCK
 #: Share of compressed crops whose colour keeps the full resolution (4:4:4); the others' is halved both ways (4:2:0), as
 #: cameras, phones and most programs do.
 FULL_COLOUR_SHARE = 0.25
+#: What programs store at by themselves, libjpeg's default: networks for compressed pictures are measured at it.
+USUAL_QUALITY = 75
 
 # RGB to YCbCr (JFIF 1.02): 0.299, 0.587 and 0.114 for Y; Cb and Cr are (B - Y) / 1.772 and (R - Y) / 1.402.
 _TO_YCC = [

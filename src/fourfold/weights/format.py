@@ -7,6 +7,7 @@ loads with no other flag, never runs code, and is checked tensor by tensor again
 import hashlib
 import json
 import math
+import re
 import struct
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ _DTYPES = ("F16", "BF16", "F32", "F64")
 _DEEPEST = 20
 #: No count in a header is larger; an integer without bounds cannot be printed as a float.
 _LARGEST_INTEGER = 2**63 - 1
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class WeightsConfig:
         device: where it was trained, in words.
         content_scale: the calibrated factor of the content loss, or None where there is none.
         scores: measured scores, such as ``{"Set5": {"psnr_y": 31.9}}``.
+        dial: what keeps colours half way to a faithful network, or an empty dict: ``faithful``, that network's
+            :attr:`WeightsFile.tensors_sha256`, ``matrix``, 3x3, and ``offset``, 3 numbers; see
+            :func:`fourfold.upscaling.interpolate`.
         fourfold_version: the version that wrote the file.
         format: version of this header.
     """
@@ -68,6 +73,7 @@ class WeightsConfig:
     device: str = ""
     content_scale: float | None = None
     scores: dict[str, Any] = field(default_factory=dict)
+    dial: dict[str, Any] = field(default_factory=dict)
     fourfold_version: str = __version__
     format: int = FORMAT_VERSION
 
@@ -92,6 +98,15 @@ class WeightsFile:
     def parameter_count(self) -> int:
         """Number of trained values; batch norm's running statistics do not count."""
         return sum(t.size for name, t in self.tensors.items() if ".running_" not in name)
+
+    @property
+    def tensors_sha256(self) -> str:
+        """Hash of the numbers alone, by name, as float32: whatever the header says, and however they are stored."""
+        found = hashlib.sha256()
+        for name, tensor in sorted(self.tensors.items()):
+            found.update(name.encode())
+            found.update(np.ascontiguousarray(tensor, dtype="<f4").tobytes())
+        return found.hexdigest()
 
 
 def read_config(path: str | Path) -> WeightsConfig:
@@ -295,9 +310,31 @@ def _scores_problem(value: Any) -> str | None:
         if (problem := _text_problem(data)) is not None:
             return f"names a set that {problem}"
         # an infinite PSNR is a score, too
-        if not isinstance(scores, dict) or not all(isinstance(s, float) or _is_integer(s) for s in scores.values()):
+        if not isinstance(scores, dict) or not all(map(_is_number, scores.values())):
             return f"is not an object of numbers for {data!r}"
     return None
+
+
+def _dial_problem(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return "is not an object"
+    if not value:
+        return None
+    if not isinstance(value.get("faithful"), str) or not _HASH.fullmatch(value["faithful"]):
+        return "does not name its faithful network by a sha256"
+    rows, offset = value.get("matrix"), value.get("offset")
+    if not isinstance(rows, list) or len(rows) != 3 or not all(map(_is_small_triple, [*rows, offset])):
+        return "has no 3x3 matrix and 3 offsets between -1 and 1"
+    return None
+
+
+def _is_small_triple(value: Any) -> bool:
+    # a correction of a whole range is none: such a header is damaged
+    return isinstance(value, list) and len(value) == 3 and all(_is_number(v) and -1 <= v <= 1 for v in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_integer(value)
 
 
 #: field of the header -> what is wrong with a value, None if nothing is; "architecture" is checked before these
@@ -312,6 +349,7 @@ _FIELDS: dict[str, Callable[[Any], str | None]] = {
     "device": _paragraph_problem,
     "content_scale": _scale_problem,
     "scores": _scores_problem,
+    "dial": _dial_problem,
     "fourfold_version": _text_problem,
     "format": _count_problem,
 }
