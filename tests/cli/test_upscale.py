@@ -373,6 +373,16 @@ def test_collisions_are_refused_before_anything_is_done(cli: Cli, cat: Path, tin
     assert names(cat.parent) == ["cat.jpg", "cat.png", "cat_x4.jpg", "cat_x4.png"]
 
 
+def test_two_of_one_name_cost_no_third(cli: Cli, cat: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    Picture(make_photo(8, 8)).save(cat.with_name("dog.png"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "cat.png").write_bytes(cat.read_bytes())
+    done = cli("upscale", cat.parent, tmp_path / "other", "-o", tmp_path / "large", "-n", tiny_weights, "--json")
+    assert done.code == 1
+    assert [o["status"] for o in done.objects] == ["failed", "failed", "done"]
+    assert names(tmp_path / "large") == ["dog_x4.png"]
+
+
 def test_existing_outputs(cli: Cli, cat: Path, tiny_weights: Path) -> None:
     target = cat.with_name("cat_x4.png")
     target.write_bytes(b"mine")

@@ -97,19 +97,85 @@ def test_a_gif_makes_room_for_a_png_of_its_name(tree, case, output):
     assert any("named cat.gif_x4.png" in note for note in plan.notes) == (expected["cat.gif"] == "cat.gif_x4.png")
 
 
-@pytest.mark.parametrize(
-    ("inputs", "ext", "advised"),
-    [
-        (["cat.gif", "cat.png"], "png", True),
-        (["a/cat.png", "b/cat.png"], "auto", False),
-        (["a/cat.gif", "b/cat.gif"], "auto", False),
-    ],
-)
-def test_other_collisions_are_refused_with_advice_that_fits(tree, inputs, ext, advised):
-    tree(*inputs)
-    with pytest.raises(UsageError, match=r"would both become .* different folders") as refused:
-        planned(*inputs, output="large/", ext=ext)
-    assert ("without --ext" in str(refused.value)) == advised
+#: pictures of one folder -> what becomes of them, of which other names are taken
+TOLD_APART = {
+    "an animated PNG": {"cat.apng": "cat.apng_x4.png", "cat.png": "cat_x4.png"},
+    "two that change": {"cat.apng": "cat.apng_x4.png", "cat.gif": "cat.gif_x4.png"},
+    "three": {"cat.apng": "cat.apng_x4.png", "cat.gif": "cat.gif_x4.png", "cat.png": "cat_x4.png"},
+    "a whole name that is taken": {
+        "cat.gif": "cat.gif_x4.png",
+        "cat.gif.png": "cat.gif.png_x4.png",
+        "cat.png": "cat_x4.png",
+    },
+    "the next that is taken": {
+        "cat.gif": "cat.gif_x4.png",
+        "cat.gif.png": "cat.gif.png_x4.png",
+        "cat.gif.png.png": "cat.gif.png.png_x4.png",
+        "cat.png": "cat_x4.png",
+    },
+    "a whole name that is free": {"cat.gif": "cat_x4.png", "cat.gif.png": "cat.gif_x4.png"},
+    "endings of one format": {"cat.jpeg": "cat_x4.jpeg", "cat.jpg": "cat_x4.jpg"},
+}
+
+
+@pytest.mark.parametrize("case", TOLD_APART)
+def test_pictures_whose_outputs_would_have_one_name_are_told_apart(tree, case):
+    expected = TOLD_APART[case]
+    tree(*expected, "dog.png")
+    jobs, plan = planned(".")
+    assert jobs == expected | {"dog.png": "dog_x4.png"}
+    assert plan.problems == []
+    assert sum("since another picture becomes" in note for note in plan.notes) == sum(
+        made.startswith(name) for name, made in expected.items()
+    )
+    assert planned(*reversed(jobs))[0] == jobs
+
+
+def test_a_picture_without_an_ending_makes_room_too(tree, tmp_path):
+    tree("cat.png")
+    (tmp_path / "cat").write_bytes((tmp_path / "cat.png").read_bytes())
+    jobs, plan = planned("cat", "cat.png")
+    assert jobs == {"cat": "cat_x4.png", "cat.png": "cat.png_x4.png"}
+    assert plan.notes == ["cat.png: named cat.png_x4.png, since another picture becomes cat_x4.png"]
+
+
+def test_what_may_be_of_another_picture_is_not_taken_for_ones_own(tree, tmp_path):
+    tree("cat.gif", "cat.gif.png")
+    first, _ = planned(".", skip_existing=True)
+    tree("cat.png", *first.values())
+    jobs, plan = planned(".", skip_existing=True)
+    assert jobs == {} and plan.skipped == []
+    assert [(text, str(error).partition(" is there, made of ")[0]) for text, error in plan.problems] == [
+        ("cat.gif", "cat.gif_x4.png"),
+        ("cat.gif.png", "cat.gif_x4.png"),
+        ("cat.png", "cat_x4.png"),
+    ]
+    for made in first.values():
+        (tmp_path / made).unlink()
+    tree(*planned(".", skip_existing=True)[0].values())
+    jobs, plan = planned(".", skip_existing=True)
+    assert (jobs, plan.problems, len(plan.skipped)) == ({}, [], 3)
+
+
+def test_an_ending_that_makes_one_file_of_two_is_refused(tree):
+    tree("cat.gif", "cat.png")
+    with pytest.raises(UsageError, match=r"would both become .* different folders, or without --ext"):
+        planned("cat.gif", "cat.png", output="large/", ext="png")
+
+
+@pytest.mark.parametrize("name", ["cat.png", "cat.gif"])
+def test_pictures_of_one_name_cost_no_other(tree, name):
+    tree(f"a/{name}", f"b/{name}", f"c/{name}", "dog.png")
+    jobs, plan = planned(f"a/{name}", f"b/{name}", f"c/{name}", "dog.png", output="large/")
+    assert jobs == {"dog.png": "large/dog_x4.png"}
+    others = {"a": "b", "b": "a", "c": "a"}
+    assert [(text, str(error)) for text, error in plan.problems] == [
+        (
+            f"{one}/{name}",
+            f"{one}/{name} and {other}/{name} would both become large/cat_x4.png; upscale them into different folders",
+        )
+        for one, other in others.items()
+    ]
 
 
 #: inputs, -o -> what becomes of x.png, two links to it, and a link to their folder

@@ -2,7 +2,6 @@
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from fourfold.imaging import SUFFIXES, find_pictures, format_named, open_picture
 from fourfold.imaging.finding import natural_order, unread
 from fourfold.places import is_file, is_folder
 from fourfold.upscaling.files import Job
+from fourfold.upscaling.whole_names import place, told_apart, without_clashes, without_unclear
 
 #: So many names are told where there may be thousands.
 _MOST_NAMES = 3
@@ -73,7 +73,8 @@ def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False,
         skip_existing: leave out what has its output already.
 
     Raises:
-        UsageError: if two inputs would give one output, an output would replace an input, or ``-o`` does not fit.
+        UsageError: if two inputs would give one output by ``--ext``, an output would replace an input, or ``-o`` does
+            not fit.
     """
     plan = Plan()
     found = _distinct(_Search(naming, recursive, plan).expand(inputs))
@@ -83,11 +84,15 @@ def plan_jobs(inputs: Iterable[str], naming: Naming, *, recursive: bool = False,
         plan.jobs.append(Job(item.path, destination))
     plan.jobs = _distinct_jobs(plan.jobs)
     if naming.ext == "auto":
-        told_apart = _told_apart(plan.jobs, naming, plan)
-        plan.jobs = _without_unclear(plan.jobs, told_apart, plan) if skip_existing else told_apart
+        _tell_apart(plan, naming.suffix, skip_existing)
     if skip_existing:
         plan.jobs = _without_listed_outputs(plan.jobs, plan)
-    _refuse_collisions(plan.jobs, naming)
+    _refuse_replacing(plan.jobs)
+    if naming.ext == "auto":
+        plan.jobs, problems = without_clashes(plan.jobs)
+        plan.problems += problems
+    else:
+        _refuse_clashes(plan.jobs)
     if skip_existing:
         plan.skipped = [job for job in plan.jobs if os.path.lexists(job.destination)]
         plan.jobs = [job for job in plan.jobs if not os.path.lexists(job.destination)]
@@ -224,18 +229,18 @@ def _is_folder(path: Path) -> bool:
 
 def _distinct(found: list[_Input]) -> list[_Input]:
     """Returns every name once: a link is a picture of its own, which gets an output of its own."""
-    return list({_place(item.path): item for item in reversed(found)}.values())[::-1]
+    return list({place(item.path): item for item in reversed(found)}.values())[::-1]
 
 
 def _distinct_jobs(jobs: list[Job]) -> list[Job]:
     """Returns the jobs without those that would make the same file of the same picture once more, through a link."""
-    return list({(_key(job.source), _place(job.destination)): job for job in reversed(jobs)}.values())[::-1]
+    return list({(_key(job.source), place(job.destination)): job for job in reversed(jobs)}.values())[::-1]
 
 
 def _without_listed_outputs(jobs: list[Job], plan: Plan) -> list[Job]:
     """Returns the jobs without pictures that others of them have become: a glob that the shell expands lists both."""
-    made = {_place(job.destination) for job in jobs if _place(job.destination) != _place(job.source)}
-    kept = [job for job in jobs if _place(job.source) not in made]
+    made = {place(job.destination) for job in jobs if place(job.destination) != place(job.source)}
+    kept = [job for job in jobs if place(job.source) not in made]
     if len(kept) < len(jobs):
         plan.notes.append(f"left out {len(jobs) - len(kept)} pictures that are earlier outputs of others")
     return kept
@@ -309,52 +314,17 @@ def _instead_of_gif(path: Path, frames: int, plan: Plan) -> str:
     return better
 
 
-def _told_apart(jobs: list[Job], naming: Naming, plan: Plan) -> list[Job]:
-    """Returns the jobs with ``cat.gif_x4.png`` for a ``cat.gif`` beside a ``cat.png``, whose own name stays."""
-    wanted = Counter(_place(job.destination) for job in jobs)
-    return [
-        _with_whole_name(job, naming, plan) if wanted[_place(job.destination)] > 1 and _changes_format(job) else job
-        for job in jobs
-    ]
+def _tell_apart(plan: Plan, suffix: str, skip_existing: bool) -> None:
+    named, notes = told_apart(plan.jobs, suffix)
+    plan.notes += notes
+    if skip_existing:
+        named, problems = without_unclear(plan.jobs, named)
+        plan.problems += problems
+    plan.jobs = named
 
 
-def _without_unclear(before: list[Job], after: list[Job], plan: Plan) -> list[Job]:
-    """Returns the jobs without those of which nobody knows whether they are done; these become problems.
-
-    A ``cat.gif`` that was upscaled while it was alone lies in ``cat_x4.png``, which a ``cat.png`` that came later would
-    take for its own.
-    """
-    renamed = [(job, new) for job, new in zip(before, after, strict=True) if job.destination != new.destination]
-    unclear = {
-        _place(job.destination)
-        for job, new in renamed
-        if os.path.lexists(job.destination) and not os.path.lexists(new.destination)
-    }
-    kept = []
-    for job, new in zip(before, after, strict=True):
-        if _place(job.destination) in unclear:
-            rivals = " or ".join(str(j.source) for j in before if _place(j.destination) == _place(job.destination))
-            problem = f"{job.destination} is there, made of {rivals}; move it away, and both are upscaled"
-            plan.problems.append((str(job.source), PictureError(problem)))
-        else:
-            kept.append(new)
-    return kept
-
-
-def _changes_format(job: Job) -> bool:
-    own, other = (SUFFIXES.get(path.suffix.lower()) for path in (job.source, job.destination))
-    return own != other
-
-
-def _with_whole_name(job: Job, naming: Naming, plan: Plan) -> Job:
-    name = job.source.name + naming.suffix + job.destination.suffix
-    plan.notes.append(f"{job.source}: named {name}, since another picture becomes {job.destination.name}")
-    return Job(job.source, job.destination.with_name(name))
-
-
-def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
-    sources = {_key(job.source): job.source for job in jobs}
-    made: dict[str, Path] = {}
+def _refuse_replacing(jobs: list[Job]) -> None:
+    sources = {_key(job.source) for job in jobs}
     for job in jobs:
         if _key(job.destination) in sources:
             itself = _key(job.destination) == _key(job.source)
@@ -364,13 +334,17 @@ def _refuse_collisions(jobs: list[Job], naming: Naming) -> None:
             raise UsageError(
                 f"{job.destination}: the output would replace an input; give --suffix or another -o{remedy}"
             )
-        place = _place(job.destination)
-        if place in made:
+
+
+def _refuse_clashes(jobs: list[Job]) -> None:
+    made: dict[str, Path] = {}
+    for job in jobs:
+        other = made.setdefault(place(job.destination), job.source)
+        if other is not job.source:
             raise UsageError(
-                f"{made[place]} and {job.source} would both become {job.destination}; upscale them into different "
-                f"folders{'' if naming.ext == 'auto' else ', or without --ext'}"
+                f"{other} and {job.source} would both become {job.destination}; upscale them into different folders, "
+                "or without --ext"
             )
-        made[place] = job.source
 
 
 def _some(paths: list[Path]) -> str:
@@ -382,8 +356,3 @@ def _some(paths: list[Path]) -> str:
 def _key(path: Path) -> str:
     """Returns what is the same for all names of a file, links included."""
     return os.path.normcase(os.path.realpath(path))
-
-
-def _place(path: Path) -> str:
-    """Returns what is the same for all ways to write one name; a link differs from what it leads to."""
-    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))  # noqa: PTH118, keeps "..", too
