@@ -635,7 +635,8 @@ def test_large_for_jpeg_becomes_png(cli: Cli, tiny_weights: Path, tmp_path: Path
     assert done.code == 0 and done.objects[0]["output"].endswith("wide_x4.png")
     assert "too large for jpg" in done.err
     done = cli("upscale", tmp_path / "wide.jpg", "-n", tiny_weights, "--ext", "jpg")
-    assert done.code == 1 and "ends at 65,500 pixels a side" in done.err
+    told = "wide.jpg: 65600 x 4 is too large for jpg, which ends at 65,500 pixels a side; choose png or tiff\n"
+    assert done.code == 1 and done.err == f"error: {tmp_path}/{told}"
 
 
 def test_an_encoder_that_would_break_the_memory_promise(cli: Cli, tiny_weights: Path, tmp_path: Path) -> None:

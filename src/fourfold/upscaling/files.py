@@ -336,7 +336,10 @@ class _Line:
         layout = enlarged_layout(opened, upscaler.scale)
         receipt = self._receipt(job, opened, upscaler)
         _put_receipt(opened.metadata, receipt if self._options.embed_receipt else None)
-        notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
+        try:
+            notes = opened.metadata.notes + losses(format, layout, opened.metadata, self._save)
+        except PictureError as error:
+            raise PictureError(f"{job.source}: {error}") from error
         stale = receipt_path(job.destination)
         if not self._options.receipt and os.path.lexists(stale) and os.path.lexists(job.destination):
             notes.append(f"{stale.name} stays and is not of this picture, but of the one that it replaces")
