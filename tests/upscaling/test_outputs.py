@@ -230,6 +230,24 @@ def test_what_a_file_is_counts_and_not_its_name(tree, tmp_path, name, kind, beco
     assert (told in plan.notes) == (name in ("a.jpg", "a.webp", "a.jpeg"))
 
 
+@pytest.mark.parametrize(
+    ("width", "frames", "becomes", "note"),
+    [
+        (4095, 2, "a_x4.webp", "written as WEBP, which holds all colours; --ext gif keeps GIF"),
+        (4096, 2, "a_x4.GIF", "too large for webp when enlarged; written as GIF"),
+        (16_383, 2, "a_x4.GIF", "too large for webp when enlarged; written as GIF"),
+        (16_384, 2, "a_x4.png", "too large for gif when enlarged; written as PNG"),
+        (16_384, 1, "a_x4.png", "written as PNG, which holds all colours; --ext gif keeps GIF"),
+    ],
+)
+def test_a_gif_becomes_what_holds_its_size(tree, tmp_path, width, frames, becomes, note):
+    for turned in (False, True):
+        first, *others = [Image.new("L", (1, width) if turned else (width, 1), 200 * k) for k in range(frames)]
+        first.save(tmp_path / "a.GIF", "GIF", save_all=True, append_images=others, duration=70)
+        jobs, plan = planned("a.GIF")
+        assert (jobs, plan.notes) == ({"a.GIF": becomes}, [f"a.GIF: {note}"])
+
+
 def test_earlier_outputs_that_the_shell_lists_are_left_out(tree):
     tree("a.png", "a_x4.png", "b.png", "c_x4.png")
     listed = ["a.png", "a_x4.png", "b.png", "c_x4.png"]

@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from fourfold.errors import FourfoldError, PictureError, UsageError
-from fourfold.imaging import SUFFIXES, find_pictures, format_named, open_picture
+from fourfold.imaging import FORMATS, SUFFIXES, find_pictures, format_named, open_picture
 from fourfold.imaging.finding import natural_order, unread
 from fourfold.places import is_file, is_folder
 from fourfold.upscaling.files import Job
@@ -299,16 +299,21 @@ def _ending(path: Path, naming: Naming, plan: Plan) -> str:
     named_so = own == format.name
     if own is not None and not named_so:
         plan.notes.append(f"{path}: a {format.name.upper()}, whatever its name says; --ext names another format")
-    if format.name == "gif":
-        return _instead_of_gif(path, opened.frames, plan)
-    if max(opened.height, opened.width) * naming.scale > format.max_side_px:
+    side_px = max(opened.height, opened.width) * naming.scale
+    if format.name == "gif" and (better := _instead_of_gif(path, opened.frames, side_px, plan)):
+        return better
+    if side_px > format.max_side_px:
         plan.notes.append(f"{path}: too large for {format.name} when enlarged; written as PNG")
         return ".png"
     return path.suffix if named_so else format.suffixes[0]
 
 
-def _instead_of_gif(path: Path, frames: int, plan: Plan) -> str:
-    """Returns the ending for what becomes of a GIF: its 256 colours would not do."""
+def _instead_of_gif(path: Path, frames: int, side_px: int, plan: Plan) -> str:
+    """Returns the ending for what becomes of a GIF: its 256 colours would not do; nothing if nothing else will."""
+    if frames > 1 and side_px > FORMATS["webp"].max_side_px:
+        if side_px <= FORMATS["gif"].max_side_px:
+            plan.notes.append(f"{path}: too large for webp when enlarged; written as GIF")
+        return ""
     better = ".webp" if frames > 1 else ".png"
     plan.notes.append(f"{path}: written as {better[1:].upper()}, which holds all colours; --ext gif keeps GIF")
     return better
