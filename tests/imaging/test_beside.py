@@ -1045,14 +1045,69 @@ def test_pixels_that_are_not_square_are_told_of(file: bytes, said: str) -> None:
     assert read_picture(file).metadata.notes == expected
 
 
+CREDENTIALS_TOLD = "Content Credentials (C2PA) were left out: they vouch for the pixels as they were"
+
+
+def webp_with(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A WebP file with chunks behind its own, and bytes that are none behind its end."""
+    file = encoded(PICTURE, "WEBP", lossless=True, exif=exif_with())
+    for kind, content in chunks:
+        file += kind + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
+    return file[:4] + (len(file) - 8).to_bytes(4, "little") + file[8:] + b"JUNK\4\0\0\0junk"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ([], []),
+        ([(b"C2PA", b"a manifest")], [CREDENTIALS_TOLD]),
+        ([(b"abcd", b"odd"), (b"EF\xe9 ", b""), (b"abcd", b"")], ["the chunks abcd, EF\xe9 were left out"]),
+        ([(b"abcd", b""), (b"C2PA", b"")], [CREDENTIALS_TOLD, "the chunks abcd were left out"]),
+        (
+            [(b"%04d" % k, b"") for k in range(12)],
+            [f"the chunks {', '.join(f'{k:04}' for k in range(10))} were left out"],
+        ),
+    ],
+)
+def test_chunks_of_a_webp_that_nobody_reads_are_said(chunks: list[tuple[bytes, bytes]], said: list[str]) -> None:
+    assert read_picture(webp_with(*chunks)).metadata.notes == said
+
+
+def test_an_animated_webp_has_no_chunks_to_tell_of() -> None:
+    first, *others = animation()
+    file = encoded(
+        first.convert("RGBA"), "WEBP", save_all=True, append_images=others, xmp=XMP, icc_profile=matrix_profile()
+    )
+    assert read_picture(file).metadata.notes == ["only the first of 3 frames"]
+
+
+C2PA_UUID, OTHER_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481"), bytes(range(16))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([C2PA_UUID], [CREDENTIALS_TOLD]),
+        (
+            [OTHER_UUID, OTHER_UUID],
+            ["boxes that are not known here were left out: 00010203-0405-0607-0809-0a0b0c0d0e0f"],
+        ),
+        ([b"too short"], []),
+    ],
+)
+def test_boxes_of_an_avif_that_nobody_reads_are_said(names: list[bytes], said: list[str]) -> None:
+    boxes = (name + b"content" * (len(name) == 16) for name in names)
+    file = encoded(PICTURE, "AVIF") + b"".join((8 + len(b)).to_bytes(4, "big") + b"uuid" + b for b in boxes)
+    assert read_picture(file).metadata.notes == said
+
+
 def test_content_credentials_are_told_of() -> None:
     plain = encoded(PICTURE, "JPEG")
     box = struct.pack(">I", 40) + b"jumb" + struct.pack(">I", 32) + b"jumdc2pa" + bytes(12) + b"\3c2pa\0"
     content = b"JP\0\1\0\0\0\1" + box
     signed = plain[:2] + b"\xff\xeb" + (len(content) + 2).to_bytes(2, "big") + content + plain[2:]
-    told = ["Content Credentials (C2PA) were left out: they vouch for the pixels as they were"]
-    assert read_picture(signed).metadata.notes == told
-    assert read_picture(png_with(chunk(b"caBX", box))).metadata.notes == told
+    assert read_picture(signed).metadata.notes == [CREDENTIALS_TOLD]
+    assert read_picture(png_with(chunk(b"caBX", box))).metadata.notes == [CREDENTIALS_TOLD]
 
 
 def test_the_names_of_a_tiff_and_its_page_are_kept() -> None:

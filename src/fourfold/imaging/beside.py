@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from fourfold.imaging import avif_colour, iptc, webp_chunks
 from fourfold.imaging.avif_colour import AvifSamples, read_samples, unheard_colour
+from fourfold.imaging.avif_extras import passed_boxes
 from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
 from fourfold.imaging.georeference import Georeference
@@ -163,11 +164,17 @@ def _of_tiff(data: Any) -> Beside:
 
 
 def _of_webp(data: Any) -> Beside:
-    return Beside(compressed=webp_chunks.is_lossy(data))
+    credentials, others = webp_chunks.passed_chunks(data)
+    notes = _notes(None, credentials) + [f"the chunks {', '.join(others)} were left out"] * bool(others)
+    return Beside(compressed=webp_chunks.is_lossy(data), notes=notes)
 
 
 def _of_avif(data: Any) -> Beside:
-    return Beside(avif=read_samples(data), notes=unheard_colour(data), compressed=avif_colour.is_lossy(data))
+    credentials, others = passed_boxes(data)
+    notes = unheard_colour(data) + _notes(None, credentials)
+    if others:
+        notes.append(f"boxes that are not known here were left out: {', '.join(others)}")
+    return Beside(avif=read_samples(data), notes=notes, compressed=avif_colour.is_lossy(data))
 
 
 def _as_comment(texts: list[bytes]) -> dict[str, str]:
