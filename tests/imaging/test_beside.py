@@ -1025,9 +1025,28 @@ def tiff_density(unit: int, across: int, down: int) -> bytes:
     return file.getvalue()
 
 
+def gif_shape(value: int) -> bytes:
+    plain = encoded(PICTURE.quantize(64), "GIF")
+    return plain[:12] + bytes([value]) + plain[13:]
+
+
+def pasp(across: int, down: int) -> bytes:
+    """An AVIF file with this shape of pixels instead of its number of bits, which is in its pictures, too."""
+    file = encoded(PICTURE, "AVIF")
+    at = file.index(b"\0\0\0\x10pixi")
+    return file[: at + 4] + b"pasp" + struct.pack(">II", across, down) + file[at + 16 :]
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [
+        (gif_shape(0), ""),
+        (gif_shape(49), ""),
+        (gif_shape(113), "2 across to 1 down"),
+        (gif_shape(48), "63 across to 64 down"),
+        (pasp(4, 3), "4 across to 3 down"),
+        (pasp(7, 7), ""),
+        (pasp(0, 7), ""),
         (jfif(0, 45, 64), "64 across to 45 down"),
         (jfif(0, 1, 1), ""),
         (jfif(0, 0, 7), ""),

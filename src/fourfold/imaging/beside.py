@@ -6,12 +6,13 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fourfold.imaging import avif_colour, iptc, webp_chunks
 from fourfold.imaging.avif_colour import AvifSamples, read_samples, unheard_colour
-from fourfold.imaging.avif_extras import passed_boxes
+from fourfold.imaging.avif_extras import passed_boxes, pixel_shape
 from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
 from fourfold.imaging.georeference import Georeference
@@ -149,7 +150,10 @@ def _joined(resources: list[bytes]) -> tuple[bytes, list[str]]:
 
 def _of_gif(data: Any) -> Beside:
     blocks = read_blocks(data)
-    return Beside(comments=_as_comment(blocks.comments), xmp=blocks.xmp, icc=blocks.icc)
+    # 64ths of the height less 15, or 0 where nothing is said (GIF89a, section 18)
+    shape = Fraction(data[12] + 15, 64) if data[12] else Fraction(1)
+    notes = _notes(shape.as_integer_ratio())
+    return Beside(comments=_as_comment(blocks.comments), xmp=blocks.xmp, icc=blocks.icc, notes=notes)
 
 
 def _of_tiff(data: Any) -> Beside:
@@ -171,7 +175,7 @@ def _of_webp(data: Any) -> Beside:
 
 def _of_avif(data: Any) -> Beside:
     credentials, others = passed_boxes(data)
-    notes = unheard_colour(data) + _notes(None, credentials)
+    notes = unheard_colour(data) + _notes(pixel_shape(data), credentials)
     if others:
         notes.append(f"boxes that are not known here were left out: {', '.join(others)}")
     return Beside(avif=read_samples(data), notes=notes, compressed=avif_colour.is_lossy(data))
