@@ -30,6 +30,7 @@ from fourfold.imaging.apng import frames_of
 from fourfold.imaging.decoders import explain
 from fourfold.imaging.formats import recognise
 from fourfold.imaging.picture import Metadata, Picture
+from fourfold.imaging.png_text import chunk
 from tests.conftest import make_photo
 from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header
 
@@ -555,6 +556,11 @@ BAD = {
     "bmp": (b"BM" + b"\0" * 60, "it is a BMP file"),
     "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 40, "it is HEIC"),
     "png signature only": (GOOD_PNG[:8], "damaged|cannot be decoded"),
+    "png of an app for ios": (
+        GOOD_PNG[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + GOOD_PNG[8:],
+        r"Xcode gives those of apps \(CgBI\), which is not read here; .* makes an ordinary one",
+    ),
+    "png whose first chunk is none": (GOOD_PNG[:8] + chunk(b"tEXt", b"k\0v") + GOOD_PNG[8:], "cannot be decoded, and"),
     "png truncated": (GOOD_PNG[: len(GOOD_PNG) // 2], "damaged|cannot be decoded"),
     "png damaged": (GOOD_PNG[:300] + b"\x55" * 80 + GOOD_PNG[380:], "damaged|cannot be decoded"),
     "jpeg truncated": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "damaged|cannot be decoded"),

@@ -36,7 +36,7 @@ def named(source: str | Path | bytes) -> Iterator[None]:
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise PictureError(f"{name}: cannot be read ({reason})") from error
 
 
@@ -168,7 +168,7 @@ def explain(error: pyvips.Error) -> str:
         return "the folder for temporary files is full; the environment variable TMPDIR names another one"
     if any(word in detail.lower() for word in _SIGNS_OF_DAMAGE):
         return _damaged(detail)
-    return f"cannot be decoded ({detail[:200]})"
+    return f"cannot be decoded ({detail[:200]})" if detail else "cannot be decoded, and its decoder does not say why"
 
 
 def _damaged(detail: str) -> str:

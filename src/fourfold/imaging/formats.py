@@ -126,6 +126,8 @@ _STRANGERS = (
     (b"%!PS", "a PostScript"),
     (b"\x1aE\xdf\xa3", "a video"),
 )
+#: Its pixels are compressed without the standard's frame, red and blue exchanged, and multiplied by alpha.
+_APPLES_FIRST_CHUNK = b"CgBI"
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs")
 
@@ -140,6 +142,11 @@ def recognise(start: bytes) -> Format:
         PictureError: for anything else, named where it is a known kind.
     """
     name = _signature(start)
+    if name == "png" and start[12:16] == _APPLES_FIRST_CHUNK:
+        raise PictureError(
+            "it is a PNG in the form that Xcode gives those of apps (CgBI), which is not read here; "
+            "xcrun -sdk iphoneos pngcrush -revert-iphone-optimizations makes an ordinary one of it"
+        )
     if name is not None:
         return FORMATS[name]
     if not start:
