@@ -650,13 +650,39 @@ def segment(number: int, content: bytes) -> bytes:
     ("segments", "said"),
     [
         ([segment(12, b"Ducky\0\1"), segment(14, b"Adobe\0d\0\0\0\0\1"), segment(0, b"JFXX\0\x10")], []),
+        ([segment(13, b"Adobe_CM\0\2\x80")], []),
         ([segment(1, b"FLIR\0\1\0\0heat"), segment(1, b"FLIR\0\1\1\0more"), segment(3, b"\1\2")], ["FLIR, APP3"]),
+        ([segment(13, b"Adobe_Photoshop2.5:8BIM" + bytes(20)), segment(3, b"Adobe\0d")], ["APP13, Adobe"]),
     ],
 )
 def test_segments_that_nobody_reads_are_said(segments: list[bytes], said: list[str]) -> None:
     plain = encoded(PICTURE, "JPEG")
     found = read_picture(plain[:2] + b"".join(segments) + plain[2:])
     assert found.metadata.notes == [f"segments that are not known here were left out: {names}" for names in said]
+
+
+EXIF_SEGMENTS = [segment(1, b"Exif\0\0" + exif_with(turn).tobytes().removeprefix(b"Exif\0\0")) for turn in (6, 3)]
+XMP_SEGMENTS = [
+    segment(1, b"http://ns.adobe.com/xap/1.0/\0" + packet) for packet in (XMP, XMP.replace(b"kept", b"more"))
+]
+
+
+@pytest.mark.parametrize(
+    ("segments", "said"),
+    [
+        (EXIF_SEGMENTS, ["EXIF is there more than once: only the first block was kept"]),
+        (XMP_SEGMENTS * 2, ["XMP is there more than once: only the first block was kept"]),
+        ([EXIF_SEGMENTS[0]] * 2 + [XMP_SEGMENTS[0]] * 2, []),
+    ],
+)
+def test_blocks_of_a_jpeg_beyond_the_first_are_told_of(segments: list[bytes], said: list[str]) -> None:
+    plain = encoded(PICTURE, "JPEG")
+    found = read_picture(plain[:2] + b"".join(segments) + plain[2:])
+    assert found.metadata.notes == said
+    if EXIF_SEGMENTS[0] in segments:
+        assert found.pixels.shape == np.asarray(PICTURE.rotate(90, expand=True)).shape
+    if XMP_SEGMENTS[0] in segments:
+        assert found.metadata.xmp == XMP
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ def _of_jpeg(data: Any) -> Beside:
         beside.notes.append(f"only the first of {segments.pictures} pictures in the file")
     if segments.unknown:
         beside.notes.append(f"segments that are not known here were left out: {', '.join(segments.unknown)}")
+    for name in segments.passed:
+        beside.notes.append(f"{name} is there more than once: only the first block was kept")
     if len(segments.resources) > 1:
         beside.iptc, lost = _joined(segments.resources)
         beside.notes += lost

@@ -9,8 +9,8 @@ from fourfold.imaging import iptc
 from fourfold.imaging.exif import parse_exif
 from fourfold.imaging.jpeg_tables import LUMA_STEPS, steps_at
 
-_APP0, _APP1, _APP2, _APP11, _APP13, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xFE, 0xDA, 0xD9
-_APP15, _QUANTISATION = 0xEF, 0xDB
+_APP0, _APP1, _APP2, _APP11, _APP13, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xEF
+_COMMENT, _SCAN, _END, _QUANTISATION = 0xFE, 0xDA, 0xD9, 0xDB
 #: What an application segment calls itself is looked for in as many bytes.
 _MAX_NAME_BYTES = 24
 #: Markers that stand alone, without a length.
@@ -18,7 +18,7 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}
 #: A file with more of them before its pixels has been made to keep somebody busy.
 _MAX_SEGMENTS = 100_000
 _PICTURES, _NUMBER_OF_PICTURES = b"MPF\0", 0xB001
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_EXIF, _XMP = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 #: The name that a comment goes by among text fields: PNG's for "miscellaneous comment". JPEG's and GIF's have none.
@@ -28,7 +28,9 @@ MAX_COMMENT_BYTES = 65_533
 
 #: Application segments that are read here or by libvips, or mean nothing to another picture: JFIF and its thumbnail,
 #: EXIF, profiles, how Photoshop stored the colours and for the web.
-_KNOWN = (b"JFIF\0", b"JFXX\0", b"Exif\0", b"ICC_PROFILE\0", b"Adobe", b"Ducky")
+_KNOWN = (b"JFIF\0", b"JFXX\0", _EXIF, b"ICC_PROFILE\0", b"Adobe_CM\0", b"Ducky")
+#: How the colours are stored, in APP14 alone: Photoshop 2.5's resources, in APP13, begin with that, too.
+_COLOURS = b"Adobe"
 #: Boxes in a JPEG (JUMBF), and the label of C2PA's among them (C2PA specification 2.1, 2024, section A.3.1).
 _BOXES, _C2PA = b"JP", b"c2pa"
 
@@ -47,6 +49,7 @@ class JpegSegments:
         resources: Photoshop's, IPTC among them, of each of the segments that they are cut into.
         quality: what the pixels were stored at, 1..100 as IJG's library counts; None where no table of luma's steps is.
             Of programs that count otherwise, the quality whose steps are about as coarse.
+        passed: what there is more than one block of, EXIF or XMP, none but the first of which is read.
         unknown: names of the kinds of segments that nobody here reads.
         pictures: in the file: several where it holds views, previews or a gain map behind the first.
     """
@@ -59,6 +62,7 @@ class JpegSegments:
     more_xmp: bool = False
     resources: list[bytes] = field(default_factory=list)
     quality: int | None = None
+    passed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     pictures: int = 1
 
@@ -73,6 +77,7 @@ def read_segments(data: Any) -> JpegSegments:
         data: the file's bytes, or a memory map of it.
     """
     found = JpegSegments()
+    exif = b""
     at = 2
     for _ in range(_MAX_SEGMENTS):
         if at + 4 > len(data) or data[at] != 0xFF:
@@ -95,7 +100,12 @@ def read_segments(data: Any) -> JpegSegments:
         elif kind == _APP11 and content.startswith(_BOXES) and _C2PA in content:
             found.credentials = True
         elif kind == _APP1 and content.startswith(_XMP):
-            found.xmp = found.xmp or bytes(content[len(_XMP) :])
+            packet = bytes(content[len(_XMP) :])
+            found.xmp = found.xmp or packet
+            _pass_over(found, "XMP", packet, found.xmp)
+        elif kind == _APP1 and content.startswith(_EXIF):
+            exif = exif or bytes(content)
+            _pass_over(found, "EXIF", bytes(content), exif)
         elif kind == _APP1 and content.startswith(_MORE_XMP):
             found.more_xmp = True
         elif kind == _APP13 and content.startswith(iptc.WRAPPER):
@@ -104,11 +114,17 @@ def read_segments(data: Any) -> JpegSegments:
             found.quality = _quality(bytes(content)) or found.quality
         elif kind == _APP2 and content.startswith(_PICTURES):
             found.pictures = _count_pictures(bytes(content[len(_PICTURES) :]))
-        elif _APP0 <= kind <= _APP15 and not content.startswith(_KNOWN):
+        elif _APP0 <= kind <= _APP15 and not content.startswith((*_KNOWN, _COLOURS) if kind == _APP14 else _KNOWN):
             name = _name_of(kind, bytes(content[:_MAX_NAME_BYTES]))
             found.unknown += [name] * (name not in found.unknown)
         at += 2 + size
     return found
+
+
+def _pass_over(found: JpegSegments, name: str, block: bytes, kept: bytes) -> None:
+    """Notes that there is a block that is not kept, unless it says the same as the one that is."""
+    if block not in (b"", kept) and name not in found.passed:
+        found.passed.append(name)
 
 
 def _name_of(kind: int, start: bytes) -> str:
