@@ -560,7 +560,7 @@ BAD = {
         GOOD_PNG[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + GOOD_PNG[8:],
         r"Xcode gives those of apps \(CgBI\), which is not read here; .* makes an ordinary one",
     ),
-    "png whose first chunk is none": (GOOD_PNG[:8] + chunk(b"tEXt", b"k\0v") + GOOD_PNG[8:], "cannot be decoded, and"),
+    "png whose first chunk is none": (GOOD_PNG[:8] + chunk(b"tEXt", b"k\0v") + GOOD_PNG[8:], "the file is damaged or ends too early"),
     "png truncated": (GOOD_PNG[: len(GOOD_PNG) // 2], "damaged|cannot be decoded"),
     "png damaged": (GOOD_PNG[:300] + b"\x55" * 80 + GOOD_PNG[380:], "damaged|cannot be decoded"),
     "jpeg truncated": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "damaged|cannot be decoded"),
@@ -700,3 +700,12 @@ def test_a_closed_folder_is_named_with_the_reason(closed: Path) -> None:
 
 def test_nothing_but_the_profile_and_the_resolution_survives_stripping() -> None:
     assert Metadata(exif=b"x", xmp=b"y", icc=b"z").stripped().exif is None
+
+
+def test_a_file_that_ends_in_its_header_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    Picture(make_photo(8, 8)).save(path)
+    whole = path.read_bytes()
+    for size in range(9, 48, 3):
+        with pytest.raises(PictureError, match="the file is damaged or ends too early"):
+            read_picture(whole[:size])

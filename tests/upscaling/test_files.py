@@ -136,6 +136,16 @@ def test_a_file_that_takes_much_memory_is_looked_through_when_the_network_is_don
     assert name.startswith(thread)
 
 
+def test_names_may_be_text(upscaler, source):
+    jobs = [Job(str(source), str(source.with_name("b.png")))]
+    assert [made.status for made in upscale_files(upscaler, jobs)] == ["done"]
+
+
+def test_a_zero_byte_is_in_no_name(upscaler, source):
+    with pytest.raises(PictureError, match=r"b\\x00\.png' is no name of a file"):
+        upscale_file(upscaler, source, str(source.with_name("b\0.png")))
+
+
 @pytest.mark.parametrize("side_px", [60, 600])
 def test_a_damaged_file_leaves_nothing_however_much_memory_it_takes(upscaler, source, side_px):
     Image.fromarray(make_photo(side_px, side_px)).save(source.with_name("b.jpg"), progressive=True)

@@ -26,11 +26,13 @@ class AtomicOutput:
 
     Raises:
         OutputExistsError: if ``path`` is there and may not be replaced.
-        PictureError: if the folder cannot be written, the disk is full, or the name is too long.
+        PictureError: if the folder cannot be written, the disk is full, or the name is none or too long.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.path = Path(path)
+        if "\0" in str(self.path):
+            raise PictureError(f"{str(self.path)!r} is no name of a file: it holds a zero byte")
         self._overwrite = overwrite
         refuse_existing(self.path, overwrite)
         self._temporary = self.path.parent / f"{TEMPORARY_PREFIX}{os.urandom(6).hex()}.part"

@@ -151,9 +151,14 @@ def _decode(image: Any) -> None:
 _SIGNS_OF_DAMAGE = ("truncat", "end of", "premature", "read error", "out of order read", "read gave")
 
 
+#: libvips looks for the end of a file by seeking beyond it, and tells of each time.
+_BESIDE_THE_POINT = "source: bad seek"
+
+
 def explain(error: pyvips.Error) -> str:
     """Returns what a libvips error means for the person who has the file."""
-    detail = " ".join(dict.fromkeys(line.strip() for line in str(error.detail).splitlines() if line.strip()))
+    lines = dict.fromkeys(line.strip() for line in str(error.detail).splitlines())
+    detail = " ".join(line for line in lines if line and not line.startswith(_BESIDE_THE_POINT))
     if "bad labq format" in detail:
         return "8-bit CIELAB, which is not read here; convert it to 16-bit CIELAB or to RGB first"
     if "samples out of range" in detail:
@@ -168,7 +173,7 @@ def explain(error: pyvips.Error) -> str:
         return "the folder for temporary files is full; the environment variable TMPDIR names another one"
     if any(word in detail.lower() for word in _SIGNS_OF_DAMAGE):
         return _damaged(detail)
-    return f"cannot be decoded ({detail[:200]})" if detail else "cannot be decoded, and its decoder does not say why"
+    return f"cannot be decoded ({detail[:200]})" if detail else _damaged("its decoder does not say more")
 
 
 def _damaged(detail: str) -> str:

@@ -64,10 +64,14 @@ _ALL_THE_MEMORY = 1 << 62
 
 @dataclass(frozen=True)
 class Job:
-    """One file to upscale."""
+    """One file to upscale; names may be given as text."""
 
     source: Path
     destination: Path
+
+    def __post_init__(self) -> None:
+        for name in ("source", "destination"):
+            object.__setattr__(self, name, Path(getattr(self, name)))
 
 
 @dataclass(frozen=True)
