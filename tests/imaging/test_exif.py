@@ -151,7 +151,7 @@ def test_places_in_the_picture_turn_and_grow_with_it(order: str, orientation: in
     settings = {0x9214: shorts(order, 20, 4, 3, 2), 0xA214: shorts(order, 20, 4)}
     settings |= {0xA20E: fraction(order, 1000, 1), 0xA20F: fraction(order, 900, 7)}
     main = Ifd({0x0112: shorts(order, orientation)}, {EXIF_IFD: Ifd(settings)})
-    made = upright(build_exif(Exif(order, main)), 24, 20)
+    made = upright(build_exif(Exif(order, main)), 24, 20, orientation)
     below = parse_exif(made).main.children[EXIF_IFD].tags
     turned = orientation > 4
     assert below[0x9214] == shorts(order, *POINTS[orientation], *((2, 3) if turned else (3, 2)))
@@ -161,6 +161,22 @@ def test_places_in_the_picture_turn_and_grow_with_it(order: str, orientation: in
     assert below[0x9214] == shorts(order, 4 * x, 4 * y, *((8, 12) if turned else (12, 8)))
     per_unit = [fraction(order, 4000, 1), fraction(order, 3600, 7)]
     assert [below[0xA20E], below[0xA20F]] == per_unit[:: -1 if turned else 1]
+
+
+@pytest.mark.parametrize("orientation", POINTS)
+def test_places_in_a_tiff_turn_as_those_in_a_jpeg(orientation: int) -> None:
+    """The list of a TIFF is its EXIF's main list, and the orientation in it is the file's own."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[EXIF_IFD] = {0x9214: (20, 4, 3, 2), 0xA214: (20, 4), 0xA20E: 1000.0, 0xA20F: 900.0}
+    tiff, jpeg = (
+        read_picture(encoded(Image.fromarray(make_photo(20, 24)), format, exif=exif.tobytes()))
+        for format in ("TIFF", "JPEG")
+    )
+    settings = as_another_reads(encode_picture(tiff, "png")).get_ifd(EXIF_IFD)
+    assert settings == as_another_reads(encode_picture(jpeg, "png")).get_ifd(EXIF_IFD)
+    assert settings[0xA214] == POINTS[orientation]
+    assert (settings[0xA20E], settings[0xA20F]) == ((900, 1000) if orientation > 4 else (1000, 900))
 
 
 def test_places_too_large_for_16_bits_get_32() -> None:
@@ -178,7 +194,7 @@ def test_places_too_large_for_16_bits_get_32() -> None:
 @pytest.mark.parametrize("number", [0x9214, 0xA214, 0xA20E])
 def test_places_that_are_none_stay_as_they_are(number: int, odd: Tag) -> None:
     block = block_of({number: odd, 0x9003: Tag(2, len(DATE), DATE)})
-    assert upright(block, 24, 20) == block == enlarged(block, 4)
+    assert upright(block, 24, 20, 6) == block == enlarged(block, 4)
 
 
 @pytest.mark.parametrize(("index", "said"), [(b"R03\0", True), (b"R98\0", False)])
@@ -215,17 +231,17 @@ def test_large_sizes_get_large_numbers_in_their_places(order: str) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_the_thumbnail_goes_and_takes_its_room_with_it(order: str) -> None:
-    made = upright(camera_block(order), 60, 40)
+    made = upright(camera_block(order), 60, 40, 1)
     assert b"thumbnail" not in made
     assert len(made) < len(camera_block(order)) - len(THUMBNAIL)
     assert_notes_stay(made)
-    assert upright(made, 40, 60) == made
+    assert upright(made, 40, 60, 1) == made
 
 
 def test_what_the_thumbnail_shares_with_others_stays() -> None:
     bent = bytearray(camera_block())
     bent[6 + 640 + 2 + 8 : 6 + 640 + 2 + 12] = struct.pack("<I", NOTE_AT)  # as if the thumbnail were the notes
-    assert_notes_stay(upright(bytes(bent), 60, 40))
+    assert_notes_stay(upright(bytes(bent), 60, 40, 1))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -295,7 +311,7 @@ def test_a_tiff_moves_the_notes_of_a_camera_and_says_so() -> None:
 def test_a_block_cut_short_is_corrected_or_left_out(cut: int) -> None:
     part = camera_block()[:cut]
     try:
-        made = corrected(upright(part, 60, 40), 100, 100, (300.0, 72.0))
+        made = corrected(upright(part, 60, 40, 1), 100, 100, (300.0, 72.0))
     except ValueError:
         with pytest.raises(ValueError, match=r"list of tags|TIFF header"):
             parse_exif(part)
@@ -314,7 +330,7 @@ def test_a_block_with_any_bytes_bent_is_corrected_or_refused(order: str, bends: 
     for at, value in bends:
         bent[6 + at] = value
     try:
-        made = corrected(upright(bytes(bent), 60, 40), 100, 70_000, (300.0, 72.5))
+        made = corrected(upright(bytes(bent), 60, 40, 6), 100, 70_000, (300.0, 72.5))
     except ValueError:
         return
     assert parse_exif(made).main.notes() == []

@@ -48,7 +48,7 @@ _THUMBNAILS = ((0x0201, 0x0202), (0x0111, 0x0117))
 QUARTER_TURNS = (5, 6, 7, 8)
 
 
-def upright(block: bytes, width: int, height: int) -> bytes:
+def upright(block: bytes, width: int, height: int, orientation: int) -> bytes:
     """Returns the block with orientation 1 and without the thumbnail, which shows the picture unturned.
 
     Where the subject is, is told of the turned picture. One on its side has its horizontal and vertical resolution
@@ -58,13 +58,13 @@ def upright(block: bytes, width: int, height: int) -> bytes:
         block: with or without its prefix.
         width: of the picture before it is turned.
         height: likewise.
+        orientation: that the pixels are turned by, 1 to 8; the block of a TIFF does not state it.
 
     Raises:
         ValueError: if the block is damaged.
     """
     changing = _Changing(block)
     main = changing.lists()[0]
-    orientation = changing.short(main, ORIENTATION) or 1
     if orientation in QUARTER_TURNS:
         changing.exchange(main, X_RESOLUTION, Y_RESOLUTION)
     for settings in (ifd for ifd in changing.lists() if ifd.tag == EXIF_IFD):
@@ -184,12 +184,6 @@ class _Changing:
     def lists(self) -> list[_List]:
         """Returns the main list and those below it that can be read."""
         return [ifd for ifd, _ in self._walk(0, self._number(4), depth=0)]
-
-    def short(self, ifd: _List, tag: int) -> int | None:
-        """Returns a whole number of 16 bits, or None where it is missing or of another kind."""
-        entry = ifd.entries.get(tag, b"")
-        kind, value = struct.unpack_from(self._order + "2xH4xH", entry) if entry else (0, 0)
-        return value if kind == _SHORT else None
 
     def whole_numbers(self, ifd: _List, tag: int) -> list[int]:
         """Returns two to four numbers of 16 bits; none where they are missing, of another kind or elsewhere."""

@@ -300,7 +300,8 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
     if metadata.exif is not None:
         try:
             metadata.notes += exif_blocks.parse_exif(metadata.exif).main.notes()
-            metadata.exif = upright(metadata.exif, image.width, int(_get(image, "page-height", image.height)))
+            height = int(_get(image, "page-height", image.height))
+            metadata.exif = upright(metadata.exif, image.width, height, orientation)
             metadata.dpi = metadata.dpi or exif_blocks.resolution(metadata.exif)
         except (ValueError, IndexError, struct.error):
             metadata.exif = None
