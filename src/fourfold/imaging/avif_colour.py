@@ -1,14 +1,12 @@
 """How an AVIF file says in what way its numbers are meant as colours: libvips does not tell."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from fourfold.imaging.avif_boxes import within
+from fourfold.imaging.avif_turn import turned_by
 
 #: Boxes that lead to the properties of the file's pictures, and to what these are to each other.
 _PROPERTIES, _REFERENCES = (b"meta", b"iprp", b"ipco"), (b"meta", b"iref")
-#: Boxes that begin with four bytes of version and flags.
-_FULL = (b"meta", b"iref")
-#: A file with more boxes than this has been made to keep somebody busy.
-_MAX_BOXES = 1000
 #: Code points of sRGB, and of "not said", which is taken for sRGB everywhere.
 _SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (13, 2)
 
@@ -20,10 +18,12 @@ class AvifSamples(NamedTuple):
         narrow_grey: the picture is monochrome, from 16 for black to 235 for white of 255; libheif takes 0 and 255 for
             them, as it does for no picture in colour.
         premultiplied: the colours have been multiplied by alpha.
+        turned_by: what the file turns the picture by, as EXIF counts it, 1 to 8; the decoder has done it.
     """
 
     narrow_grey: bool = False
     premultiplied: bool = False
+    turned_by: int = 1
 
 
 def read_samples(data: Any) -> AvifSamples:
@@ -35,12 +35,13 @@ def read_samples(data: Any) -> AvifSamples:
     Args:
         data: the file's bytes, or a memory map of it.
     """
-    properties = [(kind, bytes(data[a : min(b, a + 11)])) for kind, a, b in _within(data, _PROPERTIES)]
+    properties = [(kind, bytes(data[a : min(b, a + 11)])) for kind, a, b in within(data, _PROPERTIES)]
     # alpha, which is a monochrome picture as well, may be in the file, too
     coded = [text for kind, text in properties if kind == b"av1C" and len(text) >= 3]
     ranges = [text[10] >> 7 for kind, text in properties if kind == b"colr" and text[:4] == b"nclx" and len(text) > 10]
     narrow = bool(coded) and all(text[2] & 0x10 for text in coded) and ranges[:1] == [0]
-    return AvifSamples(narrow, any(kind == b"prem" for kind, _, _ in _within(data, _REFERENCES)))
+    premultiplied = any(kind == b"prem" for kind, _, _ in within(data, _REFERENCES))
+    return AvifSamples(narrow, premultiplied, turned_by(data))
 
 
 def is_lossy(data: Any) -> bool:
@@ -74,35 +75,9 @@ def unheard_colour(data: Any) -> list[str]:
 
 def _colours(data: Any) -> list[bytes]:
     """Returns the beginnings of what a file says of its colours: a profile, or code points."""
-    return [bytes(data[a : min(b, a + 10)]) for kind, a, b in _within(data, _PROPERTIES) if kind == b"colr"]
+    return [bytes(data[a : min(b, a + 10)]) for kind, a, b in within(data, _PROPERTIES) if kind == b"colr"]
 
 
 def _code_points(said: list[bytes]) -> bytes:
     """Returns kind, primaries, transfer and matrix (4, 2, 2 and 2 bytes), or nothing where there are no code points."""
     return next((text for text in said if text[:4] == b"nclx"), b"")
-
-
-def _within(data: Any, path: tuple[bytes, ...]) -> Iterator[tuple[bytes, int, int]]:
-    """Yields what :func:`_boxes` does of what lies within a box, none where there is no such box."""
-    start, end = 0, len(data)
-    for wanted in path:
-        found = next(((a, b) for kind, a, b in _boxes(data, start, end) if kind == wanted), None)
-        if found is None:
-            return
-        start, end = found[0] + 4 * (wanted in _FULL), found[1]
-    yield from _boxes(data, start, end)
-
-
-def _boxes(data: Any, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields kind, start and end of the contents of the boxes between two places."""
-    for _ in range(_MAX_BOXES):
-        if at + 8 > end:
-            return
-        size, start = int.from_bytes(data[at : at + 4], "big"), at + 8
-        if size == 1:  # the size follows, in 64 bits
-            size, start = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
-        size = size or end - at  # 0: up to the end
-        if size < start - at:
-            return
-        yield bytes(data[at + 4 : at + 8]), start, min(end, at + size)
-        at += size

@@ -219,7 +219,7 @@ def _assemble(
         image = image.copy()
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
         image.set_type(pyvips.GValue.blob_type, "exif-data", beside.exif)
-    metadata = _metadata(image, format, beside, orientation)
+    metadata = _metadata(image, format, beside, orientation if format.name != "avif" else beside.avif.turned_by)
     metadata.notes += notes
     if frames > 1 and metadata.georeference is not None:
         metadata.notes.append("of the map coordinates, only the first page's are kept")
@@ -300,8 +300,10 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
     if metadata.exif is not None:
         try:
             metadata.notes += exif_blocks.parse_exif(metadata.exif).main.notes()
-            height = int(_get(image, "page-height", image.height))
-            metadata.exif = upright(metadata.exif, image.width, height, orientation)
+            width, height = image.width, int(_get(image, "page-height", image.height))
+            if format.name == "avif" and orientation in QUARTER_TURNS:  # the decoder has turned it
+                width, height = height, width
+            metadata.exif = upright(metadata.exif, width, height, orientation)
             metadata.dpi = metadata.dpi or exif_blocks.resolution(metadata.exif)
         except (ValueError, IndexError, struct.error):
             metadata.exif = None
