@@ -13,6 +13,7 @@ from PIL import Image
 from fourfold.imaging import Metadata, Picture, encode_picture, read_picture
 from fourfold.imaging.exif import EXIF_IFD, GPS_IFD, PREFIX, Exif, Ifd, Tag, build_exif, parse_exif, resolution
 from fourfold.imaging.exif_corrections import corrected, enlarged, upright
+from fourfold.imaging.tiff_tags import Added, insert_tags
 from tests.imaging.samples import encoded, make_photo, matrix_profile
 
 INTEROP_IFD = 0xA005
@@ -305,6 +306,27 @@ def test_a_tiff_moves_the_notes_of_a_camera_and_says_so() -> None:
     said.clear()
     encode_picture(again, "tiff", on_loss=said.append)
     assert said == []
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("source", ["jpg", "tiff"])
+def test_texts_in_unicode_take_the_byte_order_of_a_tiff(source: str, order: str) -> None:
+    wide = "utf-16-le" if order == "<" else "utf-16-be"
+    comment, where = (Tag(7, 8 + 2 * len(t), b"UNICODE\0" + t.encode(wide)) for t in ("Grüße 日本", "Größe"))
+    how = Tag(7, 14, b"ASCII\0\0\0MANUAL")
+    main = Ifd(children={EXIF_IFD: Ifd({0x9286: comment}), GPS_IFD: Ifd({0x1B: how, 0x1C: where})})
+    picture = read_picture(encoded(PICTURE, "JPEG", exif=build_exif(Exif(order, main))))
+    if source == "tiff":
+        tifffile = pytest.importorskip("tifffile")
+        file = io.BytesIO()
+        tifffile.imwrite(file, make_photo(16, 24), photometric="rgb", byteorder=order, metadata=None)
+        picture = read_picture(insert_tags(file.getvalue(), Added(exif=picture.metadata.exif)))
+        assert parse_exif(picture.metadata.exif or b"").order == order
+    found = parse_exif(read_picture(encode_picture(picture, "tiff")).metadata.exif or b"")
+    assert found.order == "<"
+    assert found.main.children[EXIF_IFD].tags[0x9286].data[8:].decode("utf-16-le") == "Grüße 日本"
+    assert found.main.children[GPS_IFD].tags[0x1C].data[8:].decode("utf-16-le") == "Größe"
+    assert found.main.children[GPS_IFD].tags[0x1B] == how
 
 
 @pytest.mark.parametrize("cut", range(6, 700, 9))

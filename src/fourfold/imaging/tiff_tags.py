@@ -82,6 +82,9 @@ _OF_SAMPLES, _OF_PAGES = (
 _MAX_PAGES = 10_000
 #: The type whose values are bytes without a meaning.
 _UNDEFINED = 7
+#: EXIF's texts that begin with the name of their encoding: a comment; how a place was found, and its name. Behind
+#: Unicode's come pairs of bytes in the block's order (EXIF 2.32, section 4.6.5).
+_TEXTS, _UNICODE = {0x9286, 0x001B, 0x001C}, b"UNICODE\0"
 
 _SIGNATURES = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 
@@ -346,10 +349,13 @@ def _in_order(ifd: Ifd, order: str, wanted: str) -> Ifd:
     """Returns the list with its values in another byte order."""
     if order == wanted:
         return ifd
-    tags = {number: Tag(tag.kind, tag.count, _swapped(tag)) for number, tag in ifd.tags.items()}
+    tags = {number: Tag(tag.kind, tag.count, _swapped(number, tag)) for number, tag in ifd.tags.items()}
     return Ifd(tags, {number: _in_order(child, order, wanted) for number, child in ifd.children.items()})
 
 
-def _swapped(tag: Tag) -> bytes:
+def _swapped(number: int, tag: Tag) -> bytes:
+    if number in _TEXTS and tag.kind == _UNDEFINED and tag.data.startswith(_UNICODE):
+        text = tag.data[len(_UNICODE) :]
+        return _UNICODE + b"".join(text[k : k + 2][::-1] for k in range(0, len(text), 2))
     size = 4 if tag.kind in (5, 10) else TYPE_BYTES[tag.kind]  # a rational is two numbers of four bytes
     return b"".join(tag.data[k : k + size][::-1] for k in range(0, len(tag.data), size))
