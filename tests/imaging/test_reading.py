@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import pyvips
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from fourfold.errors import PictureError, PictureTooLargeError
 from fourfold.imaging import (
+    FrameRows,
     avif_sequence,
     encode_picture,
     find_pictures,
@@ -31,6 +32,7 @@ from fourfold.imaging.decoders import explain
 from fourfold.imaging.formats import recognise
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.png_text import chunk
+from fourfold.imaging.rows import read_rows
 from tests.conftest import make_photo
 from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header
 
@@ -417,6 +419,43 @@ def test_pages_that_say_something_else_of_themselves_are_read_and_it_is_said(tmp
     assert "of what the pages say of themselves (names, resolution), only the first page's is kept" in (
         opened.metadata.notes
     )
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 6])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_every_page_has_its_own_palette(as_file: bool, orientation: int, tmp_path: Path) -> None:
+    colours = [make_photo(30, 40, seed) for seed in range(2)]
+    pages = [Image.fromarray(page).quantize(16) for page in colours]
+    grey = Image.fromarray(colours[0][:, :, 0] // 64)
+    grey.putpalette([level for level in (0, 90, 180, 255) for _ in range(3)])
+    pages = [pages[0], pages[0].transpose(Image.Transpose.ROTATE_180), pages[1], grey, pages[1]]
+    source: Any = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:], tiffinfo={0x0112: orientation})
+    if as_file:
+        (tmp_path / "pages.tif").write_bytes(source)
+        source = tmp_path / "pages.tif"
+    opened = open_picture(source, all_frames=True)
+    assert (opened.frames, opened.metadata.notes) == (5, ["palette turned into full colour"])
+    for k, page in enumerate(pages):
+        image = page.convert("RGB")
+        image.getexif()[0x0112] = orientation
+        expected = np.asarray(ImageOps.exif_transpose(image))
+        rows = FrameRows(opened, k)
+        found = [rows.read(top, min(top + 16, rows.height)) for top in range(0, rows.height, 16)]
+        assert np.array_equal(np.concatenate(found), expected)
+
+
+def test_of_a_hundred_palettes_and_one_the_first_page_is_read() -> None:
+    page = Image.fromarray(make_photo(3, 4)[:, :, 0] // 128)
+    pages = [page.copy() for _ in range(101)]
+    for k, one in enumerate(pages):
+        one.putpalette([k, 0, 0, 255, 255, k])
+    file = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    opened = open_picture(file, all_frames=True)
+    assert opened.frames == 1
+    assert "only the first of 101 pages; they have more than 100 palettes" in opened.metadata.notes
+    file = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:-1])
+    opened = open_picture(file, all_frames=True)
+    assert np.array_equal(read_rows(opened, 99 * 3, 100 * 3), np.asarray(pages[99].convert("RGB")))
 
 
 def test_an_avif_of_several_pictures_gives_the_main_one() -> None:

@@ -8,7 +8,7 @@ import stat
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from fourfold.imaging.xmp import alone_xmp, upright_xmp
 
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
+
+#: More palettes in one file than this are not read: each takes a decoder of its own, and an open file.
+_MAX_PALETTES = 100
 
 #: libvips pixel kinds that are kept, and their numpy names.
 _KEPT: dict[str, np.dtype[Any]] = {
@@ -121,6 +124,8 @@ def open_picture(
         beside = read_beside(source, format)
         if beside.samples.refused:
             raise PictureError(beside.samples.refused)
+        if frames > 1 and len(beside.samples.palette_pages) > _MAX_PALETTES:
+            frames, notes = 1, [f"only the first of {frames} pages; they have more than {_MAX_PALETTES} palettes"]
         opened = _assemble(header, format, load, frames, notes, sequential, beside)
     kept = opened.metadata.icc is not None
     opened.metadata.notes += dict.fromkeys(told(r, kept) for r in remarks if not is_made_good(r, format))
@@ -213,8 +218,8 @@ def _assemble(
     orientation = exif_blocks.orientation(beside.exif or b"") if late else int(_get(header, "orientation", 1))
     # mirroring left to right keeps the order of rows; every other turn needs the last rows first
     turned = orientation not in (1, 2)
-    options = {"n": -1} if frames > 1 else {}
-    image = load(access="sequential" if sequential and not turned else "random", **options)
+    load = partial(load, access="sequential" if sequential and not turned else "random")
+    image = _loaded(load, frames, beside.samples.palette_pages)
     if late:
         image = image.copy()
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
@@ -252,6 +257,22 @@ def _assemble(
         negative=negative,
         held_bytes=beside.samples.held_bytes,
     )
+
+
+def _loaded(load: Any, frames: int, palette_pages: tuple[int, ...]) -> Any:
+    """Returns all frames below each other; pages with a palette of their own are loaded by themselves.
+
+    libvips takes one palette for all pages that it loads together.
+    """
+    if frames == 1 or len(palette_pages) == 1:
+        return load(n=-1) if frames > 1 else load()
+    ends = *palette_pages[1:], frames
+    parts = [load(page=start, n=end - start) for start, end in zip(palette_pages, ends, strict=True)]
+    if len({part.bands for part in parts}) > 1:  # a palette of nothing but greys becomes one channel
+        parts = [part.colourspace("srgb") for part in parts]
+    image = reduce(lambda above, below: above.join(below, "vertical"), parts).copy()
+    image.set_type(pyvips.GValue.gint_type, "page-height", image.height // frames)
+    return image
 
 
 def _turned(image: Any, orientation: int, frames: int) -> Any:

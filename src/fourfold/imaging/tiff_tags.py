@@ -39,7 +39,7 @@ _PHOTOGRAPH = {
 }
 
 _IPTC = 0x83BB
-_EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION = 0x0152, 0x0106, 0x0128, 0x0103
+_EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION, _COLOUR_MAP = 0x0152, 0x0106, 0x0128, 0x0103, 0x0140
 #: What cameras' raw files have: a first picture that is only a preview, others below it, and DNG's version.
 _SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION = 0x00FE, 0x014A, 0xC612
 #: What Photoshop keeps of layers (ImageSourceData) and of everything else (ImageResources), and colour profiles (ICC.1,
@@ -101,6 +101,7 @@ class Samples(NamedTuple):
         white_is_zero: a grey picture is stored as a negative, black at the largest value (PhotometricInterpretation
             0). libvips turns whole numbers, and not floating point.
         palette: the samples number the colours of a palette (PhotometricInterpretation 3).
+        palette_pages: the pages, counted from 0, that have another palette than the one before; the first is one.
         jpeg: they are compressed as JPEG (Compression 6 and 7).
         held_bytes: about how much memory decoding takes beyond a few rows: what is compressed is read strip by strip,
             and a row of tiles, a strip of JPEG, and a strip of every channel where each lies by itself
@@ -113,6 +114,7 @@ class Samples(NamedTuple):
     pixel_shape: tuple[float, float] | None = None
     white_is_zero: bool = False
     palette: bool = False
+    palette_pages: tuple[int, ...] = (0,)
     jpeg: bool = False
     held_bytes: int = 0
     refused: str = ""
@@ -150,7 +152,28 @@ def read_tags(data: Any) -> tuple[Samples, Photograph]:
     """
     order, big, offset = _head(bytes(data[:16]))
     found = read_ifd(data, order, offset, big=big, wanted=_READ)
-    return _samples(found, order), _photograph(found, order)
+    samples = _samples(found, order)
+    if samples.palette:
+        samples = samples._replace(palette_pages=_palette_pages(data, order, big, offset))
+    return samples, _photograph(found, order)
+
+
+def _palette_pages(data: Any, order: str, big: bool, offset: int) -> tuple[int, ...]:
+    """Returns the pages whose palette is not that of the page before, the first among them, as far as can be read."""
+    pages: list[int] = []
+    before: Tag | None = None
+    for page in range(_MAX_PAGES):
+        try:
+            palette = read_ifd(data, order, offset, big=big, wanted={_COLOUR_MAP}).tags.get(_COLOUR_MAP)
+            offset = _raw_entries(data, order, big, offset)[1]
+        except (ValueError, struct.error):
+            break
+        if not page or palette != before:
+            pages.append(page)
+        before = palette
+        if not offset:
+            break
+    return tuple(pages)
 
 
 def compare_pages(data: Any) -> tuple[bool, bool]:
