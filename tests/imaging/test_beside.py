@@ -583,14 +583,14 @@ def test_extended_xmp_is_missed() -> None:
     ],
 )
 def test_xmp_says_upright(before: bytes, after: bytes) -> None:
-    assert upright_xmp(before, 1) == after
+    assert upright_xmp(before, 1, 8, 8) == (after, [])
     packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + before + b"</x:xmpmeta>"
     file = encode_picture(Picture(make_photo(8, 8), metadata=Metadata(xmp=packet, exif=exif_with(1).tobytes())), "png")
     assert after in (read_picture(file).metadata.xmp or b"")
     for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         for mark in ("", "\ufeff"):
             wide = (mark + packet.decode()).encode(encoding)
-            assert upright_xmp(wide, 1) == (mark + packet.replace(before, after).decode()).encode(encoding)
+            assert upright_xmp(wide, 1, 8, 8)[0] == (mark + packet.replace(before, after).decode()).encode(encoding)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP"])
@@ -715,7 +715,7 @@ def test_pictures_below_a_tiff_are_said() -> None:
 
 def test_damaged_wide_xmp_stays_as_it_is() -> None:
     damaged = "<a tiff:Orientation='8'/>".encode("utf-16-le") + b"\0"
-    assert upright_xmp(damaged, 6) == damaged
+    assert upright_xmp(damaged, 6, 8, 8) == (damaged, [])
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "GIF"])

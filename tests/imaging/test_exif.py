@@ -231,6 +231,14 @@ def test_large_sizes_get_large_numbers_in_their_places(order: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
+def test_the_size_in_the_list_of_interoperability_is_that_of_the_file(order: str) -> None:
+    interop = Ifd({1: Tag(2, 4, b"R98\0"), 0x1001: shorts(order, 24), 0x1002: Tag(4, 1, struct.pack(order + "I", 16))})
+    before = build_exif(Exif(order, Ifd(children={EXIF_IFD: Ifd(children={INTEROP_IFD: interop})})))
+    found = parse_exif(corrected(before, 96, 64, None)).main.children[EXIF_IFD].children[INTEROP_IFD].tags
+    assert found == {1: Tag(2, 4, b"R98\0"), 0x1001: shorts(order, 96), 0x1002: shorts(order, 64)}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
 def test_the_thumbnail_goes_and_takes_its_room_with_it(order: str) -> None:
     made = upright(camera_block(order), 60, 40, 1)
     assert b"thumbnail" not in made

@@ -1,6 +1,7 @@
 """What XMP says of places in the picture and of further contents of the file, once it is turned, enlarged and alone."""
 
 import re
+import struct
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 
 from fourfold.imaging import read_picture
-from fourfold.imaging.xmp import alone_xmp, sized_xmp, upright_xmp
+from fourfold.imaging.exif import parse_exif
+from fourfold.imaging.xmp import alone_xmp, enlarged_xmp, sized_xmp, upright_xmp
 from fourfold.upscaling.receipt import NAMESPACE, embed_receipt, without_receipt
 from tests.imaging.samples import encoded, exif_with, make_photo
 
@@ -63,7 +65,7 @@ def turned(x: float, y: float, w: float, h: float, orientation: int) -> tuple[fl
 def test_regions_turn_with_the_picture(written: Any, orientation: int) -> None:
     before, after = (
         packet("> " + written(0.9, 0.2, 0.1, 0.3)),
-        upright_xmp(packet("> " + written(0.9, 0.2, 0.1, 0.3)), orientation),
+        upright_xmp(packet("> " + written(0.9, 0.2, 0.1, 0.3)), orientation, 24, 16)[0],
     )
     wanted = turned(0.9, 0.2, 0.1, 0.3, orientation)
     for name, value in zip("xywh", wanted, strict=True):
@@ -77,7 +79,7 @@ def test_regions_turn_with_the_picture(written: Any, orientation: int) -> None:
     ["<mwg-rs:Area/>", '<mwg-rs:Area stArea:x="a" stArea:y="b"/>', '<mwg-rs:Area stArea:x="1e9999"/>', "<mwg-rs:Area>"],
 )
 def test_regions_that_are_none_stay_as_they_are(odd: str) -> None:
-    assert upright_xmp(packet("> " + odd), 6) == packet("> " + odd)
+    assert upright_xmp(packet("> " + odd), 6, 24, 16) == (packet("> " + odd), [])
 
 
 def test_a_picture_on_its_side_has_its_regions_upright() -> None:
@@ -91,6 +93,90 @@ def test_the_size_that_regions_were_marked_in_is_that_of_the_file() -> None:
     before = packet('> <mwg-rs:AppliedToDimensions stDim:w="24" stDim:h="16" stDim:unit="pixel"/> <a stDim:w="24"/>')
     after = packet('> <mwg-rs:AppliedToDimensions stDim:w="96" stDim:h="64" stDim:unit="pixel"/> <a stDim:w="24"/>')
     assert sized_xmp(before, 96, 64) == after
+
+
+def subject(name: str, *numbers: Any) -> bytes:
+    items = "".join(f"<rdf:li>{number}</rdf:li>" for number in numbers)
+    return f"<exif:{name}>\n <rdf:Seq>{items}</rdf:Seq>\n</exif:{name}>".encode()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("written", ['<a MPReg:Rectangle="%s"/>', "<MPReg:Rectangle>%s</MPReg:Rectangle>"])
+def test_rectangles_of_microsoft_turn_with_the_picture(written: str, orientation: int) -> None:
+    def rectangle(x: float, y: float, w: float, h: float) -> bytes:
+        return (written % f"{x - w / 2:.6g}, {y - h / 2:.6g}, {w:.6g}, {h:.6g}").encode()
+
+    before, after = (rectangle(0.9, 0.2, 0.1, 0.3), rectangle(*turned(0.9, 0.2, 0.1, 0.3, orientation)))
+    assert upright_xmp(before, orientation, 24, 16) == (after, [])
+    assert enlarged_xmp(before, 4) == before
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_where_the_subject_is_in_xmp_is_where_exif_has_it(orientation: int) -> None:
+    exif = exif_with(orientation)
+    exif[0x8769] = {0x9214: (20, 4, 3, 2), 0xA214: (20, 4)}
+    xmp = packet("> " + (subject("SubjectArea", 20, 4, 3, 2) + subject("SubjectLocation", 20, 4)).decode())
+    found = read_picture(encoded(PICTURE, "JPEG", exif=exif.tobytes(), xmp=xmp)).metadata.enlarged(4)
+    settings = {tag: value.data for tag, value in parse_exif(found.exif or b"").main.children[0x8769].tags.items()}
+    area, place = (struct.unpack(f">{n}H", settings[tag]) for tag, n in ((0x9214, 4), (0xA214, 2)))
+    assert area[:2] == place
+    assert subject("SubjectArea", *area) + subject("SubjectLocation", *place) in (found.xmp or b"")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "written",
+    [
+        '<a tiff:XResolution="%s" tiff:YResolution="%s"/>',
+        "<tiff:XResolution>%s</tiff:XResolution><tiff:YResolution>%s<",
+    ],
+)
+def test_resolutions_in_xmp_are_exchanged_by_a_quarter_turn(written: str, orientation: int) -> None:
+    values = ("300/1", "150")
+    after = written % (values[::-1] if orientation > 4 else values)
+    assert upright_xmp((written % values).encode(), orientation, 24, 16) == (after.encode(), [])
+
+
+def test_what_a_panorama_counts_in_pixels_grows_with_it() -> None:
+    before = b"<a GPano:FullPanoWidthPixels='40' GPano:SourcePhotosCount='9'/><GPano:CroppedAreaLeftPixels>3<"
+    after = b"<a GPano:FullPanoWidthPixels='160' GPano:SourcePhotosCount='9'/><GPano:CroppedAreaLeftPixels>12<"
+    assert enlarged_xmp(before, 4) == after
+
+
+def iptc_region(unit: str, x: float, y: float, radius: float) -> bytes:
+    places = f'Iptc4xmpExt:rbX="{x:g}" Iptc4xmpExt:rbY="{y:g}" Iptc4xmpExt:rbRx="{radius:g}"'
+    return f'<Iptc4xmpExt:RegionBoundary Iptc4xmpExt:rbUnit="{unit}" {places}/>'.encode()
+
+
+def test_regions_of_iptc_grow_and_are_told_of_where_they_do_not_turn() -> None:
+    assert enlarged_xmp(iptc_region("pixel", 20, 4, 3), 4) == iptc_region("pixel", 80, 16, 12)
+    for places in ((0.5, 0.25, 0.125), (0, 1, 1)):
+        relative = iptc_region("relative", *places)
+        assert enlarged_xmp(relative, 4) == relative
+    said = ["IPTC's image regions in XMP stay those of the picture before it was turned"]
+    for orientation in (1, 3):
+        xmp = packet("> " + iptc_region("pixel", 20, 4, 3).decode())
+        found = read_picture(encoded(PICTURE, "JPEG", exif=exif_with(orientation).tobytes(), xmp=xmp)).metadata
+        assert (found.xmp, found.notes) == (xmp, said * (orientation != 1))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        subject("SubjectArea", 5),
+        subject("SubjectArea", 5, 6, 7, 8, 9),
+        subject("SubjectLocation", "x", 6),
+        subject("SubjectArea", "9" * 5000, 6),
+        subject("SubjectArea", "\u0663", 6),
+        b'<a MPReg:Rectangle="0.1, 0.2, 0.3"/>',
+        b'<a MPReg:Rectangle="e, 0.2, 0.3, -"/>',
+        b'<a tiff:XResolution="300"/>',
+        b'<a GPano:FullPanoWidthPixels="' + b"9" * 5000 + b'"/>',
+    ],
+)
+def test_places_that_are_none_stay_as_they_are(odd: bytes) -> None:
+    assert upright_xmp(odd, 6, 24, 16) == (odd, [])
+    assert enlarged_xmp(odd, 4) == odd
 
 
 CONTENTS = (
@@ -140,6 +226,10 @@ def test_the_rest_of_a_long_packet_is_not_taken_for_it(first: str) -> None:
         b"<mwg-rs:Area>",
         b"<mwg-rs:AppliedToDimensions>",
         b"<Container:Directory>",
+        b"<exif:SubjectArea>",
+        b'<a MPReg:Rectangle="',
+        b"MPReg:Rectangle='1,",
+        b"9",
         b" ",
         b"hdrgm:Version =",
         b'<rdf:Description rdf:about="" xmlns:fourfold="' + NAMESPACE.encode() + b'">',
@@ -148,6 +238,7 @@ def test_the_rest_of_a_long_packet_is_not_taken_for_it(first: str) -> None:
 def test_a_packet_of_nothing_but_beginnings_keeps_nobody_busy(part: bytes) -> None:
     """A megabyte, as much as is read of a PNG's: it would be hours if each looked for its end to the last byte."""
     hostile = part * (1_000_000 // len(part))
-    assert upright_xmp(hostile, 6) == sized_xmp(hostile, 9, 9) == hostile
+    assert upright_xmp(hostile, 6, 9, 9) == (hostile, [])
+    assert sized_xmp(hostile, 9, 9) == enlarged_xmp(hostile, 4) == hostile
     assert alone_xmp(hostile) == (hostile, [])
     assert without_receipt(hostile) == hostile

@@ -21,7 +21,7 @@ PIXEL_HEIGHT = 0xA003
 MAKER_NOTE = 0x927C
 EXIF_IFD = 0x8769
 GPS_IFD = 0x8825
-_INTEROP_IFD = 0xA005
+INTEROP_IFD = 0xA005
 _INTEROP_INDEX = 0x0001
 
 #: A tag type's size in bytes, by its number; BigTIFF's 16 to 18 and EXIF 3.0's text included.
@@ -45,7 +45,7 @@ TYPE_BYTES = {
     129: 1,
 }
 #: The tags that point at lists of their own, and what these hold.
-SUB_IFDS = {EXIF_IFD: "camera settings", GPS_IFD: "GPS data", _INTEROP_IFD: "interoperability"}
+SUB_IFDS = {EXIF_IFD: "camera settings", GPS_IFD: "GPS data", INTEROP_IFD: "interoperability"}
 #: The types that a pointer to a list may have, and how it is read.
 _POINTER_CODES = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _IFD8 = 18
@@ -272,7 +272,7 @@ def is_adobe_rgb(block: bytes | None) -> bool:
     except ValueError:
         return False
     settings = Ifd() if exif is None else exif.main.children.get(EXIF_IFD, Ifd())
-    index = settings.children.get(_INTEROP_IFD, Ifd()).tags.get(_INTEROP_INDEX)
+    index = settings.children.get(INTEROP_IFD, Ifd()).tags.get(_INTEROP_INDEX)
     return index is not None and index.data.startswith(b"R03")
 
 

@@ -15,6 +15,7 @@ from fourfold.imaging.exif import (
     DEEPEST,
     EXIF_IFD,
     HEAD_BYTES,
+    INTEROP_IFD,
     MAX_TAGS,
     ORIENTATION,
     PIXEL_HEIGHT,
@@ -38,6 +39,8 @@ _T = TypeVar("_T")
 _SHORT, _LONG, _RATIONAL, _INCH = 3, 4, 5, 2
 _POINTERS = (_LONG, 13)
 _WIDTH, _HEIGHT = 0x0100, 0x0101
+#: The size once more, in the list of interoperability (EXIF 2.32, section 4.6.7; DCF 2.0).
+_RELATED_WIDTH, _RELATED_HEIGHT = 0x1001, 0x1002
 #: Where the subject is: a point, a circle or a rectangle; a point.
 _SUBJECTS = (0x9214, 0xA214)
 #: Pixels per unit on the camera's sensor, across and down.
@@ -72,7 +75,7 @@ def upright(block: bytes, width: int, height: int, orientation: int) -> bytes:
             changing.exchange(settings, *_ON_SENSOR)
         for tag in _SUBJECTS:
             if numbers := changing.whole_numbers(settings, tag):
-                changing.put_numbers(settings, tag, _turned_area(numbers, orientation, width, height))
+                changing.put_numbers(settings, tag, turned_area(numbers, orientation, width, height))
     if ORIENTATION in main.entries:
         changing.put(main, ORIENTATION, changing.whole_number(1))
     changing.leave_out_damaged()
@@ -117,7 +120,7 @@ def turned_point(orientation: int, from_start: tuple[_T, _T], from_end: tuple[_T
     return turned.get(orientation, (x, y))
 
 
-def _turned_area(numbers: list[int], orientation: int, width: int, height: int) -> list[int]:
+def turned_area(numbers: list[int], orientation: int, width: int, height: int) -> list[int]:
     """Returns a point, and the diameter or the sides of what is around it, in the upright picture."""
     (x, y), around = numbers[:2], numbers[2:]
     point = turned_point(orientation, (x, y), (width - 1 - x, height - 1 - y))
@@ -133,8 +136,11 @@ def corrected(block: bytes, width: int, height: int, dpi: tuple[float, float] | 
     changing = _Changing(block)
     main, *below = changing.lists()
     stated = [(main, _WIDTH, width), (main, _HEIGHT, height)]  # some programs repeat it in the main list
-    for settings in (ifd for ifd in below if ifd.tag == EXIF_IFD):
-        stated += [(settings, PIXEL_WIDTH, width), (settings, PIXEL_HEIGHT, height)]
+    for ifd in below:
+        if ifd.tag == EXIF_IFD:
+            stated += [(ifd, PIXEL_WIDTH, width), (ifd, PIXEL_HEIGHT, height)]
+        elif ifd.tag == INTEROP_IFD:
+            stated += [(ifd, _RELATED_WIDTH, width), (ifd, _RELATED_HEIGHT, height)]
     for ifd, tag, value in stated:
         if tag in ifd.entries:
             changing.put(ifd, tag, changing.whole_number(value))

@@ -303,6 +303,9 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
         georeference=beside.georeference,
         notes=beside.notes,
     )
+    width, height = image.width, int(_get(image, "page-height", image.height))
+    if format.name == "avif" and orientation in QUARTER_TURNS:  # the decoder has turned it
+        width, height = height, width
     if metadata.georeference is not None and orientation != 1:
         metadata.georeference = None
         metadata.notes.append("the map coordinates were left out: they are those of the picture before it was turned")
@@ -311,7 +314,8 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
     if metadata.xmp is not None:
         # where nothing else states an orientation, the pixels lie as before, and XMP still says rightly how
         if image.get_typeof("orientation") != 0 or format.name == "avif":
-            metadata.xmp = upright_xmp(metadata.xmp, orientation)
+            metadata.xmp, left = upright_xmp(metadata.xmp, orientation, width, height)
+            metadata.notes += left
         metadata.xmp, lost = alone_xmp(metadata.xmp)
         metadata.notes += lost
     stated = beside.states_dpi and (image.xres, image.yres) != (1.0, 1.0)  # 1 is "not stated"
@@ -321,9 +325,6 @@ def _metadata(image: Any, format: Format, beside: Beside, orientation: int) -> M
     if metadata.exif is not None:
         try:
             metadata.notes += exif_blocks.parse_exif(metadata.exif).main.notes()
-            width, height = image.width, int(_get(image, "page-height", image.height))
-            if format.name == "avif" and orientation in QUARTER_TURNS:  # the decoder has turned it
-                width, height = height, width
             metadata.exif = upright(metadata.exif, width, height, orientation)
             metadata.dpi = metadata.dpi or exif_blocks.resolution(metadata.exif)
         except (ValueError, IndexError, struct.error):

@@ -13,6 +13,7 @@ from fourfold.imaging import exif, exif_corrections
 from fourfold.imaging.arrays import checked_pixels, plain_array, range_problem
 from fourfold.imaging.float_range import FloatRange, from_range, white_in_range
 from fourfold.imaging.georeference import Georeference
+from fourfold.imaging.xmp import enlarged_xmp
 
 
 @dataclass
@@ -78,7 +79,9 @@ class Metadata:
         """Returns a copy for the picture made ``scale`` times as large."""
         place = None if self.georeference is None else self.georeference.enlarged(scale)
         block = None if self.exif is None else exif_corrections.enlarged(self.exif, scale)
-        return replace(self, exif=block, georeference=place, comments=dict(self.comments), notes=list(self.notes))
+        xmp = None if self.xmp is None else enlarged_xmp(self.xmp, scale)
+        notes, comments = list(self.notes), dict(self.comments)
+        return replace(self, exif=block, xmp=xmp, georeference=place, comments=comments, notes=notes)
 
 
 @dataclass(eq=False)
