@@ -768,6 +768,40 @@ def tiff(*pages: Any, **options: Any) -> bytes:
     return file.getvalue()
 
 
+OME = '<?xml version="1.0" encoding="UTF-8"?>\n<!-- made by a microscope -->\n<OME xmlns="x"><Pixels SizeX="24"/></OME>'
+
+
+@pytest.mark.parametrize(
+    ("description", "program"),
+    [
+        (OME, "OME"),
+        ('<ome:OME xmlns:ome="x"/>', "OME"),
+        ("ImageJ=1.54f\nspacing=3.0\nunit=um\n", "ImageJ"),
+        ('{"shape": [16, 24, 3]}', "tifffile"),
+        ("shape=(16,24,3)", "tifffile"),
+        ("A slide, seen in ImageJ=1.54f", ""),
+        ('<?xml version="1.0"?><home/>', ""),
+        ("{}", ""),
+    ],
+)
+def test_descriptions_that_state_the_size_and_the_scale_are_left_out_and_said(description: str, program: str) -> None:
+    file = encoded(PICTURE, "TIFF", description=description, artist="Somebody")
+    found = read_picture(file)
+    said = f"{program}'s description was left out: it states the size and the scale of the small picture"
+    assert found.metadata.notes == [said] * bool(program)
+    tags = Image.open(io.BytesIO(encode_picture(found, "tiff"))).getexif()
+    assert (tags.get(0x010E), tags.get(0x013B)) == (None if program else description, "Somebody")
+
+
+def test_a_description_that_is_left_out_makes_no_difference_between_pages() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.stack([make_photo(16, 24, seed) for seed in range(2)]), photometric="rgb", ome=True)
+    opened = open_picture(file.getvalue(), all_frames=True)
+    assert opened.frames == 2
+    assert [note for note in opened.metadata.notes if "pages" in note] == []
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("alpha", [False, True])
 def test_negatives_come_out_as_positives(kind: Any, alpha: bool) -> None:
@@ -911,7 +945,7 @@ def test_whole_numbers_of_32_bits_keep_their_values(top: int) -> None:
     tifffile = pytest.importorskip("tifffile")
     values = np.linspace(0, top, 16 * 24).reshape(16, 24).astype(np.uint32)
     file = io.BytesIO()
-    tifffile.imwrite(file, values)
+    tifffile.imwrite(file, values, metadata=None)
     found = read_picture(file.getvalue())
     assert found.pixels.dtype == np.float32
     assert found.metadata.peak == pytest.approx(top)
@@ -936,7 +970,7 @@ def test_cielab_keeps_its_depth_or_is_refused() -> None:
     files = []
     for samples in (lab, (lab >> 8).astype(np.uint8)):
         files.append(io.BytesIO())
-        tifffile.imwrite(files[-1], samples, photometric="cielab")
+        tifffile.imwrite(files[-1], samples, photometric="cielab", metadata=None)
     found = read_picture(files[0].getvalue())
     assert (found.pixels.dtype, found.metadata.bits) == (np.uint16, 16)
     assert len(np.unique(found.pixels[0, :, 0])) > 300  # 8 bits would leave a dozen

@@ -6,6 +6,7 @@ point at it; nothing that is there moves.
 """
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -38,7 +39,13 @@ _PHOTOGRAPH = {
     *range(0x9C9B, 0x9CA0),
 }
 
-_IPTC = 0x83BB
+_IPTC, _DESCRIPTION = 0x83BB, 0x010E
+#: How programs for science begin the descriptions in which they keep the size and the scale of their pictures.
+_DESCRIPTIONS = {
+    "OME": re.compile(rb"\s*(?:<\?xml.{0,4000}?)?<(?:\w+:)?OME\b", re.DOTALL),
+    "ImageJ": re.compile(rb"ImageJ="),
+    "tifffile": re.compile(rb"\{\s*\"shape\"|shape=\("),
+}
 _EXTRA_SAMPLES, _PHOTOMETRIC, _RESOLUTION_UNIT, _COMPRESSION, _COLOUR_MAP = 0x0152, 0x0106, 0x0128, 0x0103, 0x0140
 #: What cameras' raw files have: a first picture that is only a preview, others below it, and DNG's version.
 _SUBFILE_TYPE, _SUB_PICTURES, _DNG_VERSION = 0x00FE, 0x014A, 0xC612
@@ -194,6 +201,8 @@ def compare_pages(data: Any) -> tuple[bool, bool]:
         tags = read_ifd(data, order, offset, big=big, wanted=_OF_SAMPLES | _OF_PAGES).tags
         meaning = {number: tag for number, tag in tags.items() if number in _OF_SAMPLES}
         words = {number: tag for number, tag in tags.items() if number in _OF_PAGES}
+        if _program(words.get(_DESCRIPTION)):
+            del words[_DESCRIPTION]  # left out in any case
         first = first or (meaning, words)
         alike, say_alike = alike and meaning == first[0], say_alike and words == first[1]
         offset = _raw_entries(data, order, big, offset)[1]
@@ -248,8 +257,12 @@ def _held_bytes(values: Callable[[int], tuple[int, ...]]) -> int:
 
 def _photograph(found: Ifd, order: str) -> Photograph:
     tags = {number: tag for number, tag in found.tags.items() if number in _PHOTOGRAPH and tag.kind < 16}
+    if program := _program(tags.get(_DESCRIPTION)):
+        del tags[_DESCRIPTION]
     exif = build_exif(Exif(order, Ifd(tags, found.children))) if tags or found.children else None
     notes = found.notes() + [f"EXIF: {MAKER_NOTE_MOVED}"] * has_maker_note(exif)
+    if program:
+        notes.append(f"{program}'s description was left out: it states the size and the scale of the small picture")
     if _LAYERS in found.passed:
         notes.append("Photoshop's layers were left out: the picture is what they make together")
     if _RESOURCES in found.passed:
@@ -267,6 +280,12 @@ def _photograph(found: Ifd, order: str) -> Photograph:
     of_the_map = {number: tag for number, tag in found.tags.items() if number in {*georeference.TAGS, *LEFT_OUT}}
     place, lost = read_georeference(_in_order(Ifd(of_the_map), order, "<").tags)
     return Photograph(exif, found.tags[_IPTC].data if _IPTC in found.tags else None, place, notes + lost)
+
+
+def _program(description: Tag | None) -> str:
+    """Returns the name of the program that keeps size and scale in a description, or "" if none does."""
+    text = b"" if description is None else description.data
+    return next((name for name, beginning in _DESCRIPTIONS.items() if beginning.match(text)), "")
 
 
 class Added(NamedTuple):
