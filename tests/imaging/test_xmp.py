@@ -143,19 +143,71 @@ def test_what_a_panorama_counts_in_pixels_grows_with_it() -> None:
     assert enlarged_xmp(before, 4) == after
 
 
-def iptc_region(unit: str, x: float, y: float, radius: float) -> bytes:
-    places = f'Iptc4xmpExt:rbX="{x:g}" Iptc4xmpExt:rbY="{y:g}" Iptc4xmpExt:rbRx="{radius:g}"'
-    return f'<Iptc4xmpExt:RegionBoundary Iptc4xmpExt:rbUnit="{unit}" {places}/>'.encode()
+def iptc(unit: str, shape: str, elements: bool = False, **values: float) -> bytes:
+    """One of IPTC's regions; a polygon has corners ``X1``, ``Y1`` and so on."""
+    said = {"rbUnit": unit, "rbShape": shape} | {f"rb{name.rstrip('123')}": f"{v:g}" for name, v in values.items()}
+    if shape == "polygon":
+        corners = zip(*[iter(values.values())] * 2, strict=True)
+        inside = "".join(f"<rdf:li Iptc4xmpExt:rbX='{x:g}' Iptc4xmpExt:rbY='{y:g}'/>" for x, y in corners)
+        inside = f"<Iptc4xmpExt:rbVertices><rdf:Seq>{inside}</rdf:Seq></Iptc4xmpExt:rbVertices>"
+        unit = f"<Iptc4xmpExt:rbUnit>{unit}</Iptc4xmpExt:rbUnit>"
+        return f"<Iptc4xmpExt:RegionBoundary>{unit}{inside}</Iptc4xmpExt:RegionBoundary>".encode()
+    if elements:
+        inside = "".join(f"<Iptc4xmpExt:{name}>{value}</Iptc4xmpExt:{name}>" for name, value in said.items())
+        return f"<Iptc4xmpExt:RegionBoundary>{inside}</Iptc4xmpExt:RegionBoundary>".encode()
+    inside = " ".join(f'Iptc4xmpExt:{name}="{value}"' for name, value in said.items())
+    return f"<Iptc4xmpExt:RegionBoundary {inside}/>".encode()
 
 
-def test_regions_of_iptc_grow_and_are_told_of_where_they_do_not_turn() -> None:
-    assert enlarged_xmp(iptc_region("pixel", 20, 4, 3), 4) == iptc_region("pixel", 80, 16, 12)
-    for places in ((0.5, 0.25, 0.125), (0, 1, 1)):
-        relative = iptc_region("relative", *places)
-        assert enlarged_xmp(relative, 4) == relative
-    said = ["IPTC's image regions in XMP stay those of the picture before it was turned"]
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("elements", [False, True])
+@pytest.mark.parametrize("unit", ["relative", "pixel"])
+def test_regions_of_iptc_turn_with_the_picture(unit: str, elements: bool, orientation: int) -> None:
+    """Of 200x100, as what gives the right answer is."""
+    across, down = (200, 100) if unit == "pixel" else (1, 1)
+    x, y, w, h = turned(0.9, 0.2, 0.1, 0.3, orientation)
+    quarter = orientation > 4
+    wide, high = (down, across) if quarter else (across, down)
+
+    def same(before: bytes, after: bytes) -> None:
+        assert upright_xmp(before, orientation, 200, 100) == (after, [])
+
+    same(
+        iptc(unit, "rectangle", elements, X=0.85 * across, Y=0.05 * down, W=0.1 * across, H=0.3 * down),
+        iptc(unit, "rectangle", elements, X=(x - w / 2) * wide, Y=(y - h / 2) * high, W=w * wide, H=h * high),
+    )
+    radius = 8 if unit == "pixel" else (0.08 if quarter else 0.04)
+    same(
+        iptc(unit, "circle", elements, X=0.9 * across, Y=0.2 * down, Rx=8 if unit == "pixel" else 0.04),
+        iptc(unit, "circle", elements, X=x * wide, Y=y * high, Rx=radius),
+    )
+    corner = turned(0.8, 0.4, 0.1, 0.1, orientation)[:2]
+    same(
+        iptc(unit, "polygon", X1=0.9 * across, Y1=0.2 * down, X2=0.8 * across, Y2=0.4 * down),
+        iptc(unit, "polygon", X1=x * wide, Y1=y * high, X2=corner[0] * wide, Y2=corner[1] * high),
+    )
+
+
+def test_regions_of_iptc_in_pixels_grow_with_the_picture() -> None:
+    assert enlarged_xmp(iptc("pixel", "circle", X=20, Y=4.5, Rx=3), 4) == iptc("pixel", "circle", X=80, Y=18, Rx=12)
+    relative = iptc("relative", "rectangle", X=0, Y=1, W=1, H=0.5)
+    assert enlarged_xmp(relative, 4) == relative
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        iptc("pixel", "rectangle", X=1, Y=2, W=3),
+        iptc("pixel", "circle", X=1),
+        iptc("relative", "unknown"),
+        iptc("pixel", "circle", X=1, Y=2).replace(b'"1"', b'"-"'),
+        b"<Iptc4xmpExt:RegionBoundary>" + b" " * 5000 + b"</Iptc4xmpExt:RegionBoundary>",
+    ],
+)
+def test_regions_of_iptc_that_do_not_turn_are_told_of(odd: bytes) -> None:
+    xmp = packet("> " + odd.decode())
+    said = ["1 of IPTC's image regions in XMP stay where they were before the picture was turned"]
     for orientation in (1, 3):
-        xmp = packet("> " + iptc_region("pixel", 20, 4, 3).decode())
         found = read_picture(encoded(PICTURE, "JPEG", exif=exif_with(orientation).tobytes(), xmp=xmp)).metadata
         assert (found.xmp, found.notes) == (xmp, said * (orientation != 1))
 

@@ -3,51 +3,22 @@
 import re
 from collections.abc import Callable
 
-from fourfold.imaging.exif_corrections import QUARTER_TURNS, turned_area, turned_point
+from fourfold.imaging.xmp_patterns import element_pattern, number_pattern
+from fourfold.imaging.xmp_places import enlarged_places, turned_places
 
-
-def _number(names: str, values: str) -> re.Pattern[bytes]:
-    """Returns what finds numbers as attributes or as elements, after the prefix that their namespace has usually."""
-    return re.compile(rf"""(\b(?:{names})\s*(?:=\s*["']|>)\s*){values}(?=\s*["'<])""".encode())
-
-
-_ORIENTATION = _number("tiff:Orientation", "[2-8]")
-_WIDTH = _number("tiff:ImageWidth|exif:PixelXDimension", "[0-9]+")
-_HEIGHT = _number("tiff:ImageLength|exif:PixelYDimension", "[0-9]+")
-#: An element that is closed, or closed within so many bytes: a packet that opens it a hundred thousand times over shall
-#: keep nobody busy.
-_ELEMENT = r"<({name})\b(?:[^<>]{{0,2000}}/>|.{{0,4000}}?</\1>)"
-
-
-def _element(name: str) -> re.Pattern[bytes]:
-    return re.compile(_ELEMENT.format(name=name).encode(), re.DOTALL)
-
-
-#: Regions, such as faces, in parts of the picture's sides: the middle, and the size (Metadata Working Group, Guidelines
-#: for Handling Image Metadata 2.0, 2010, section 5.9); and the size of the picture that they were marked in.
-_REGION, _MARKED_IN = _element("mwg-rs:Area"), _element("mwg-rs:AppliedToDimensions")
-_OF_REGION = {name: _number(f"stArea:{name}", "([0-9]*\\.?[0-9]+(?:[eE][+-]?[0-9]+)?)") for name in "xywh"}
-_MARKED_WIDTH, _MARKED_HEIGHT = _number("stDim:w", "[0-9.]+"), _number("stDim:h", "[0-9.]+")
-#: A region of Microsoft's: its left upper corner and its sides, in parts of the picture's (Microsoft, People Tagging).
-_RECTANGLE = _number("MPReg:Rectangle", r"\s*,\s*".join(["([0-9.eE+-]{1,30})"] * 4))
-#: Where the subject is, in pixels (Adobe, XMP Specification, part 2, section 3.3), two to four numbers as EXIF has it.
-_SUBJECT = re.compile(
-    rb"<exif:Subject(?:Area|Location)\b[^<>]{0,200}>\s*<rdf:Seq>\s*(?:<rdf:li>\s*[0-9]{1,9}\s*</rdf:li>\s*){2,4}</rdf:Seq>"
-)
-_ITEM = re.compile(rb"(<rdf:li>\s*)([0-9]+)")
-#: Dots per length, across and down.
-_RESOLUTIONS = [_number(f"tiff:{axis}Resolution", "([0-9]{1,10}(?:/[0-9]{1,10})?)") for axis in "XY"]
-#: A panorama's size, and that of what it is cut from (Google, Photo Sphere XMP Metadata).
-_PANORAMA = _number("GPano:[A-Za-z]{1,40}Pixels", "([0-9]{1,9})")
-#: IPTC's image regions, in parts or in pixels (IPTC Photo Metadata Standard 2019.1).
-_BOUNDARY, _IN_PIXELS = _element("Iptc4xmpExt:RegionBoundary"), _number("Iptc4xmpExt:rbUnit", "pixel")
-_OF_BOUNDARY = _number("Iptc4xmpExt:rb(?:[XYWH]|Rx)", "([0-9]{1,9})")
+_ORIENTATION = number_pattern("tiff:Orientation", "[2-8]")
+_WIDTH = number_pattern("tiff:ImageWidth|exif:PixelXDimension", "[0-9]+")
+_HEIGHT = number_pattern("tiff:ImageLength|exif:PixelYDimension", "[0-9]+")
+#: The size of the picture that regions were marked in (Metadata Working Group, Guidelines for Handling Image Metadata
+#: 2.0, 2010, section 5.9).
+_MARKED_IN = element_pattern("mwg-rs:AppliedToDimensions")
+_MARKED_WIDTH, _MARKED_HEIGHT = number_pattern("stDim:w", "[0-9.]+"), number_pattern("stDim:h", "[0-9.]+")
 #: Android's motion photos: a video lies behind the picture (Google, Motion Photo format 1.0, and MicroVideo before it).
-_MOTION = _number("G?Camera:(?:MotionPhoto|MicroVideo)", "1")
+_MOTION = number_pattern("G?Camera:(?:MotionPhoto|MicroVideo)", "1")
 #: A gain map behind the picture, as attribute or element (Adobe, Gain Map 1.0, 2023; Google, Ultra HDR 1.0, 2023), and
 #: the list of what lies in the file; the rest of a packet that was too long for one segment (XMP, part 3, 1.1.3.1).
 _GAIN_MAP = re.compile(rb"""\bhdrgm:Version\s*=\s*(["'])[^"'<]*\1|<hdrgm:Version>[^<]*</hdrgm:Version>""")
-_CONTENTS = _element("G?Container:Directory")
+_CONTENTS = element_pattern("G?Container:Directory")
 _MORE = re.compile(
     rb"""\bxmpNote:HasExtendedXMP\s*=\s*(["'])[^"'<]*\1|<xmpNote:HasExtendedXMP>[^<]*</xmpNote:HasExtendedXMP>"""
 )
@@ -83,38 +54,22 @@ def upright_xmp(packet: bytes, orientation: int, width: int, height: int) -> tup
     Returns:
         The packet, and notes on what was not turned.
     """
-    notes = []
+    notes: list[str] = []
 
     def upright(text: bytes) -> bytes:
         text = _ORIENTATION.sub(rb"\g<1>1", text)
         if orientation == 1:
             return text
-        if b"Iptc4xmpExt:RegionBoundary" in text:
-            notes.append("IPTC's image regions in XMP stay those of the picture before it was turned")
-        if orientation in QUARTER_TURNS:
-            text = _exchanged(text, *_RESOLUTIONS)
-        text = _REGION.sub(lambda region: _turned(region[0], orientation), text)
-        text = _RECTANGLE.sub(lambda rectangle: _turned_rectangle(rectangle, orientation), text)
-        return _with_subjects(text, lambda numbers: turned_area(numbers, orientation, width, height))
+        text, left = turned_places(text, orientation, width, height)
+        notes.extend(left)
+        return text
 
     return _changed(packet, upright), notes
 
 
 def enlarged_xmp(packet: bytes, scale: int) -> bytes:
     """Returns the packet for the picture made ``scale`` times as large: what it counts in pixels."""
-
-    def multiplied(number: re.Match[bytes]) -> bytes:
-        return number[1] + b"%d" % (int(number[2]) * scale)
-
-    def enlarged(text: bytes) -> bytes:
-        text = _with_subjects(text, lambda numbers: [number * scale for number in numbers])
-        if _IN_PIXELS.search(text):
-            text = _BOUNDARY.sub(
-                lambda part: _OF_BOUNDARY.sub(multiplied, part[0]) if _IN_PIXELS.search(part[0]) else part[0], text
-            )
-        return _PANORAMA.sub(multiplied, text)
-
-    return _changed(packet, enlarged)
+    return _changed(packet, lambda text: enlarged_places(text, scale))
 
 
 def sized_xmp(packet: bytes, width: int, height: int) -> bytes:
@@ -141,51 +96,6 @@ def alone_xmp(packet: bytes) -> tuple[bytes, list[str]]:
         return _MORE.sub(b"", _CONTENTS.sub(b"", _GAIN_MAP.sub(b"", _MOTION.sub(rb"\g<1>0", text))))
 
     return _changed(packet, alone), notes
-
-
-def _turned(region: bytes, orientation: int) -> bytes:
-    """Returns a region where it lies in the upright picture; as it is where it is no rectangle of numbers."""
-    found = {name: match[2] for name, pattern in _OF_REGION.items() if (match := pattern.search(region))}
-    if not {"x", "y"} <= found.keys():
-        return region
-    from_start = found["x"], found["y"]
-    right, below = (b"%.6g" % (1.0 - float(value)) for value in from_start)
-    across, down = turned_point(orientation, from_start, (right, below))
-    put = {"x": across, "y": down}
-    if orientation in QUARTER_TURNS and {"w", "h"} <= found.keys():
-        put |= {"w": found["h"], "h": found["w"]}
-    for name, value in put.items():
-        region = _OF_REGION[name].sub(rb"\g<1>" + value, region)
-    return region
-
-
-def _turned_rectangle(rectangle: re.Match[bytes], orientation: int) -> bytes:
-    """Returns a rectangle, by its corner and its sides, where it lies in the upright picture."""
-    try:
-        x, y, w, h = (float(value) for value in rectangle.groups()[1:])
-    except ValueError:
-        return rectangle[0]
-    corner = turned_point(orientation, (x, y), (1.0 - x - w, 1.0 - y - h))
-    sides = (h, w) if orientation in QUARTER_TURNS else (w, h)
-    return rectangle[1] + b", ".join(b"%.6g" % (round(value, 6) + 0.0) for value in (*corner, *sides))
-
-
-def _with_subjects(text: bytes, change: Callable[[list[int]], list[int]]) -> bytes:
-    """Returns the text with other numbers for where the subject is, as many of them."""
-
-    def changed(subject: re.Match[bytes]) -> bytes:
-        numbers = iter(change([int(item[2]) for item in _ITEM.finditer(subject[0])]))
-        return _ITEM.sub(lambda item: item[1] + b"%d" % next(numbers), subject[0])
-
-    return _SUBJECT.sub(changed, text)
-
-
-def _exchanged(text: bytes, first: re.Pattern[bytes], second: re.Pattern[bytes]) -> bytes:
-    """Returns the text with what two properties say exchanged, where both are there."""
-    across, down = first.search(text), second.search(text)
-    if across is None or down is None:
-        return text
-    return second.sub(rb"\g<1>" + across[2], first.sub(rb"\g<1>" + down[2], text))
 
 
 def _changed(packet: bytes, change: Callable[[bytes], bytes]) -> bytes:
