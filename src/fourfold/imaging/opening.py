@@ -8,7 +8,7 @@ import stat
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fourfold.imaging.beside import Beside, pages_of, read_beside
 from fourfold.imaging.decoders import is_made_good, look_through, named, remarks_of_thread, told
 from fourfold.imaging.exif_corrections import QUARTER_TURNS, upright
 from fourfold.imaging.formats import SIGNATURE_BYTES, Format, FrameKind, recognise
+from fourfold.imaging.frames import loaded, turned
 from fourfold.imaging.picture import Metadata
 from fourfold.imaging.samples import alpha_of_integers, divided, floating, straight, stretched, widened
 from fourfold.imaging.vips_text import read_leniently
@@ -217,9 +218,9 @@ def _assemble(
     late = format.name == "png" and beside.exif is not None and header.get_typeof("exif-data") == 0
     orientation = exif_blocks.orientation(beside.exif or b"") if late else int(_get(header, "orientation", 1))
     # mirroring left to right keeps the order of rows; every other turn needs the last rows first
-    turned = orientation not in (1, 2)
-    load = partial(load, access="sequential" if sequential and not turned else "random")
-    image = _loaded(load, frames, beside.samples.palette_pages)
+    moves_rows = orientation not in (1, 2)
+    load = partial(load, access="sequential" if sequential and not moves_rows else "random")
+    image = loaded(load, frames, beside.samples.palette_pages)
     if late:
         image = image.copy()
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
@@ -230,7 +231,7 @@ def _assemble(
         metadata.notes.append("of the map coordinates, only the first page's are kept")
     if beside.samples.associated:
         image = straight(image, white_is_zero=beside.samples.white_is_zero)
-    image = _turned(image, orientation, frames)
+    image = turned(image, orientation, frames)
     image = _without_extras(image, beside.samples.extra_samples, metadata)
     image = _to_plain_colour(image, metadata)
     negative = beside.samples.white_is_zero and image.format == "float"
@@ -253,37 +254,10 @@ def _assemble(
         frames=frames,
         delays_ms=[int(d) for d in _get(image, "delay", [])] if frames > 1 else [],
         loop=int(_get(image, "loop", 0)),
-        turned=turned,
+        turned=moves_rows,
         negative=negative,
         held_bytes=beside.samples.held_bytes,
     )
-
-
-def _loaded(load: Any, frames: int, palette_pages: tuple[int, ...]) -> Any:
-    """Returns all frames below each other; pages with a palette of their own are loaded by themselves.
-
-    libvips takes one palette for all pages that it loads together.
-    """
-    if frames == 1 or len(palette_pages) == 1:
-        return load(n=-1) if frames > 1 else load()
-    ends = *palette_pages[1:], frames
-    parts = [load(page=start, n=end - start) for start, end in zip(palette_pages, ends, strict=True)]
-    if len({part.bands for part in parts}) > 1:  # a palette of nothing but greys becomes one channel
-        parts = [part.colourspace("srgb") for part in parts]
-    image = reduce(lambda above, below: above.join(below, "vertical"), parts).copy()
-    image.set_type(pyvips.GValue.gint_type, "page-height", image.height // frames)
-    return image
-
-
-def _turned(image: Any, orientation: int, frames: int) -> Any:
-    """Returns the image with every frame upright; libvips loads pages together only if they are turned alike."""
-    if orientation == 1:
-        return image
-    if orientation == 2:
-        return image.fliphor()  # of all pages at once: cut apart, their rows would be asked for out of order
-    height = image.height // frames
-    pages = [image.crop(0, k * height, image.width, height).autorot() for k in range(frames)]
-    return pages[0] if frames == 1 else pyvips.Image.arrayjoin(pages, across=1)
 
 
 def _get(image: Any, name: str, default: Any) -> Any:

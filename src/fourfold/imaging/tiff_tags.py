@@ -180,7 +180,7 @@ def _palette_pages(data: Any, order: str, big: bool, offset: int) -> tuple[int, 
         before = palette
         if not offset:
             break
-    return tuple(pages)
+    return tuple(pages) or (0,)
 
 
 def compare_pages(data: Any) -> tuple[bool, bool]:
