@@ -599,7 +599,10 @@ BAD = {
         GOOD_PNG[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + GOOD_PNG[8:],
         r"Xcode gives those of apps \(CgBI\), which is not read here; .* makes an ordinary one",
     ),
-    "png whose first chunk is none": (GOOD_PNG[:8] + chunk(b"tEXt", b"k\0v") + GOOD_PNG[8:], "the file is damaged or ends too early"),
+    "png whose first chunk is none": (
+        GOOD_PNG[:8] + chunk(b"tEXt", b"k\0v") + GOOD_PNG[8:],
+        "the file is damaged or ends too early",
+    ),
     "png truncated": (GOOD_PNG[: len(GOOD_PNG) // 2], "damaged|cannot be decoded"),
     "png damaged": (GOOD_PNG[:300] + b"\x55" * 80 + GOOD_PNG[380:], "damaged|cannot be decoded"),
     "jpeg truncated": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "damaged|cannot be decoded"),
