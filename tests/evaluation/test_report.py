@@ -615,6 +615,27 @@ def test_the_page_in_a_browser(found: Benchmark, data: Path, tmp_path: Path, wid
     assert not said and all(url.startswith(("file:", "data:")) for url in asked)
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+def test_long_names_leave_room_for_numbers(data: Path, tmp_path: Path, width: int, chromium: Any) -> None:
+    (data / "Set5" / "bird.png").rename(data / "Set5" / f"{'a' * 120}.png")
+    sets, methods = find_sets(data), make_methods(["nearest", "bicubic"])
+    methods[1].name = "My method with a name that is not at all short"
+    found = run_benchmark(sets, methods, against=methods[1].name)
+    path = tmp_path / "report.html"
+    path.write_text(render(found, describe(found), Gallery(sets)), encoding="utf-8")
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    shares = page.locator("tbody th").evaluate_all(
+        "all => all.map(th => th.offsetWidth / th.closest('.scroll').clientWidth)"
+    )
+    page.close()
+    assert len(shares) == 10 and max(shares) < 0.6
+
+
 def test_many_croppings_are_told_in_one_line(tmp_path: Path) -> None:
     for k in range(7):
         save(tmp_path / "Odd" / f"{k}.png", make_photo(41, 42, seed=k))

@@ -40,8 +40,11 @@ for (const block of document.querySelectorAll("details[data-set]")) {
   const select = block.querySelector("select"), body = block.querySelector("tbody");
   const fill = () => {
     body.replaceChildren(...details[block.dataset.set].images.map(({ image, values }) => {
-      const row = document.createElement("tr"), head = document.createElement("th");
-      head.textContent = image;
+      const row = document.createElement("tr"), head = document.createElement("th"), name = document.createElement("span");
+      head.scope = "row";
+      name.className = "name";
+      name.textContent = image;
+      head.append(name);
       row.append(head, ...values.map((v) => {
         const cell = document.createElement("td");
         cell.textContent = v ? format(v[select.value], select.selectedOptions[0].dataset.digits) : "failed";
