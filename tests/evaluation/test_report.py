@@ -616,6 +616,30 @@ def test_the_page_in_a_browser(found: Benchmark, data: Path, tmp_path: Path, wid
 
 
 @pytest.mark.browser
+def test_the_slider_by_keyboard(found: Benchmark, data: Path, tmp_path: Path, chromium: Any) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(_page(found, data), encoding="utf-8")
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(path.as_uri())
+    stage = page.locator(".stage").first
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+
+    def cut() -> float:
+        return float(stage.evaluate("e => e.style.getPropertyValue('--cut')").rstrip("%"))
+
+    page.mouse.click(box["x"] + 0.3 * box["width"], box["y"] + 50)
+    dragged = cut()
+    assert abs(dragged - 30) < 0.5 and page.evaluate("document.activeElement.type") == "range"
+    for key, least, most in (("ArrowRight", 1, 3), ("ArrowLeft", -1, 1), ("PageUp", 5, 20), ("End", 69, 71)):
+        page.keyboard.press(key)
+        assert least <= cut() - dragged <= most
+    page.locator("select.left").first.select_option(label="nearest")
+    assert stage.locator("input").get_attribute("aria-valuetext") == "100 % nearest, 0 % original"
+    page.close()
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 1280, 1920])
 def test_long_names_leave_room_for_numbers(data: Path, tmp_path: Path, width: int, chromium: Any) -> None:
     (data / "Set5" / "bird.png").rename(data / "Set5" / f"{'a' * 120}.png")

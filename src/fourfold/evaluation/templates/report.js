@@ -5,33 +5,46 @@ for (const figure of document.querySelectorAll(".figure")) {
   const stage = figure.querySelector(".stage");
   const under = stage.querySelector("img.under"), over = stage.querySelector("img.over");
   const source = (k) => wholes[k].whole || under.dataset.original;
+  const range = stage.querySelector("input");
+  const chosen = {};
+  let cut = 50;
+  const tell = () => {
+    const [left, right] = [wholes[chosen.left].method, wholes[chosen.right].method];
+    range.setAttribute("aria-valuetext", `${Math.round(cut)} % ${left}, ${Math.round(100 - cut)} % ${right}`);
+  };
   const choose = (side, k) => {
+    chosen[side] = k;
     (side === "left" ? over : under).src = source(k);
     stage.querySelector(".tag." + side).textContent = wholes[k].method;
     figure.querySelector("select." + side).value = k;
   };
+  const move = (percent) => {
+    cut = Math.min(100, Math.max(0, percent));
+    stage.style.setProperty("--cut", cut + "%");
+    tell();
+  };
   under.dataset.original = under.src;
   for (const side of ["left", "right"]) {
+    choose(side, Number(side === "left" ? figure.dataset.left : figure.dataset.right));
     const select = figure.querySelector("select." + side);
-    select.addEventListener("change", () => choose(side, Number(select.value)));
+    select.addEventListener("change", () => { choose(side, Number(select.value)); tell(); });
   }
-  const range = stage.querySelector("input");
-  const cut = () => stage.style.setProperty("--cut", range.value + "%");
-  range.addEventListener("input", cut);  // by keyboard; by hand it is the picture itself that is dragged
+  move(cut);
+  // The keyboard goes in the steps of the range; by hand it is the picture itself that is dragged, to any place.
+  range.addEventListener("input", () => move(range.valueAsNumber));
   const drag = (event) => {
     const box = stage.getBoundingClientRect();
-    range.value = 100 * (event.clientX - box.left) / box.width;
-    cut();
+    move(100 * (event.clientX - box.left) / box.width);
+    range.value = cut;
   };
   stage.addEventListener("pointerdown", (event) => {
     stage.setPointerCapture(event.pointerId);
     range.focus({ preventScroll: true });
     drag(event);
   });
+  // what the press itself would do is to take the focus away from the range
+  stage.addEventListener("mousedown", (event) => event.preventDefault());
   stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) drag(event); });
-  cut();
-  choose("left", Number(figure.dataset.left));
-  choose("right", Number(figure.dataset.right));
 }
 // Every single number, one measure at a time.
 const details = JSON.parse(document.getElementById("details").textContent);
