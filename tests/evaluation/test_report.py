@@ -4,6 +4,7 @@ import json
 import os
 import re
 import threading
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -251,6 +252,48 @@ def test_the_plot() -> None:
     dots = [tuple(map(float, m)) for m in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
     assert dots[1][0] > dots[0][0] and dots[1][1] < dots[0][1]  # more faithful: right; more natural: up
     assert scatter([Point("one", 26.0, 7.0)])
+
+
+def test_the_plot_in_words() -> None:
+    svg = scatter([Point('a"<b', 26.0, 7.0)], original_niqe=4.0)
+    label = ET.fromstring(svg).get("aria-label")
+    assert label == 'PSNR against NIQE: a"<b 26.00 dB and 7.00, the originals 4.00'
+
+
+def test_long_labels_of_the_plot_are_shortened() -> None:
+    svg = scatter([Point("n" * 60, 26.0, 7.0)])
+    assert f"><title>{'n' * 60}</title>{'n' * 9}…{'n' * 9}</text>" in svg
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+def test_the_plots_can_be_read(whole: Benchmark, width: int, count: int, tmp_path: Path, chromium: Any) -> None:
+    names = ["bicubic", "a method with quite a name", "srgan-vgg22", "mine", "srresnet-plus"]
+    places = [(28.4, 5.5), (30.0, 5.0), (32.0, 5.1), (25.0, 9.0), (31.0, 8.0)]
+    svg = scatter([Point(name, *place) for name, place in zip(names, places, strict=True)], original_niqe=5.2)
+    whole.methods = [method for method in whole.methods if method.name != "hr"]
+    page_text = render(whole, describe(whole), Gallery(whole.sets))
+    card = re.search(r'<div class="card"><h3>Set5</h3><svg.*?</svg></div>', page_text, re.DOTALL)
+    assert card is not None
+    path = tmp_path / "report.html"
+    path.write_text(page_text.replace(card[0], f'<div class="card"><h3>x</h3>{svg}</div>' * count), encoding="utf-8")
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    assert page.locator("svg.plot").count() == count
+    plot = page.locator("svg.plot").first
+    assert plot.evaluate("svg => svg.parentElement.offsetWidth") <= 560
+    sizes = plot.locator("text").evaluate_all(
+        "all => all.map(t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a)"
+    )
+    assert min(sizes) > 10.5 and max(sizes) < 17
+    line, whole_box = plot.locator(".original").bounding_box(), plot.bounding_box()
+    boxes = [text.bounding_box() for text in plot.locator(".label").all()]
+    page.close()
+    for box in boxes:
+        assert whole_box["x"] <= box["x"] and box["x"] + box["width"] <= whole_box["x"] + whole_box["width"]
+        base = box["y"] + 0.75 * box["height"]  # below it are the tails of letters alone
+        assert not box["y"] + 0.2 * box["height"] < line["y"] < base
 
 
 @pytest.mark.parametrize(("low", "high"), [(26.2, 32.1), (5.0, 5.0), (0.01, 0.02), (-3.0, 400.0)])

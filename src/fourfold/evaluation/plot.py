@@ -5,13 +5,22 @@ Colours come from the page, so that the plot follows its light and its dark them
 """
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 WIDTH, HEIGHT = 420, 310
-_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 14, 26, 40
-_LABEL_PX = 7.4  # width of a letter, near enough to keep labels apart
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 20, 28, 44
+_LETTER = 9.4  # width of a letter at the size that the page has on a telephone; where there is room, it is smaller
+_ABOVE, _BELOW = 12, 4  # how far letters reach from the line that they stand on
+_LONGEST = 19  # letters of a label: beside a dot in the middle there is room for so many
+
+_Box = tuple[float, float, float, float]
+_Spot = tuple[str, float, float]  # where a text starts, ends or has its middle, and the line that it stands on
+
+#: Where the axes are written: no place for a label.
+_MARGINS: list[_Box] = [(0, -HEIGHT, WIDTH, _TOP - 8), (0, HEIGHT - _BOTTOM, WIDTH, 2 * HEIGHT)]
 
 
 @dataclass(frozen=True)
@@ -33,24 +42,32 @@ def scatter(points: Sequence[Point], *, original_niqe: float | None = None) -> s
     levels = [p.niqe for p in points] + ([original_niqe] if original_niqe is not None else [])
     xs, ys = ticks(min(p.psnr for p in points), max(p.psnr for p in points)), ticks(min(levels), max(levels))
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="PSNR against NIQE" class="plot" '
-        'xmlns="http://www.w3.org/2000/svg">'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label={quoteattr(_told(points, original_niqe))} '
+        'class="plot" xmlns="http://www.w3.org/2000/svg">'
     ]
     parts += [_vertical(x, _x(x, xs)) for x in xs] + [_horizontal(y, _y(y, ys)) for y in ys]
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     parts.append(f'<text class="axis" x="{middle:.0f}" y="{HEIGHT - 6}" text-anchor="middle">PSNR, dB →</text>')
-    parts.append(f'<text class="axis" x="{_LEFT - 26}" y="12">NIQE ↑ more natural</text>')
+    parts.append('<text class="axis" x="4" y="14">NIQE ↑ more natural</text>')
+    dots = [(_x(p.psnr, xs), _y(p.niqe, ys)) for p in points]
+    taken: list[_Box] = [*_MARGINS, *((x - 6, y - 6, x + 6, y + 6) for x, y in dots)]
+    texts = [("label", p.label, _beside(x, y)) for p, (x, y) in zip(points, dots, strict=True)]
     if original_niqe is not None:
         y = _y(original_niqe, ys)
         parts.append(f'<line class="original" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="note" x="{WIDTH - _RIGHT}" y="{y - 5:.1f}" text-anchor="end">originals</text>')
-    placed: list[tuple[float, float, float, float]] = []
-    dots = [(_x(p.psnr, xs), _y(p.niqe, ys)) for p in points]
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in dots]
-    for point, (x, y) in zip(points, dots, strict=True):
-        parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        parts.append(_label(point.label, x, y, placed, taken))
+        taken.append((_LEFT, y - 1, WIDTH - _RIGHT, y + 1))
+        ends = [("end", WIDTH - _RIGHT - 2), ("start", _LEFT + 4)]
+        texts.append(("note", "originals", [(anchor, x, y + down) for down in (-6, 16) for anchor, x in ends]))
+    parts += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>' for x, y in dots]
+    parts += _written(texts, taken)
     return "".join([*parts, "</svg>"])
+
+
+def _told(points: Sequence[Point], original_niqe: float | None) -> str:
+    """Returns the plot in words, for those who do not see it."""
+    told = [f"{p.label} {p.psnr:.2f} dB and {p.niqe:.2f}" for p in points]
+    told += [f"the originals {original_niqe:.2f}"] if original_niqe is not None else []
+    return f"PSNR against NIQE: {', '.join(told)}"
 
 
 def _vertical(value: float, x: float) -> str:
@@ -67,31 +84,64 @@ def _horizontal(value: float, y: float) -> str:
     )
 
 
-def _label(
-    text: str, x: float, y: float, placed: list[tuple[float, float, float, float]], dots: Sequence[tuple[float, ...]]
-) -> str:
-    """Returns a label beside its dot, where it covers no other label and no dot, if there is such a place."""
-    width = _LABEL_PX * len(text)
-    spots = [(x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 11), (x - width / 2, y + 20)]
-    spots += [(x + 9, y - 9), (x + 9, y + 17), (x - 9 - width, y - 9), (x - 9 - width, y + 17)]
-
-    def cost(spot: tuple[float, float]) -> float:
-        box = (spot[0], spot[1] - 10, spot[0] + width, spot[1] + 3)
-        outside = box[0] < _LEFT or box[2] > WIDTH - 2 or box[1] < _TOP - 8 or box[3] > HEIGHT - _BOTTOM
-        return 10 * outside + 3 * sum(_overlap(box, b) for b in placed) + sum(_overlap(box, b) for b in dots)
-
-    left, base = min(spots, key=cost)
-    placed.append((left, base - 10, left + width, base + 3))
-    return f'<text class="label" x="{left:.1f}" y="{base:.1f}">{escape(text)}</text>'
+def _beside(x: float, y: float) -> list[_Spot]:
+    """Returns where a dot's label may stand, the best places first; further away it could be that of another dot."""
+    spots: list[_Spot] = [("start", x + 9, y + 5), ("end", x - 9, y + 5)]
+    spots += [("middle", x, y - 12), ("middle", x, y + 21)]
+    return spots + [(anchor, x + a, y + b) for b in (-8, 17) for anchor, a in (("start", 7), ("end", -7))]
 
 
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _written(texts: Sequence[tuple[str, str, list[_Spot]]], taken: Sequence[_Box]) -> list[str]:
+    """Returns texts (class, text, spots) at the spots where they cover least of each other and of what is there.
+
+    Every text chooses in turn; then each chooses again, knowing where the others are.
+    """
+    boxes = [[(anchor, _box(anchor, x, y, _width(_shortened(text)))) for anchor, x, y in s] for _, text, s in texts]
+    chosen: dict[int, tuple[str, _Box]] = {}
+    for _ in range(4):
+        for k, spots in enumerate(boxes):
+            others = [*taken, *(box for j, (_, box) in chosen.items() if j != k)]
+            costs = [3 * n + sum(_covered(box, other) for other in others) for n, (_, box) in enumerate(spots)]
+            chosen[k] = spots[costs.index(min(costs))]
+    return [_text(kind, whole, *chosen[k]) for k, (kind, whole, _) in enumerate(texts)]
+
+
+def _text(kind: str, whole: str, anchor: str, box: _Box) -> str:
+    text = _shortened(whole)
+    title = f"<title>{escape(whole)}</title>" if text != whole else ""
+    x = {"start": box[0], "middle": (box[0] + box[2]) / 2, "end": box[2]}[anchor]
+    place = f'x="{x:.1f}" y="{box[3] - _BELOW:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}>{title}{escape(text)}</text>'
+
+
+def _box(anchor: str, x: float, base: float, width: float) -> _Box:
+    """Returns the box of a text, moved to the inside of the plot where it would run over its edge."""
+    left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * width
+    left = max(_LEFT + 1.0, min(left, WIDTH - 2.0 - width))
+    return left, base - _ABOVE, left + width, base + _BELOW
+
+
+def _covered(a: _Box, b: _Box) -> float:
+    """Returns how bad it is that two boxes overlap: that they do, and how much."""
+    across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return 60 + across * down if across > 0 and down > 0 else 0.0
+
+
+def _shortened(text: str) -> str:
+    """Returns a text without its middle, where it is long: names often differ at their ends."""
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
+
+
+def _width(text: str) -> float:
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return _LETTER * (len(text) + wide + 0.5 * sum(letter in "MWmw" for letter in text))
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Returns round values in even steps that enclose low and high."""
-    span = max(high - low, 0.5)
+    middle, span = (low + high) / 2, max(high - low, 0.5)
+    low, high = middle - span / 2, middle + span / 2
     step = 10.0 ** math.floor(math.log10(span / count))
     step *= next(m for m in (1, 2, 5, 10) if span / (step * m) <= count)
     first, last = math.floor(low / step), math.ceil(high / step)
