@@ -165,6 +165,23 @@ def test_the_page_needs_nothing_beside_it(found: Benchmark, data: Path) -> None:
     assert "original" in figures[2] and "(inf dB / 1.0000)" in figures[2]
 
 
+def test_one_is_not_many(data: Path, found: Benchmark) -> None:
+    sets = find_sets(data, ["Other"])
+    page = _flat(render(run_benchmark(sets, make_methods(["bicubic"])), describe(found), Gallery(sets)))
+    assert "1 method on 1 picture, measured" in page and "The small line" not in page
+    page = _flat(_page(found, data))
+    assert "3 methods on 4 pictures, measured" in page and "The small line" not in page
+
+
+def test_the_difference_to_the_paper_is_explained_where_there_is_one(whole: Benchmark) -> None:
+    page = _flat(render(whole, describe(whole), Gallery(whole.sets)))
+    assert "The small line is the difference to the paper's Tables 1 and 2" in page
+
+
+def _flat(page: str) -> str:
+    return re.sub(r"\s+", " ", page)
+
+
 def test_names_cannot_break_the_page(data: Path, tmp_path: Path) -> None:
     evil = '<img src=x onerror=alert(1)>"'
     save(tmp_path / "d" / "Set5" / "</script><b>.png".replace("/", "_"), make_photo(40, 44))

@@ -103,10 +103,10 @@ def test_the_mos_is_that_of_the_ratings(report: Report) -> None:
 def test_the_page_says_what_a_careful_reader_must_know(report: Report) -> None:
     text = report.page.read_text(encoding="utf-8")
     plain = re.sub(r"\s+", " ", text)
-    assert "1 of 6 raters have not rated everything" in plain
+    assert "1 of 6 raters has not rated everything" in plain
     assert "Only 6 raters" in plain
     assert "Shut out on the admin page, and still counted here: r05-abcdef" in plain
-    assert "1 raters had fine screens" in plain
+    assert "1 rater had fine screens" in plain
     assert "Set5: the paper's numbers are left out; its Set5 has 5 pictures, this one 3" in html.unescape(plain)
     assert "BSD100: the paper's numbers are left out; its BSD100 has 100 pictures, this one 4" in html.unescape(plain)
     assert "Ledig" not in plain
@@ -159,7 +159,7 @@ def test_a_rater_with_too_few_ratings_has_no_bias(report: Report, request_of: Re
     assert summaries["r02-abcdef"]["bias"] == {one.rater: one.bias for one in report.analysis.raters}["r02-abcdef"]
     page = re.sub(r"\s+", " ", made.page.read_text(encoding="utf-8"))
     assert re.search(r"<td>passer-by</td><td>1</td><td>\d\.00</td> <td>–</td><td>–</td><td>–</td>", page)
-    assert "1 of 7 raters have no bias, no inconsistency and no part in the fitted qualities" in page
+    assert "1 of 7 raters has no bias, no inconsistency and no part in the fitted qualities" in page
     assert "their ratings count: passer-by." in page
     assert "not drawn: 1 of 7 raters" in (folder / "figures" / "raters.svg").read_text(encoding="utf-8")
     assert "not drawn" not in (report.page.parent / "figures" / "raters.svg").read_text(encoding="utf-8")

@@ -110,6 +110,7 @@ def evaluate(
     from fourfold.evaluation.figures import Gallery
     from fourfold.evaluation.methods import ResultFolder, default_methods, make_methods, name_of
     from fourfold.evaluation.niqe import load_pristine
+    from fourfold.evaluation.record import counted
     from fourfold.evaluation.sets import find_sets
 
     _check_files(json_file, html_file)
@@ -154,21 +155,17 @@ def evaluate(
     if parameters is not None:
         found.notes.append(f"niqe is counted with the parameters of {parameters.name}, {_hash(parameters)}")
     if vgg is not None:
-        counted = f"the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}"
-        found.notes.append(f"vgg22 and vgg54 are counted with {counted}")
+        weights = f"the {normalisation} weights of VGG19 in {vgg.name}, {_hash(vgg)}"
+        found.notes.append(f"vgg22 and vgg54 are counted with {weights}")
     found.notes[:0] = notes
     found.notes += [note for method in chosen if isinstance(method, ResultFolder) for note in method.notes()]
     failed = _tell(found, json_file, html_file, gallery)
     if found.problems:
         failed.append(
-            f"{len(found.problems)} measurement{'s' if len(found.problems) > 1 else ''} failed; "
-            "a method without all pictures of a set has no mean"
+            f"{counted(len(found.problems), 'measurement')} failed; a method without all pictures of a set has no mean"
         )
     if found.unkept:
-        failed.append(
-            f"{len(found.unkept)} measured picture{'s' if len(found.unkept) > 1 else ''} could not be saved; "
-            "every number is there"
-        )
+        failed.append(f"{counted(len(found.unkept), 'measured picture')} could not be saved; every number is there")
     if failed:
         raise EvaluationError(". ".join(failed))
 
@@ -222,6 +219,8 @@ def _place(problem: "Problem") -> str:
 
 def _shortened(notes: list[str]) -> list[str]:
     """Returns the notes with many croppings of one set told as one; the JSON record has them all."""
+    from fourfold.evaluation.record import counted
+
     croppings: dict[str, list[str]] = {}
     for note in notes:
         if " cropped from " in note:
@@ -232,7 +231,7 @@ def _shortened(notes: list[str]) -> list[str]:
         if len(alike) <= _CROPPINGS_TOLD:
             told.append(note)
         elif note == alike[0]:
-            told.append(f"{note}, and {len(alike) - 1} more pictures to multiples of 4")
+            told.append(f"{note}, and {counted(len(alike) - 1, 'more picture')} to multiples of 4")
     return told
 
 
@@ -406,6 +405,7 @@ class _ProgressBar:
 def _print(found: "Benchmark") -> None:
     from rich.console import Console
 
+    from fourfold.evaluation.record import counted
     from fourfold.evaluation.tables import tables, width_of
 
     out = Console()
@@ -416,7 +416,7 @@ def _print(found: "Benchmark") -> None:
         console.print(table)
         console.print()
     Console(width=width).print(
-        f"{len(found.scores)} measurements in {found.elapsed_s:.1f} s. PSNR and SSIM on Y, 4 px cut; "
+        f"{counted(len(found.scores), 'measurement')} in {found.elapsed_s:.1f} s. PSNR and SSIM on Y, 4 px cut; "
         "* p < 0.05 (paired Wilcoxon, PSNR)",
         style="dim",
     )

@@ -53,6 +53,7 @@ def create(
     precision: str = typer.Option("auto", "--precision", help="Precision: auto, fp32 or bf16."),
 ) -> None:
     """Build a study from benchmark sets and methods; the default is the paper's design."""
+    from fourfold.evaluation.record import counted
     from fourfold.study import Request, create_study
 
     request = Request(
@@ -78,7 +79,8 @@ def create(
     for name, shown in manifest.sets.items():
         typer.echo(f"{name}: {len(shown)} versions of every picture: {', '.join(shown)}")
     typer.echo(
-        f"{manifest.ratings_per_rater:,} ratings a rater, {len(manifest.repeats)} pictures shown twice, "
+        f"{counted(manifest.ratings_per_rater, 'rating')} a rater, "
+        f"{counted(len(manifest.repeats), 'picture')} shown twice, "
         f"{calibration} for calibration"
     )
     typer.echo(f"next: fourfold study invite {study} --raters 26, then: fourfold study serve {study}", err=True)

@@ -9,7 +9,7 @@ from fourfold.evaluation.benchmark import Benchmark, Mean, Score, difference_to_
 from fourfold.evaluation.cost import HD_PIXELS
 from fourfold.evaluation.figures import Gallery
 from fourfold.evaluation.plot import Point, scatter
-from fourfold.evaluation.record import plain, shown
+from fourfold.evaluation.record import counted, plain, shown
 from fourfold.evaluation.significance import LEVEL
 from fourfold.evaluation.tables import MEASURES, number, p_text, signed
 
@@ -33,11 +33,14 @@ def render(found: Benchmark, context: dict[str, Any], gallery: Gallery) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["counted"] = counted
     figures = gallery.figures(found)
+    overview = _overview(found)
     return environment.get_template("report.html").render(
         context=context,
         sets=[_set_view(found, of.name, len(of.entries)) for of in found.sets],
-        overview=_overview(found),
+        overview=overview,
+        compared=any(cell["psnr_diff"] or cell["ssim_diff"] for row in overview for cell in row["cells"]),
         plots=_plots(found),
         figures=figures,
         left_out=gallery.left_out,

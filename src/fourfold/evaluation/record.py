@@ -53,6 +53,11 @@ def plain(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(float(value))
 
 
+def counted(count: int, what: str) -> str:
+    """Returns "1 picture", or "1,200 pictures"."""
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
 def shown(text: str) -> str:
     """Returns text that can be written in UTF-8: the odd bytes of a file's name that is not text as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

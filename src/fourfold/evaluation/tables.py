@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fourfold.evaluation.benchmark import Benchmark, Mean, difference_to_paper, papers
-from fourfold.evaluation.record import shown
+from fourfold.evaluation.record import counted, shown
 from fourfold.evaluation.significance import LEVEL, p_digits
 
 #: measure -> (heading, digits, whether larger is better)
@@ -30,7 +30,7 @@ def tables(found: Benchmark) -> Iterator[Table]:
     """Yields one table per set."""
     for of in found.sets:
         means = [m for m in found.means if m.set == of.name]
-        yield _table(f"{of.name}, {len(of.entries)} picture{'s' if len(of.entries) != 1 else ''}", means)
+        yield _table(f"{of.name}, {counted(len(of.entries), 'picture')}", means)
 
 
 def width_of(table: Table) -> int:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from fourfold.errors import OutputExistsError, StudyError
 from fourfold.evaluation.paper import why_left_out
+from fourfold.evaluation.record import counted
 from fourfold.evaluation.significance import p_digits
 from fourfold.places import is_file, why_unseen
 from fourfold.study import export, figures
@@ -68,7 +69,7 @@ class Report:
                 cell = f"{found.mos:.2f} ({between})" if found else "-"
                 line += f"{cell:>24}"
             lines.append(line)
-        lines.append(f"{len(self.analysis.raters)} raters, {self.analysis.ratings:,} ratings")
+        lines.append(f"{counted(len(self.analysis.raters), 'rater')}, {counted(self.analysis.ratings, 'rating')}")
         return "\n".join(lines)
 
     def json(self) -> str:
@@ -234,8 +235,8 @@ def _source_notes(source: _Source, analysis: Analysis) -> list[str]:
     magnified = count.intersection(source.fine_screens)
     if magnified:
         notes.append(
-            f"{len(magnified)} raters had fine screens, on which every picture pixel covered a square of several "
-            "screen pixels (never blurred); raters.csv on the admin page tells which."
+            f"{counted(len(magnified), 'rater')} had fine screens, on which every picture pixel covered a square of "
+            "several screen pixels (never blurred); raters.csv on the admin page tells which."
         )
     return notes
 
@@ -247,7 +248,7 @@ def _remarks(manifest: Manifest, analysis: Analysis) -> list[str]:
     unfinished = [rater.rater for rater in analysis.raters if rater.ratings < per_rater]
     if unfinished:
         remarks.append(
-            f"{len(unfinished)} of {len(analysis.raters)} raters have not rated everything; "
+            f"{len(unfinished)} of {len(analysis.raters)} raters {_have(unfinished)} not rated everything; "
             "their ratings count, and the intervals allow for the gaps."
         )
     for one in analysis.sets:
@@ -255,16 +256,20 @@ def _remarks(manifest: Manifest, analysis: Analysis) -> list[str]:
     few = [r.rater for r, out in zip(analysis.raters, analysis.quality.left_out, strict=True) if out]
     if few:
         remarks.append(
-            f"{len(few)} of {len(analysis.raters)} raters have no bias, no inconsistency and no part in the fitted "
-            f"qualities: fewer than {analysis.quality.needed} ratings of pictures that others rated too. For the MOS "
-            f"their ratings count: {', '.join(few)}."
+            f"{len(few)} of {len(analysis.raters)} raters {_have(few)} no bias, no inconsistency and no part in the "
+            f"fitted qualities: fewer than {analysis.quality.needed} ratings of pictures that others rated too. "
+            f"For the MOS their ratings count: {', '.join(few)}."
         )
     if len(analysis.raters) < 15:
         remarks.append(
-            f"Only {len(analysis.raters)} raters: ITU-R BT.500 asks for at least 15, and the paper had 26. "
+            f"Only {counted(len(analysis.raters), 'rater')}: ITU-R BT.500 asks for at least 15, and the paper had 26. "
             "Few differences can be significant."
         )
     return remarks
+
+
+def _have(raters: Sequence[str]) -> str:
+    return "has" if len(raters) == 1 else "have"
 
 
 def _write(folder: Path, report: Report, records: Sequence[export.Record], notes: Sequence[str]) -> None:
@@ -353,6 +358,7 @@ def _page(report: Report, drawn: Mapping[str, Markup], notes: Sequence[str]) -> 
     ).get
     environment.filters["pvalue"] = _p_text
     environment.filters["number"] = _number
+    environment.filters["counted"] = counted
     methods = _methods(report.analysis.sets)
     return environment.get_template("report.html").render(
         manifest=report.manifest,

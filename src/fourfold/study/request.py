@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fourfold.errors import DataError, UsageError
 from fourfold.evaluation.methods import KERNELS, Method, ResultFolder, make_methods, name_of
-from fourfold.evaluation.record import shown
+from fourfold.evaluation.record import counted, shown
 from fourfold.evaluation.sets import BenchmarkSet
 from fourfold.imaging import find_pictures, read_rgb
 from fourfold.places import is_folder, why_unseen
@@ -183,7 +183,7 @@ def choose_calibration(request: Request, seed: str) -> list[Path]:
         raise DataError(f"{folder}: the calibration pictures cannot be read ({reason})")
     found = find_pictures(folder, recursive=True)
     if len(found) < request.calibration:
-        raise DataError(f"{folder} holds {len(found)} pictures, the calibration needs {request.calibration}")
+        raise DataError(f"{folder} holds {counted(len(found), 'picture')}, the calibration needs {request.calibration}")
     by_chance = sorted(found, key=lambda path: hashlib.sha256(f"{seed}/{path.name}".encode()).digest())
     return by_chance[: request.calibration]
 

@@ -135,7 +135,7 @@ class RatingStore:
             if row is not None:
                 return Rater(*row)
             if limit is not None and _enrolled(connection, enrolment) >= limit:
-                message = f"this study has all the {limit} raters it looks for; thank you"
+                message = "this study has all the raters it looks for; thank you"
                 raise RatingRefusedError(message, "forbidden")
             new = Rater(rater, name, enrolment, _now(), None)
             connection.execute(raters_table.insert().values(**vars(new)))
