@@ -700,6 +700,40 @@ def test_the_slider_by_keyboard(found: Benchmark, data: Path, tmp_path: Path, ch
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width", [700, 1030])  # of A4 and of Letter, upright and across, less the margins
+def test_the_page_on_paper(whole: Benchmark, width: int, tmp_path: Path, chromium: Any) -> None:
+    for found in (*whole.means, *whole.scores):
+        found.values.update(vgg22=0.123, vgg54=0.456, lpips=0.789)
+    sets = find_sets(whole.sets[0].folder.parent)
+    gallery = Gallery(sets, ["Set5/bird.png"])
+    run_benchmark(sets[:1], whole.methods, keep=gallery.keep)
+    path = tmp_path / "report.html"
+    path.write_text(render(whole, describe(whole), gallery), encoding="utf-8")
+    page = chromium.new_page(viewport={"width": width, "height": 700}, color_scheme="dark")
+    page.goto(path.as_uri())
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.emulate_media(media="print", color_scheme="dark")
+    wide = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth)"
+    assert page.locator(".scroll, .card, table").count() > 9
+    assert page.locator(".scroll, .card, table").evaluate_all(f"{wide}.length") == 0
+    assert page.locator("th:first-child").evaluate_all(_STYLES, "position") == ["static"]
+    assert page.locator("body").evaluate_all(_STYLES, "backgroundColor") == ["rgb(255, 255, 255)"]
+    assert page.locator(".figure").evaluate_all(_STYLES, "breakInside") == ["avoid"]
+    stage = page.locator(".stage")
+    assert stage.locator(".tag.right").evaluate_all(_STYLES, "printColorAdjust") == ["exact"]
+    assert [stage.locator(part).is_visible() for part in ("img.under", "img.over", ".bar", ".tag.left")] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    shown, frame = stage.locator("img.under").bounding_box(), stage.bounding_box()
+    assert abs(shown["width"] / shown["height"] - 200 / 104) < 0.02 and abs(shown["width"] - frame["width"]) < 1
+    page.close()
+
+
+_STYLES = "(all, name) => [...new Set(all.map(e => getComputedStyle(e)[name]))]"
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [360, 1280, 1920])
 def test_long_names_leave_room_for_numbers(data: Path, tmp_path: Path, width: int, chromium: Any) -> None:
     (data / "Set5" / "bird.png").rename(data / "Set5" / f"{'a' * 120}.png")
