@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ import pytest
 from fourfold.errors import OutputExistsError, StudyError, UsageError
 from fourfold.evaluation.paper import PICTURES
 from fourfold.study import Report, ReportRequest, create_study, export, make_report, open_store, read_manifest
+from fourfold.study.figures import significance_figure
 from fourfold.study.labels import labels, short_labels
 from fourfold.study.manifest import write_manifest
+from fourfold.study.significance import Comparison
 from fourfold.study.store import Answer
 from tests.study.conftest import small_request
 
@@ -111,6 +114,46 @@ def test_the_page_says_what_a_careful_reader_must_know(report: Report) -> None:
     assert "BSD100: the paper's numbers are left out; its BSD100 has 100 pictures, this one 4" in html.unescape(plain)
     assert "Ledig" not in plain
     assert report.manifest.digest in plain
+
+
+def test_figures_say_what_they_show(report: Report) -> None:
+    folder = report.page.parent / "figures"
+    said = {path.stem: ET.parse(path).getroot().attrib for path in folder.iterdir()}
+    assert {about["role"] for about in said.values()} == {"img"}
+    mos = {(row["set_name"], row["method"]): float(row["mos"]) for row in read_csv(folder.parent / "mos.csv")}
+    names = {"nearest": "nearest", "bicubic": "bicubic", "hr": "original"}
+    told = ", ".join(f"{name} {mos['Set5', method]:.2f}" for method, name in names.items())
+    assert said["mos-Set5"]["aria-label"] == f"Mean opinion scores on Set5: {told}"
+    assert said["significance-Set5"]["aria-label"] == "Differences on Set5 that are more than chance: none"
+    pairs = [("nearest", "hr", -2.0, 0.01), ("hr", "bicubic", 1.0, 0.01), ("nearest", "bicubic", -0.1, 0.8)]
+    compared = [Comparison("Set5", first, second, 20, by, p, p) for first, second, by, p in pairs]
+    drawn = ET.fromstring(significance_figure("Set5", compared, tuple(names), names))
+    assert drawn.attrib["aria-label"].endswith(": original above nearest, original above bicubic")
+    assert re.search(r"nearest \d+, \d+, \d+, \d+, \d+; bicubic", said["distribution-Set5"]["aria-label"])
+    assert said["ranks-Set5"]["aria-label"].startswith("Mean ordinal ranks on Set5: original 1")
+    assert said["raters"]["aria-label"].count(" and ") == 1 + 6
+    assert all(about["style"].startswith("background:#ffffff; min-width:") for about in said.values())
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+def test_the_page_in_a_browser(report: Report, width: int, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": width, "height": 800})
+    page.goto(report.page.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    letters = page.locator(".panel svg text").evaluate_all(
+        "all => all.map((t) => { const { a, b } = t.getScreenCTM();"
+        " return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(a, b); })"
+    )
+    assert min(letters) >= 9 and max(letters) < 15
+    page.set_viewport_size({"width": 700, "height": 1000})
+    page.emulate_media(media="print", color_scheme="dark")
+    wide = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth)"
+    assert page.locator(".panel, .panel svg, table").evaluate_all(f"{wide}.length") == 0
+    style = "(e, name) => getComputedStyle(e)[name]"
+    assert page.locator("body").evaluate(style, "backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("h3").first.evaluate(style, "breakAfter") == "avoid"
+    page.close()
 
 
 def test_remarks_are_on_raters_who_count(rated_study: Path, tmp_path: Path) -> None:

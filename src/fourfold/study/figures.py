@@ -7,6 +7,7 @@ right as a file of its own.
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 from matplotlib import rc_context
@@ -26,6 +27,9 @@ Names = Mapping[str, str]
 # Drawn in these colours, written as variables. No two may be alike.
 _INK, _QUIET, _LINE, _ACCENT, _MARK, _CARD = "#181b26", "#5a6072", "#dcdfe8", "#3f5bd9", "#d6336c", "#fefefe"
 _VARIABLES = {_INK: "ink", _QUIET: "quiet", _LINE: "line", _ACCENT: "accent", _MARK: "mark", _CARD: "card"}
+
+#: How small a figure may be shown: its letters, of 10 and 8.5 points, are 11 and 9 pixels high then.
+_LEAST = 0.8
 
 _STYLE: Any = {
     "text.parse_math": False,  # a method may be called $x$
@@ -57,7 +61,8 @@ def mos_figure(set_name: str, opinions: Sequence[Opinion], names: Names, paper: 
         _methods_down(axes, [names[one.method] for one in opinions])
         _scale_along(axes)
         axes.set_xlabel("mean opinion score")
-        return _svg(figure, f"mos-{set_name}")
+        told = [f"{names[one.method]} {one.mos:.2f}" for one in opinions]
+        return _svg(figure, f"mos-{set_name}", f"Mean opinion scores on {set_name}: {', '.join(told)}")
 
 
 def distribution_figure(set_name: str, opinions: Sequence[Opinion], names: Names) -> str:
@@ -82,7 +87,9 @@ def distribution_figure(set_name: str, opinions: Sequence[Opinion], names: Names
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        return _svg(figure, f"distribution-{set_name}")
+        told = [f"{names[one.method]} {_shares(one)}" for one in opinions]
+        said = f"How many percent of the scores on {set_name} were 1 to 5: {'; '.join(told)}"
+        return _svg(figure, f"distribution-{set_name}", said)
 
 
 def rank_figure(set_name: str, opinions: Sequence[Opinion], names: Names) -> str:
@@ -97,7 +104,8 @@ def rank_figure(set_name: str, opinions: Sequence[Opinion], names: Names) -> str
         _methods_down(axes, [names[one.method] for one in ordered])
         axes.set_xlim(0.9, len(opinions) + 0.6)
         axes.set_xlabel("mean ordinal rank (1 is best)")
-        return _svg(figure, f"ranks-{set_name}")
+        told = [f"{names[one.method]} {one.rank:.2f}" for one in ordered]
+        return _svg(figure, f"ranks-{set_name}", f"Mean ordinal ranks on {set_name}: {', '.join(told)}")
 
 
 def significance_figure(set_name: str, comparisons: Sequence[Comparison], methods: Sequence[str], names: Names) -> str:
@@ -126,7 +134,9 @@ def significance_figure(set_name: str, comparisons: Sequence[Comparison], method
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        return _svg(figure, f"significance-{set_name}")
+        told = [f"{names[high]} above {names[low]}" for high, low in _proven(comparisons)] or ["none"]
+        said = f"Differences on {set_name} that are more than chance: {', '.join(told)}"
+        return _svg(figure, f"significance-{set_name}", said)
 
 
 def raters_figure(raters: Sequence[RaterSummary]) -> str:
@@ -152,7 +162,8 @@ def raters_figure(raters: Sequence[RaterSummary]) -> str:
             axes.set_title(said, loc="right", fontsize=8.5, color=_QUIET)
         axes.set_xlabel("bias: stricter than the others ←  → kinder")
         axes.set_ylabel("inconsistency")
-        return _svg(figure, "raters")
+        told = [f"{one.rater} {one.bias:+.2f} and {one.inconsistency:.2f}" for one in drawn]
+        return _svg(figure, "raters", f"Bias and inconsistency of the raters: {', '.join(told)}")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -174,15 +185,32 @@ def _scale_along(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _svg(figure: Figure, name: str) -> str:
-    """Returns the figure as SVG text, the same for the same numbers, colours as variables."""
+def _shares(one: Opinion) -> str:
+    total = max(1, sum(one.counts))
+    return ", ".join(f"{100 * count / total:.0f}" for count in one.counts)
+
+
+def _proven(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
+    """Returns the pairs of which one is rated higher beyond chance, that one first."""
+    proven = [one for one in comparisons if one.significant and one.difference]
+    return [(one.first, one.second) if one.difference > 0 else (one.second, one.first) for one in proven]
+
+
+def _svg(figure: Figure, name: str, said: str) -> str:
+    """Returns the figure as SVG text, the same for the same numbers, colours as variables.
+
+    It says what it shows, and is never shrunk so far that it cannot be read: what holds it must scroll then.
+    """
     file = io.StringIO()
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(
             file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")), transparent=True
         )
     svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
+    least_px = round(_LEAST * 96 * figure.get_figwidth())
+    label = escape(said, {'"': "&quot;", "\n": " "})
+    head = f'<svg role="img" aria-label="{label}" style="min-width:{least_px}px" '
+    svg = head + svg[svg.index("<svg ") + len("<svg ") :]
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(to_hex(colour), f"var(--{variable}, {colour})")
     return svg

@@ -396,7 +396,7 @@ def _number(value: float, form: str = "%.2f") -> str:
 
 def _standalone(svg: str) -> str:
     """Returns a figure as a file of its own, with a ground to stand on."""
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + svg.replace("<svg ", '<svg style="background:#ffffff" ', 1)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + svg.replace('style="', 'style="background:#ffffff; ', 1)
 
 
 def _finite(value: Any) -> Any:
