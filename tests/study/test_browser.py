@@ -1,6 +1,7 @@
 """The raters' page in a real Chromium: the whole way with everything that goes wrong on it, and exact pixels."""
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,54 @@ def test_a_browser_that_keeps_nothing_sends_scores_all_the_same(
     start(page)
     rate(page)
     rate(page)
+
+
+def test_the_cards_say_what_is_saved(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    context = new_context()
+    page = context.new_page()
+    page.goto(link_of(served))
+    start(page)
+    through_the_calibration(page)
+    rate(page, 2)
+    ready(page)
+    page.keyboard.press("p")
+    saved = "Everything is saved. You can close this page; open the same link on this device to go on."
+    assert page.text_content("#pause-text") == f"Picture 2 of 24 is next. {saved}"
+    page.click("#resume")
+    ready(page)
+
+    # the connection is lost: nothing of that is said while a score is kept here alone
+    context.set_offline(True)
+    page.keyboard.press("4")
+    page.wait_for_selector("#offline:visible")
+    page.keyboard.press("p")
+    page.wait_for_selector("#card-pause")
+    assert str(page.text_content("#pause-text")).startswith("Your last score is kept on this device until it is saved.")
+    page.set_viewport_size(TOO_SMALL)
+    assert "Your last score is kept here" in str(page.text_content("#card-small"))
+
+    # it is back: the card that is open all the while follows
+    context.set_offline(False)
+    page.wait_for_function("() => document.getElementById('pause-text').textContent.startsWith('Picture 3 of 24')")
+    assert page.text_content("#pause-text") == f"Picture 3 of 24 is next. {saved}"
+    assert "Your ratings are saved; rating goes on" in re.sub(r"\s+", " ", str(page.text_content("#card-small")))
+    assert page.locator("#card-pause").is_visible()
+    assert [r.score for r in kept(served)[4:]] == [2, 4]
+
+
+def test_a_score_that_only_the_page_has(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    context = new_context()
+    context.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('no', 'SecurityError'); };")
+    page = context.new_page()
+    page.goto(link_of(served))
+    start(page)
+    ready(page)
+    context.set_offline(True)
+    page.keyboard.press(page.locator(".score.wanted").get_attribute("data-score"))
+    page.wait_for_selector("#offline:visible")
+    page.keyboard.press("p")
+    page.wait_for_selector("#card-pause")
+    assert page.text_content("#pause-text") == "Your last score is not saved yet. Leave this page open until it is."
 
 
 def test_another_device_that_went_on_while_a_picture_was_held_up(

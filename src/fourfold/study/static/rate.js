@@ -47,6 +47,7 @@ function keep(rating) {
   } catch {
     // no room, or forbidden: it is sent all the same
   }
+  showSaved();
 }
 
 function forget() {
@@ -56,6 +57,38 @@ function forget() {
   } catch {
     // nothing was kept there either
   }
+  showSaved();
+}
+
+/** Whether the score that is not answered yet outlives this page. */
+function outlives() {
+  try {
+    return localStorage.getItem(pendingKey) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Says on the cards what is saved and what is next; again whenever that changes, for a card may be read just then. */
+function showSaved() {
+  say("pause-text", pauseText());
+  const waiting = "Your last score is kept here and sent until it is saved";
+  say("small-saved", kept() === null ? "Your ratings are saved" : waiting);
+}
+
+function pauseText() {
+  if (kept() === null) {
+    const next = `${byId("count").textContent} is next. Everything is saved.`;
+    return `${next} You can close this page; open the same link on this device to go on.`;
+  }
+  if (!outlives()) return "Your last score is not saved yet. Leave this page open until it is.";
+  const where = "Your last score is kept on this device until it is saved.";
+  return `${where} You can close this page; open the same link on this device to send it and go on.`;
+}
+
+/** Sets a text where it differs: what is read out is not read out again. */
+function say(id, text) {
+  if (byId(id).textContent !== text) byId(id).textContent = text;
 }
 
 // ---- what is in front
@@ -211,6 +244,7 @@ function describe() {
   const bar = byId("progress");
   bar.max = total;
   bar.value = done;
+  showSaved();
   return byId("count").textContent;
 }
 
@@ -412,7 +446,6 @@ function suggestBreak() {
 
 function pauseRating() {
   if (card !== null) return;
-  byId("pause-count").textContent = `${byId("count").textContent} is next.`;
   open("pause");
   mark("pause");
 }
