@@ -356,6 +356,45 @@ def test_a_score_that_only_the_page_has(served: ServedStudy, new_context: Callab
     assert page.text_content("#pause-text") == "Your last score is not saved yet. Leave this page open until it is."
 
 
+def test_keys_of_other_layouts(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    page = new_context().new_page()
+    page.goto(link_of(served))
+    start(page)
+    through_the_calibration(page)
+
+    def press(key: str, code: str, **more: bool) -> bool:
+        """Returns whether the page took the key for itself."""
+        ready(page)
+        event = {"key": key, "code": code, "bubbles": True, "cancelable": True} | more
+        return not page.evaluate("event => document.dispatchEvent(new KeyboardEvent('keydown', event))", event)
+
+    # AZERTY without and with Shift, a numeric keypad without Num Lock, Arabic digits
+    pressed = [("&", "Digit1"), ("2", "Digit2"), ("End", "Numpad1"), ("\u0664", "Digit4"), ("5", "Numpad5")]
+    for number, (key, code) in enumerate(pressed, start=1):
+        assert count(page) == f"Picture {number} of 24"
+        assert press(key, code)
+        page.wait_for_function(
+            "n => document.getElementById('count').textContent.startsWith(`Picture ${n} `)", arg=number + 1
+        )
+    assert [r.score for r in kept(served)[4:]] == [1, 2, 1, 4, 5]
+
+    # what types something else is that: Dvorak's l and g, an 8 where others have a 3, what AltGr makes of a key
+    for key, code in (("l", "KeyP"), ("g", "KeyU"), (";", "KeyP"), ("8", "Digit3"), ("6", "Digit6"), ("Tab", "Tab")):
+        assert not press(key, code)
+    assert not press("#", "Digit3", modifierAltGraph=True)
+    assert count(page) == "Picture 6 of 24"
+    assert page.locator("#card-pause").is_hidden()
+
+    # one key does one thing: a U where others have their P takes back
+    assert press("u", "KeyP")
+    page.wait_for_function("() => document.getElementById('count').textContent === 'Picture 5 of 24'")
+    assert page.locator("#card-pause").is_hidden()
+
+    # a Cyrillic letter at the place of P
+    assert press("\u0437", "KeyP")
+    page.wait_for_selector("#card-pause")
+
+
 def test_another_device_that_went_on_while_a_picture_was_held_up(
     served: ServedStudy, new_context: Callable[..., Any]
 ) -> None:

@@ -513,13 +513,30 @@ byId("done-undo").addEventListener("click", undo);
 byId("retry").addEventListener("click", tryNow);
 for (const button of scores) button.addEventListener("click", () => rate(Number(button.dataset.score)));
 
+/**
+ * What a key means here: a score, "u" or "p", or nothing.
+ *
+ * First comes what it types. Where that is none of these, its place counts: AZERTY types digits with Shift alone, and
+ * other scripts have no U and no P. A Latin letter means itself only: Dvorak's L lies where others have their P.
+ */
+function meaning(event) {
+  const typed = event.key.toLowerCase();
+  if (/^[1-5up]$/.test(typed)) return typed;
+  if (typed === "backspace") return "u";
+  if (/^[0-9]$/.test(typed)) return "";
+  const [, digit, letter] = /^(?:(?:Digit|Numpad)([1-5])|Key([UP]))$/.exec(event.code) ?? [];
+  if (digit) return digit;
+  return letter && !/^[\x20-\x7e]$/.test(typed) ? letter.toLowerCase() : "";
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key >= "1" && event.key <= "5") rate(Number(event.key));
-  else if (event.key === "Backspace" || event.key.toLowerCase() === "u") undo();
-  else if (event.key.toLowerCase() === "p") card === "pause" ? resumeRating() : pauseRating();
-  else return;
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.getModifierState("AltGraph")) return;
+  const wanted = meaning(event);
+  if (wanted === "") return;
   event.preventDefault();
+  if (wanted === "u") undo();
+  else if (wanted === "p") card === "pause" ? resumeRating() : pauseRating();
+  else rate(Number(wanted));
 });
 
 otherTabs?.addEventListener("message", () => {
