@@ -511,6 +511,42 @@ def test_a_shut_out_rater_is_told(served: ServedStudy, new_context: Callable[...
     assert "access was closed" in page.text_content("#stopped-text")
 
 
+def test_the_admin_page_is_not_changed_under_ones_hands(served: ServedStudy, new_context: Callable[..., Any]) -> None:
+    page, admin = new_context().new_page(), new_context().new_page()
+    page.goto(served.url)
+    page.fill("#name", "Grace")
+    page.click("text=Take part")
+    start(page)
+    admin.clock.install()  # so that the page asks again when we say so
+    admin.goto(served.admin_link)
+    admin.wait_for_selector("text=0 of 28")
+    assert admin.locator("#raters progress:indeterminate").count() == 0
+    admin.dblclick("text=Grace")
+    selected = admin.evaluate("() => getSelection().toString()")
+    assert "Grace" in selected
+
+    button = admin.locator("text=Shut out").bounding_box()
+    admin.mouse.move(button["x"] + 10, button["y"] + 10)
+    rate(page)
+    admin.clock.fast_forward(4000)
+    admin.wait_for_selector("text=1 of 28")
+    assert admin.evaluate("() => getSelection().toString()") == selected
+
+    asked: list[str] = []
+    admin.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    admin.mouse.down()
+    rate(page)
+    second = new_context().new_page()
+    second.goto(served.url)
+    second.click("text=Take part")
+    second.wait_for_selector("#start:enabled")
+    admin.clock.fast_forward(4000)
+    admin.wait_for_selector("text=2 of 28")
+    assert admin.locator("#raters tr").count() == 2
+    admin.mouse.up()
+    assert len(asked) == 1 and "The ratings stay" in asked[0]
+
+
 @pytest.mark.parametrize("width", [360, 1100])
 def test_only_the_table_of_the_admin_page_scrolls_sideways(
     served: ServedStudy, new_context: Callable[..., Any], width: int
