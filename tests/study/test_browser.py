@@ -341,8 +341,9 @@ def test_the_cards_say_what_is_saved(served: ServedStudy, new_context: Callable[
     assert [r.score for r in kept(served)[4:]] == [2, 4]
 
 
-def test_a_score_that_only_the_page_has(served: ServedStudy, new_context: Callable[..., Any]) -> None:
-    context = new_context()
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_score_that_only_the_page_has(served: ServedStudy, new_context: Callable[..., Any], width: int) -> None:
+    context = new_context(viewport={"width": width, "height": 640})
     context.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('no', 'SecurityError'); };")
     page = context.new_page()
     page.goto(link_of(served))
@@ -354,6 +355,10 @@ def test_a_score_that_only_the_page_has(served: ServedStudy, new_context: Callab
     page.keyboard.press("p")
     page.wait_for_selector("#card-pause")
     assert page.text_content("#pause-text") == "Your last score is not saved yet. Leave this page open until it is."
+    for part in ("pause-title", "pause-text", "resume"):  # the line about the connection covers none of it
+        box = page.locator(f"#{part}").bounding_box()
+        spot = [box["x"] + 5, box["y"] + 5]
+        assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", spot) == part
 
 
 def test_keys_of_other_layouts(served: ServedStudy, new_context: Callable[..., Any]) -> None:
