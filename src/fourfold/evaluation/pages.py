@@ -42,6 +42,7 @@ def render(found: Benchmark, context: dict[str, Any], gallery: Gallery) -> str:
         overview=overview,
         compared=any(cell["psnr_diff"] or cell["ssim_diff"] for row in overview for cell in row["cells"]),
         plots=_plots(found),
+        originals=any(mean.method == "hr" and mean.values.get("niqe") is not None for mean in found.means),
         figures=figures,
         left_out=gallery.left_out,
         costs=_costs(context),
