@@ -156,6 +156,36 @@ def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str])
     assert page.locator(".row").count() == 0
 
 
+def test_an_answer_that_is_late_brings_no_cancelled_picture_back(
+    open_page: Callable[..., Any], files: list[str]
+) -> None:
+    page = open_page()
+    late: list[tuple[Any, Any]] = []
+
+    def hold_deletion(route: Any) -> None:
+        if route.request.method == "DELETE":
+            late.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    page.route(re.compile(r"/v1/jobs/[^/]+$"), hold_deletion)
+    choose(page, "steady")
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector('.row[data-state="running"]')
+    page.click(".row-remove")
+    page.wait_for_selector('.row[data-state="cancelled"]')
+    wait_until(lambda: page.is_visible(".row") and bool(late))
+    [(route, answer)] = late
+    assert answer.json()["state"] == "running"
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        route.fulfill(response=answer)
+    page.click("#settings summary")
+    choose(page, "good")
+    page.set_input_files("#file", files[1:])
+    page.wait_for_selector(DONE)
+    assert page.get_attribute(".row >> nth=0", "data-state") == "cancelled"
+
+
 def test_what_is_cancelled_before_the_answer_comes_does_not_run_on(
     open_page: Callable[..., Any], server: RunningServer, files: list[str], held_answers: HeldAnswers
 ) -> None:

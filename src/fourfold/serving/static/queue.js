@@ -166,9 +166,11 @@ export class Queue extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: item }));
   }
 
-  /** Takes what the server says about a job. */
+  /** Takes what the server says about a job; an answer may come after an event that is newer, and tells nothing then. */
   #take(item, job) {
     const before = item.state;
+    const through = item.final && (!FINAL.includes(job.state) || before === "expired");
+    if (through && item.job?.id === job.id) return;
     item.job = job;
     item.state = job.state;
     item.problem = job.problem;
@@ -282,10 +284,11 @@ export class Queue extends EventTarget {
       this.#changed(item);
     } else if (job) {
       try {
-        this.#take(item, await ask(`v1/jobs/${job.id}`, { method: "DELETE" }));
+        const answer = await ask(`v1/jobs/${job.id}`, { method: "DELETE" });
+        if (item.job?.id === job.id) this.#take(item, answer); // else it was sent once more meanwhile
       } catch (problem) {
         if (problem.kind !== "unknown-job") throw problem;
-        this.#fail(item, problem.body);
+        if (item.job?.id === job.id && !item.final) this.#fail(item, problem.body);
       }
     }
   }
