@@ -271,6 +271,25 @@ def test_what_was_replaced_or_removed_offline_is_deleted_later(
     wait_until(lambda: in_batch(page, server) == ["expired", "expired", "done"])
 
 
+def test_what_was_cancelled_offline_is_cancelled_later(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    choose(page, "crawl")
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="running"]')
+    page.wait_for_selector('.row[data-state="queued"]')
+    page.context.set_offline(True)
+    page.click(".row-remove >> nth=0")
+    page.wait_for_selector('.row[data-state="cancelled"]')
+    assert in_batch(page, server) == ["running", "queued"]
+    page.context.set_offline(False)
+    wait_until(lambda: in_batch(page, server)[0] == "cancelled")
+    page.wait_for_selector('.row[data-state="running"]')
+    page.click("#cancel-all")
+    page.wait_for_selector('.row[data-state="cancelled"] >> nth=1')
+
+
 def test_a_failed_picture_that_was_removed_stays_away(open_page: Callable[..., Any], files: list[str]) -> None:
     page = open_page()
     choose(page, "error")

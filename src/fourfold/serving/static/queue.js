@@ -54,6 +54,8 @@ export class Queue extends EventTarget {
     this.misses = 0;
     this.early = new Map(); // what was told of a job before the answer to its submission came
     this.unwanted = []; // ids of jobs that the server is still to delete
+    this.discarded = new Set(); // ids of all jobs that this list has given up; what is still told of them is not for it
+    this.later = 0;
     this.brokenOff = new Set(); // names of pictures whose sending was ended, perhaps when the server had all of them
   }
 
@@ -61,7 +63,7 @@ export class Queue extends EventTarget {
   async open() {
     const jobs = await ask(`v1/batches/${this.batch}`);
     for (const job of jobs) {
-      if (job.state === "expired" || job.state === "cancelled") continue;
+      if (job.state === "expired" || job.state === "cancelled" || this.discarded.has(job.id)) continue;
       let item = this.items.find((one) => one.job?.id === job.id); // submitted before the page had its answer
       if (!item) this.items.push((item = new Item({ name: job.name })));
       this.#take(item, job);
@@ -110,6 +112,7 @@ export class Queue extends EventTarget {
       const jobs = await ask(`v1/batches/${this.batch}`);
       for (const job of jobs) this.#told(job);
       this.#missing(items, jobs);
+      this.#deleteUnwanted();
       this.#connection(true);
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
@@ -123,6 +126,7 @@ export class Queue extends EventTarget {
   /** Takes what is told of a job, which may be one whose submission has not been answered yet. */
   #told(job) {
     const item = this.items.find((one) => one.job?.id === job.id);
+    if (this.discarded.has(job.id)) return;
     if (item) this.#take(item, job);
     else if (this.#isLeft(job)) {
       this.early.delete(job.id);
@@ -166,7 +170,7 @@ export class Queue extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: item }));
   }
 
-  /** Takes what the server says about a job; an answer may come after an event that is newer, and tells nothing then. */
+  /** Takes what the server says about a job; an answer may be older than the event that came before it. */
   #take(item, job) {
     const before = item.state;
     const through = item.final && (!FINAL.includes(job.state) || before === "expired");
@@ -287,8 +291,13 @@ export class Queue extends EventTarget {
         const answer = await ask(`v1/jobs/${job.id}`, { method: "DELETE" });
         if (item.job?.id === job.id) this.#take(item, answer); // else it was sent once more meanwhile
       } catch (problem) {
-        if (problem.kind !== "unknown-job") throw problem;
-        if (item.job?.id === job.id && !item.final) this.#fail(item, problem.body);
+        if (!["unknown-job", "no-connection", "token-needed"].includes(problem.kind)) throw problem;
+        if (item.job?.id !== job.id || item.final) return;
+        if (problem.kind === "unknown-job") return this.#fail(item, problem.body);
+        item.state = "cancelled"; // here, and on the server as soon as it can be asked
+        item.job = null;
+        this.#changed(item);
+        this.#discard(job);
       }
     }
   }
@@ -316,17 +325,23 @@ export class Queue extends EventTarget {
   /** Has a job deleted that is in the list no more, lest it come back with a reload or in the ZIP. */
   #discard(job) {
     if (!job) return;
+    this.discarded.add(job.id);
     this.unwanted.push(job.id);
     this.#deleteUnwanted();
   }
 
-  /** What the server cannot be asked to delete now waits for the next picture that is sent, or the next connection. */
+  /** What the server cannot be asked to delete now waits for the connection, the sign-in or the next picture. */
   async #deleteUnwanted() {
+    let away = false;
     for (const id of this.unwanted.splice(0)) {
       await ask(`v1/jobs/${id}`, { method: "DELETE" }).catch((problem) => {
         if (problem.kind !== "unknown-job") this.unwanted.push(id);
+        if (problem.kind === "token-needed") this.#askForToken();
+        away ||= problem.kind === "no-connection";
       });
     }
+    clearTimeout(this.later);
+    if (away) this.later = setTimeout(() => this.#deleteUnwanted(), 3000);
   }
 }
 
