@@ -92,6 +92,12 @@ def choose(page: Any, model: str) -> None:
     radio.check()
 
 
+def delete_all_the_same(page: Any) -> None:
+    """Answers the question about results that were not downloaded."""
+    page.click("#delete button[value=delete]")
+    page.wait_for_selector("#delete", state="hidden")
+
+
 def share(page: Any) -> int:
     return int(page.get_attribute("#divider", "aria-valuenow"))
 
@@ -152,6 +158,7 @@ def test_cancel_again_and_clear(open_page: Callable[..., Any], files: list[str])
     page.click(".row-again >> nth=0")
     page.wait_for_selector(f"{DONE} >> nth=1")
     page.click("#clear-button")
+    delete_all_the_same(page)
     page.wait_for_selector("#hero")
     assert page.locator(".row").count() == 0
 
@@ -255,6 +262,64 @@ def test_once_more_takes_the_place_of_the_first_result(
     wait_until(lambda: set(in_batch(page, server)) == {"expired"})
 
 
+def test_once_more_in_vain_leaves_the_result_of_before(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    choose(page, "good")
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector(DONE)
+    result = page.get_attribute(".row-download", "href")
+    page.click("#settings summary")
+    choose(page, "error")
+    page.click(".row-again")
+    page.wait_for_selector(f"{DONE} >> text=once more failed")
+    assert "Once more failed: The upscaling engine failed: the engine is" in page.inner_text("#notes")
+    wait_until(lambda: in_batch(page, server) == ["done", "expired"])
+    choose(page, "crawl")
+    page.click(".row-again")
+    page.wait_for_selector('.row[data-state="running"]')
+    page.click(".row-remove")
+    page.wait_for_selector(f"{DONE} >> text=once more cancelled")
+    page.context.set_offline(True)
+    page.click(".row-again")
+    page.wait_for_selector('.row[data-state="waiting"] >> text=does not answer')
+    page.click(".row-remove")
+    page.wait_for_selector(f"{DONE} >> text=once more cancelled")
+    page.context.set_offline(False)
+    wait_until(lambda: in_batch(page, server) == ["done", "expired", "expired"])
+    assert page.get_attribute(".row-download", "href") == result
+    with page.expect_download() as download:
+        page.click(".row-download")
+    assert read_picture(Path(download.value.path()).read_bytes()).pixels.shape == (160, 240, 3)
+
+
+def test_results_are_not_deleted_before_they_were_downloaded_without_a_question(
+    open_page: Callable[..., Any], files: list[str]
+) -> None:
+    page = open_page()
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.click("#clear-button")
+    assert page.inner_text("#delete-text").startswith("2 results have not been downloaded.")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#delete", state="hidden")
+    with page.expect_download():
+        page.click(".row-download >> nth=0")
+    page.click(".row-remove >> nth=1")
+    assert "“two.png” has not been downloaded" in page.inner_text("#delete-text")
+    page.click("#delete button[value=keep]")
+    page.wait_for_selector("#delete", state="hidden")
+    assert page.locator(".row").count() == 2
+    page.reload()
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    page.click(".row-remove >> nth=0")
+    page.wait_for_selector(".row >> nth=1", state="detached")
+    page.click("#clear-button")
+    delete_all_the_same(page)
+    page.wait_for_selector("#hero")
+
+
 def test_what_was_replaced_or_removed_offline_is_deleted_later(
     open_page: Callable[..., Any], server: RunningServer, files: list[str]
 ) -> None:
@@ -263,6 +328,7 @@ def test_what_was_replaced_or_removed_offline_is_deleted_later(
     page.wait_for_selector(f"{DONE} >> nth=1")
     page.context.set_offline(True)
     page.click(".row-remove >> nth=1")
+    delete_all_the_same(page)
     page.click(".row-again >> nth=0")
     page.wait_for_selector('.row[data-state="waiting"] >> text=does not answer')
     assert in_batch(page, server) == ["done", "done"]
@@ -356,6 +422,9 @@ def test_with_the_keyboard_alone(open_page: Callable[..., Any], files: list[str]
     page.keyboard.press("Escape")
     assert not page.is_visible("#help")
     page.focus(".row-remove >> nth=1")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.value") == "keep", "Enter alone deletes nothing"
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelectorAll('.row').length === 1")
     assert page.evaluate("document.activeElement.classList.contains('row-select')"), "the focus is not lost"

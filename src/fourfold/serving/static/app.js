@@ -2,8 +2,10 @@
 
 import { ask, bytesText, limitText, Problem, timeText } from "./api.js";
 import { Viewer } from "./compare.js";
+import { announce, mayDelete, notify } from "./messages.js";
 import { Queue } from "./queue.js";
-import { Rows, stateText } from "./rows.js";
+import { Rows, setbackText, stateText } from "./rows.js";
+import { Saved } from "./saved.js";
 import { Settings } from "./settings.js";
 import { startTheme } from "./theme.js";
 
@@ -12,7 +14,8 @@ const $ = (id) => document.getElementById(id);
 const queue = new Queue(await batchOfThisTab());
 const viewer = new Viewer(document);
 const settings = new Settings($("settings-form"), $("settings-summary"));
-const rows = new Rows($("queue"), $("row-template"), { choose, remove, again });
+const saved = new Saved();
+const rows = new Rows($("queue"), $("row-template"), { choose, remove, again, saved: (item) => saved.add(item.job) });
 let selected = null;
 let shown = ""; // what the viewer shows, so that progress does not redraw it
 
@@ -110,7 +113,8 @@ queue.addEventListener("change", ({ detail: item }) => {
   showFrame();
 });
 queue.addEventListener("finished", ({ detail: item }) => {
-  if (item.state === "done") announce([`${item.name} is done, ${stateText(item)}`, ...notesOf(item)].join("; "));
+  if (item.setback) announce(`${item.name}: ${setbackText(item.setback)}`);
+  else if (item.state === "done") announce([`${item.name} is done, ${stateText(item)}`, ...notesOf(item)].join("; "));
   if (item.state === "failed") announce(`${item.name} failed: ${item.problem?.title || ""}`);
 });
 queue.addEventListener("connection", ({ detail: good }) => {
@@ -136,8 +140,15 @@ function select(item) {
 }
 
 function remove(item) {
-  const work = item.final ? queue.remove(item) : queue.cancel(item);
-  work.catch(report);
+  if (item.final) discard([item]);
+  else queue.cancel(item).catch(report);
+}
+
+/** Takes pictures off the list; whoever has not downloaded all of their results is asked first. */
+async function discard(items) {
+  const missing = saved.missing(items);
+  if (missing.length && !(await mayDelete(missing))) return;
+  for (const item of items) if (item.final && queue.items.includes(item)) queue.remove(item).catch(report);
 }
 
 function again(item) {
@@ -146,7 +157,13 @@ function again(item) {
 }
 
 $("cancel-all").onclick = () => queue.items.filter((item) => !item.final).forEach((item) => queue.cancel(item).catch(report));
-$("clear-button").onclick = () => queue.items.filter((item) => item.final).forEach((item) => queue.remove(item).catch(report));
+$("clear-button").onclick = () => discard(queue.items.filter((item) => item.final));
+$("download-all").onclick = () => saved.add(...finished().map(({ earlier, job }) => earlier || job));
+
+/** The pictures of which the server has a result, and be it one that is about to be replaced. */
+function finished() {
+  return queue.items.filter((item) => item.state === "done" || item.earlier);
+}
 
 /** Everything around: what is there at all, the counts, the buttons below the list. */
 function showFrame() {
@@ -159,9 +176,10 @@ function showFrame() {
   const done = items.filter((item) => item.state === "done");
   const active = items.filter((item) => !item.final);
   $("count").textContent = active.length ? `${done.length} of ${items.length}` : items.length;
-  $("download-all").hidden = done.length < 2;
+  const results = finished().length;
+  $("download-all").hidden = results < 2;
   $("download-all").href = `v1/batches/${queue.batch}/archive`;
-  $("download-all").querySelector("span").textContent = `Download ${done.length} as ZIP`;
+  $("download-all").querySelector("span").textContent = `Download ${results} as ZIP`;
   $("cancel-all").hidden = active.length === 0;
   $("clear-button").hidden = active.length > 0 || empty;
   document.title = active.length ? `(${done.length}/${items.length}) Fourfold` : "Fourfold";
@@ -217,9 +235,10 @@ function factsOf({ name, job }) {
   return parts;
 }
 
-/** What to know about a result: damage in the picture, what was converted or left out. */
-function notesOf({ state, job }) {
-  return (state === "done" && job.result.notes) || [];
+/** What to know about a result: whether it is an earlier one, damage in the picture, what was converted or left out. */
+function notesOf({ state, job, setback }) {
+  if (state !== "done") return [];
+  return [...(setback ? [setbackText(setback)] : []), ...(job.result.notes || [])];
 }
 
 function showNotes(item) {
@@ -260,22 +279,9 @@ function sentence(text) {
 
 // ---- messages ----
 
-let noticeTimer = 0;
-function notify(text) {
-  $("notice-text").textContent = text;
-  $("notice").hidden = false;
-  clearTimeout(noticeTimer);
-  noticeTimer = setTimeout(() => ($("notice").hidden = true), 10000);
-}
-$("notice-close").onclick = () => ($("notice").hidden = true);
-
 function report(problem) {
   if (!(problem instanceof Problem)) throw problem;
   notify(problem.message);
-}
-
-function announce(text) {
-  $("announcer").textContent = text;
 }
 
 // ---- keys ----

@@ -23,6 +23,8 @@ export class Item {
     this.sent = 0;
     this.job = null;
     this.problem = null;
+    this.earlier = null; // the finished job in whose place it is sent once more
+    this.setback = null; // how that ended, if in vain: a state and a problem
     this.notice = "";
     this.attempt = null; // the sending under way; what an earlier one still answers is not for this item any more
   }
@@ -64,6 +66,7 @@ export class Queue extends EventTarget {
     const jobs = await ask(`v1/batches/${this.batch}`);
     for (const job of jobs) {
       if (job.state === "expired" || job.state === "cancelled" || this.discarded.has(job.id)) continue;
+      if (this.items.some((one) => one.earlier?.id === job.id)) continue;
       let item = this.items.find((one) => one.job?.id === job.id); // submitted before the page had its answer
       if (!item) this.items.push((item = new Item({ name: job.name })));
       this.#take(item, job);
@@ -125,9 +128,11 @@ export class Queue extends EventTarget {
 
   /** Takes what is told of a job, which may be one whose submission has not been answered yet. */
   #told(job) {
-    const item = this.items.find((one) => one.job?.id === job.id);
     if (this.discarded.has(job.id)) return;
+    const item = this.items.find((one) => one.job?.id === job.id);
+    const replacing = this.items.find((one) => one.earlier?.id === job.id);
     if (item) this.#take(item, job);
+    else if (replacing) replacing.earlier = job; // it may expire meanwhile
     else if (this.#isLeft(job)) {
       this.early.delete(job.id);
       this.#discard(job);
@@ -155,6 +160,7 @@ export class Queue extends EventTarget {
   /** A server that was restarted without a state folder knows nothing of its jobs any more. */
   #missing(items, jobs) {
     const known = new Set(jobs.map((job) => job.id));
+    for (const item of this.items) if (!known.has(item.earlier?.id)) item.earlier = null;
     for (const item of items) {
       if (!item.job || known.has(item.job.id)) continue;
       if (item.state === "done") this.#take(item, { ...item.job, state: "expired" });
@@ -178,11 +184,22 @@ export class Queue extends EventTarget {
     item.job = job;
     item.state = job.state;
     item.problem = job.problem;
-    if (item.final && before !== item.state) {
-      this.dispatchEvent(new CustomEvent("finished", { detail: item }));
-      queueMicrotask(() => this.#sendNext());
+    if (item.final && before !== item.state) this.#end(item);
+    else this.#changed(item);
+  }
+
+  /** Ends one way of a picture. What was sent once more in vain goes back to the result that it had before. */
+  #end(item) {
+    const { earlier, job, state, problem } = item;
+    item.earlier = null;
+    if (state === "done") this.#discard(earlier);
+    else if (earlier?.state === "done") {
+      Object.assign(item, { job: earlier, state: "done", problem: null, setback: { state, problem } });
+      this.#discard(job);
     }
+    this.dispatchEvent(new CustomEvent("finished", { detail: item }));
     this.#changed(item);
+    queueMicrotask(() => this.#sendNext());
   }
 
   /** Adds files; what the limits rule out fails at once, without being sent. */
@@ -202,8 +219,16 @@ export class Queue extends EventTarget {
   #fail(item, problem) {
     item.state = "failed";
     item.problem = problem;
-    this.dispatchEvent(new CustomEvent("finished", { detail: item }));
-    this.#changed(item);
+    this.#end(item);
+  }
+
+  /** Ends a picture here; what the server has made of it goes as soon as the server can be asked. */
+  #giveUp(item) {
+    const { job } = item;
+    item.state = "cancelled";
+    item.job = null;
+    this.#end(item);
+    this.#discard(job);
   }
 
   #sendNext() {
@@ -282,10 +307,9 @@ export class Queue extends EventTarget {
     const { state, job } = item;
     if (item.final) return;
     if (state === "waiting" || state === "sending") {
-      item.state = "cancelled";
       item.attempt?.abort();
       item.attempt = null;
-      this.#changed(item);
+      this.#giveUp(item);
     } else if (job) {
       try {
         const answer = await ask(`v1/jobs/${job.id}`, { method: "DELETE" });
@@ -293,11 +317,8 @@ export class Queue extends EventTarget {
       } catch (problem) {
         if (!["unknown-job", "no-connection", "token-needed"].includes(problem.kind)) throw problem;
         if (item.job?.id !== job.id || item.final) return;
-        if (problem.kind === "unknown-job") return this.#fail(item, problem.body);
-        item.state = "cancelled"; // here, and on the server as soon as it can be asked
-        item.job = null;
-        this.#changed(item);
-        this.#discard(job);
+        if (problem.kind === "unknown-job") this.#fail(item, problem.body);
+        else this.#giveUp(item);
       }
     }
   }
@@ -309,16 +330,18 @@ export class Queue extends EventTarget {
     if (item.url) URL.revokeObjectURL(item.url);
     this.#changed(item);
     this.#discard(item.job);
+    this.#discard(item.earlier);
   }
 
-  /** Sends a picture once more, with other options, in place of what became of it before. */
+  /** Sends a picture once more, with other options, in place of what became of it before, once that is done. */
   again(item, options) {
     const before = item.job;
+    if (item.state === "done") item.earlier = before;
+    else this.#discard(before);
     item.options = options;
     item.state = "waiting";
-    item.job = item.problem = null;
+    item.job = item.problem = item.setback = null;
     this.#changed(item);
-    this.#discard(before);
     this.#sendNext();
   }
 

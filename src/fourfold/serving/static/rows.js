@@ -11,9 +11,21 @@ export function stateText(item) {
   if (state === "sending") return item.sent < 1 ? `Sending, ${Math.round(item.sent * 100)} %` : "Looking at it…";
   if (state === "queued") return job.position ? `In line, ${job.position} before it` : "Next in line";
   if (state === "running") return runningText(job);
-  if (state === "done") return `${job.result.width} × ${job.result.height}, ${bytesText(job.result.bytes)}`;
+  if (state === "done") return doneText(item);
   if (state === "failed") return item.problem?.title || "It failed";
   return TEXT[state];
+}
+
+function doneText({ job, setback }) {
+  const text = `${job.result.width} × ${job.result.height}, ${bytesText(job.result.bytes)}`;
+  return setback ? `${text} (once more ${setback.state})` : text;
+}
+
+/** Says how sending a picture once more ended, where that was in vain. */
+export function setbackText({ state, problem }) {
+  const why = [problem?.title, problem?.detail].filter(Boolean).join(": ");
+  const how = state === "failed" ? `failed: ${why}` : "was cancelled";
+  return `Once more ${how}. This is the result from before.`;
 }
 
 function runningText(job) {
@@ -27,7 +39,7 @@ export class Rows {
   /**
    * @param {HTMLElement} list where the rows go
    * @param {HTMLTemplateElement} template
-   * @param {{choose: Function, remove: Function, again: Function}} actions called with an item
+   * @param {{choose: Function, remove: Function, again: Function, saved: Function}} actions called with an item
    */
   constructor(list, template, actions) {
     this.list = list;
@@ -49,6 +61,7 @@ export class Rows {
     find("row-again").querySelector(".sr").textContent = `${item.name}: once more with the current settings`;
     find("row-download").querySelector(".sr").textContent = `Download ${item.name}`;
     find("row-download").title = "Download";
+    find("row-download").onclick = () => this.actions.saved(item);
     find("row-progress").setAttribute("aria-label", `Progress of ${item.name}`);
     const image = find("thumb").querySelector("img");
     image.onerror = () => {
