@@ -782,6 +782,10 @@ def test_a_token_is_asked_for_once(
         page.fill("#token", wrong)
         page.keyboard.press("Enter")
         page.wait_for_selector("text=That is not the right token.")
+    for _ in range(3):
+        page.keyboard.press("Escape")
+    page.wait_for_selector("#sign-in[open]")
+    assert page.evaluate("document.activeElement.id") == "token"
     page.fill("#token", token)
     page.keyboard.press("Enter")
     page.wait_for_selector(".model")

@@ -7,6 +7,7 @@ import { Queue } from "./queue.js";
 import { Rows, setbackText, stateText } from "./rows.js";
 import { Saved } from "./saved.js";
 import { Settings } from "./settings.js";
+import { askForToken, onSignIn } from "./sign_in.js";
 import { startTheme } from "./theme.js";
 
 const $ = (id) => document.getElementById(id);
@@ -334,27 +335,7 @@ function showLimits(limits) {
   $("privacy").textContent = `Pictures go to this server only, and are deleted after ${timeText(limits.retention_s)}.`;
 }
 
-function askForToken() {
-  if (!$("sign-in").open) $("sign-in").showModal();
-}
-$("sign-in").addEventListener("cancel", (event) => event.preventDefault());
-$("sign-in-form").onsubmit = async (event) => {
-  event.preventDefault();
-  const token = $("token").value.trim();
-  if (!/^[!-~]+$/.test(token)) {
-    $("sign-in-error").textContent = "That is not the right token."; // no header can carry it, and no server has it
-    return;
-  }
-  try {
-    await ask("v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
-    $("token").value = $("sign-in-error").textContent = "";
-    $("sign-in").close();
-    await start();
-  } catch (problem) {
-    $("sign-in-error").textContent =
-      problem.kind === "token-needed" ? "That is not the right token." : problem.message;
-  }
-};
+onSignIn(start);
 
 let opened = false;
 async function start() {
