@@ -473,6 +473,22 @@ def test_notes_on_a_result_can_be_read_to_the_end(open_page: Callable[..., Any],
     assert not page.is_visible("#notes")
 
 
+@pytest.mark.parametrize("width", [1920, 1280, 1241, 1024, 901, 360])
+def test_below_the_picture_a_long_name_gives_way_and_sizes_do_not(
+    open_page: Callable[..., Any], tmp_path: Path, width: int
+) -> None:
+    name = f"{'long_' * 30}name.png"
+    (tmp_path / name).write_bytes(png(60, 40))
+    page = open_page(viewport={"width": width, "height": 800})
+    page.set_input_files("#file", str(tmp_path / name))
+    page.wait_for_selector(DONE)
+    assert page.inner_text("#facts-sizes").startswith("60 × 40 → 240 × 160, ")
+    facts, sizes, shown = (page.locator(part).bounding_box() for part in ("#facts", "#facts-sizes", "#facts-name"))
+    assert sizes["x"] + sizes["width"] <= facts["x"] + facts["width"] + 1
+    assert sizes["height"] < 30 and shown["width"] > 100
+    assert page.get_attribute("#facts", "title").startswith(f"{name} 60 × 40")
+
+
 @pytest.mark.parametrize("width", [390, 320])
 def test_on_a_phone(open_page: Callable[..., Any], files: list[str], width: int) -> None:
     phone = {"viewport": {"width": width, "height": 800}, "is_mobile": True, "has_touch": True}

@@ -195,7 +195,7 @@ function showSelected() {
   $("tools").inert = failed;
   $("canvas").inert = failed;
   $("waiting").hidden = failed || state === "done";
-  $("facts").replaceChildren(...factsOf(selected));
+  showFacts(selected);
   showNotes(selected);
   if (failed) return showFailure(selected);
   if (state !== "done") showWaiting(selected);
@@ -229,11 +229,14 @@ function beforeAddress(item) {
   return item.state === "done" ? item.previewAddress : null;
 }
 
-function factsOf({ name, job }) {
-  const parts = [Object.assign(document.createElement("b"), { textContent: name })];
-  if (job?.source.width) parts.push(` ${job.source.width} × ${job.source.height}`);
-  if (job?.result) parts.push(` → ${job.result.width} × ${job.result.height}, ${bytesText(job.result.bytes)}`);
-  return parts;
+/** Shows the name, which gives way where there is no room, and the sizes, which do not. */
+function showFacts({ name, job }) {
+  let sizes = "";
+  if (job?.source.width) sizes = `${job.source.width} × ${job.source.height}`;
+  if (job?.result) sizes += ` → ${job.result.width} × ${job.result.height}, ${bytesText(job.result.bytes)}`;
+  $("facts-name").textContent = name;
+  $("facts-sizes").textContent = sizes;
+  $("facts").title = `${name} ${sizes}`.trim();
 }
 
 /** What to know about a result: whether it is an earlier one, damage in the picture, what was converted or left out. */
