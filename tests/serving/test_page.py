@@ -430,6 +430,29 @@ def test_with_the_keyboard_alone(open_page: Callable[..., Any], files: list[str]
     assert page.evaluate("document.activeElement.classList.contains('row-select')"), "the focus is not lost"
 
 
+def test_the_fitted_view_is_smooth_and_its_divider_whole(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "small.png").write_bytes(png(60, 8))  # the view is four times as large as the result, and no larger
+    (tmp_path / "wide.png").write_bytes(png(200, 100))
+    page = open_page(viewport={"width": 1280, "height": 700})
+    page.set_input_files("#file", [str(tmp_path / "small.png"), str(tmp_path / "wide.png")])
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    drawn = "getComputedStyle(document.getElementById('image-before')).imageRendering"
+    page.click(".row-select >> nth=0")
+    page.keyboard.press("0")
+    assert zoom(page) >= 300 and page.evaluate(drawn) == "auto"
+    page.keyboard.press("+")
+    assert page.evaluate(drawn) == "pixelated"
+    page.keyboard.press("0")
+    assert page.evaluate(drawn) == "auto"
+    page.click(".row-select >> nth=1")
+    canvas = page.locator("#canvas").bounding_box()
+    page.focus("#divider")
+    for key in ("Home", "End"):
+        page.keyboard.press(key)
+        knob = page.locator(".divider-knob").bounding_box()
+        assert canvas["x"] <= knob["x"] and knob["x"] + knob["width"] <= canvas["x"] + canvas["width"], key
+
+
 def tab_through(page: Any, steps: int) -> set[str]:
     """Returns the ids that the Tab key reaches; each must show that it has the focus."""
     reached = set()

@@ -1,6 +1,7 @@
 // The viewer: two pictures on top of each other, a divider between them, one zoom and one pan for both.
 
 const MOST_ZOOM = 16; // device pixels per pixel of the result
+const KNOB = 26; // half of the divider's knob with the ring around it that shows the focus, in CSS pixels
 
 export class Viewer {
   constructor(root) {
@@ -12,6 +13,7 @@ export class Viewer {
     this.tagBefore = find("tag-before");
     this.tagAfter = find("tag-after");
     this.divider = find("divider");
+    this.knob = this.divider.querySelector(".divider-knob");
     this.zoomText = find("zoom-text");
     this.swapButton = find("swap-button");
     this.width = this.height = 1; // of the result, in its own pixels
@@ -142,7 +144,9 @@ export class Viewer {
       image.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.scale})`;
     }
     const zoom = this.scale * devicePixelRatio;
-    for (const image of [this.before, this.after]) image.classList.toggle("crisp", zoom >= 3);
+    // pixels are of interest to who goes beyond the fitted view; that compares with what a browser makes of the picture
+    const crisp = zoom >= 3 && this.scale > this.#fitScale() * 1.001;
+    for (const image of [this.before, this.after]) image.classList.toggle("crisp", crisp);
     const [left, width] = this.#visible();
     const at = left + width * this.share;
     const comparing = !this.single && !this.swapped;
@@ -168,6 +172,8 @@ export class Viewer {
     const bottom = Math.min(this.canvas.clientHeight, this.y + this.height * this.scale);
     this.divider.style.top = `${top}px`;
     this.divider.style.height = `${bottom - top}px`;
+    const knob = Math.min(this.canvas.clientWidth - KNOB, Math.max(KNOB, at)); // whole at the canvas's edges, too
+    this.knob.style.transform = `translateX(${knob - at}px)`;
     const { tagBefore, tagAfter } = this;
     const row = bottom - tagBefore.offsetHeight - 12;
     tagBefore.style.transform = `translate(${left + 12}px, ${row}px)`;
