@@ -453,6 +453,47 @@ def test_the_fitted_view_is_smooth_and_its_divider_whole(open_page: Callable[...
         assert canvas["x"] <= knob["x"] and knob["x"] + knob["width"] <= canvas["x"] + canvas["width"], key
 
 
+def focused(page: Any) -> str:
+    """Returns the id of what has the focus, or its first class."""
+    return str(page.evaluate("document.activeElement.id || document.activeElement.classList[0]"))
+
+
+def test_the_focus_is_not_lost_with_what_had_it(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    choose(page, "crawl")
+    page.set_input_files("#file", files)
+    page.wait_for_selector('.row[data-state="running"]')
+    page.focus("#cancel-all")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#cancel-all", state="hidden")
+    assert focused(page) == "row-select"
+    page.focus("#clear-button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#hero")
+    assert page.evaluate("document.activeElement.closest('#hero') !== null"), focused(page)
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector('.row[data-state="running"]')
+    page.click(".row-remove")
+    page.wait_for_selector('.row[data-state="cancelled"]')
+    page.focus(".row-remove")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#hero")
+    assert page.evaluate("document.activeElement.closest('#hero') !== null"), focused(page)
+
+
+def test_a_failure_is_read_out_and_names_the_file(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    drop(page, {"empty.png": b"", "other.png": b""})
+    page.wait_for_selector('.row[data-state="failed"] >> nth=1')
+    said = page.locator("#announcer p").all_inner_texts()
+    assert said == ["2 pictures added", *(f"{name} failed: The file is empty" for name in ("empty.png", "other.png"))]
+    assert page.inner_text("#failure-name") == "empty.png"
+    page.click(".row-select >> nth=1")
+    assert page.inner_text("#failure-name") == "other.png"
+    inert = page.locator("[inert]").evaluate_all("(all) => all.map((one) => one.id || one.className)")
+    assert inert == ["canvas", "tools-group", "tools-group"], "the facts can be read"
+
+
 def tab_through(page: Any, steps: int) -> set[str]:
     """Returns the ids that the Tab key reaches; each must show that it has the focus."""
     reached = set()
@@ -870,7 +911,7 @@ def test_the_list_follows_the_keys(open_page: Callable[..., Any], tmp_path: Path
         page.keyboard.press("j")
     row, list_ = page.locator(".row.selected").bounding_box(), page.locator("#queue").bounding_box()
     assert row["y"] + row["height"] <= list_["y"] + list_["height"] + 1
-    assert page.inner_text("#announcer").startswith("14.png, 240 × 160")
+    assert "14.png, 240 × 160" in page.inner_text("#announcer")
     page.locator(".row-select >> nth=14").focus()
     page.keyboard.press("k")
     assert page.evaluate("document.activeElement.closest('.row').querySelector('.row-name').textContent") == "13.png"

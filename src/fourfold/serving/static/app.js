@@ -61,10 +61,10 @@ function isMine(batch) {
 function add(files) {
   const pictures = [...files];
   if (!pictures.length) return;
+  announce(pictures.length === 1 ? `${pictures[0].name} added` : `${pictures.length} pictures added`);
   const [first] = queue.add(pictures, settings.options());
   if (!selected || selected.final) select(first);
   if (pictures.length === queue.items.length) $("settings").open = false; // the list needs the room
-  announce(pictures.length === 1 ? `${pictures[0].name} added` : `${pictures.length} pictures added`);
 }
 
 for (const button of document.querySelectorAll(".choose")) button.onclick = () => $("file").click();
@@ -168,6 +168,7 @@ function finished() {
 
 /** Everything around: what is there at all, the counts, the buttons below the list. */
 function showFrame() {
+  const focused = document.activeElement;
   const { items } = queue;
   const empty = items.length === 0;
   document.body.dataset.empty = empty;
@@ -184,6 +185,13 @@ function showFrame() {
   $("cancel-all").hidden = active.length === 0;
   $("clear-button").hidden = active.length > 0 || empty;
   document.title = active.length ? `(${done.length}/${items.length}) Fourfold` : "Fourfold";
+  if (focused?.closest("[hidden]")) focusNear();
+}
+
+/** Moves the focus from what is not there any more to the picture shown, or to where pictures are chosen. */
+function focusNear() {
+  const places = [rows.buttonOf(selected), ...document.querySelectorAll(".queue-head .choose, .hero .choose")];
+  places.find((place) => place && !place.closest("[hidden]"))?.focus();
 }
 
 /** The stage: the selected picture, before and after, or what keeps it. */
@@ -192,8 +200,7 @@ function showSelected() {
   const { job, state } = selected;
   const failed = state === "failed" || state === "cancelled" || state === "expired";
   $("failure").hidden = !failed;
-  $("tools").inert = failed;
-  $("canvas").inert = failed;
+  for (const inert of [$("canvas"), ...document.querySelectorAll(".tools-group")]) inert.inert = failed;
   $("waiting").hidden = failed || state === "done";
   showFacts(selected);
   showNotes(selected);
@@ -271,6 +278,7 @@ function showFailure(item) {
     expired: { title: "The result was deleted", remedy: "Results are kept for a while only. Send the picture again." },
   };
   const problem = plain[item.state] || item.problem || { title: "It failed" };
+  $("failure-name").textContent = item.name;
   $("failure-title").textContent = problem.title;
   $("failure-detail").textContent = problem.detail ? sentence(problem.detail) : "";
   $("failure-remedy").textContent = problem.remedy || "";

@@ -13,9 +13,11 @@ export function notify(text) {
 }
 $("notice-close").onclick = () => ($("notice").hidden = true);
 
-/** Has a text read out by screen readers. */
+/** Has a text read out by screen readers, after what was said before it. */
 export function announce(text) {
-  $("announcer").textContent = text;
+  const line = Object.assign(document.createElement("p"), { textContent: text });
+  $("announcer").append(line);
+  setTimeout(() => line.remove(), 10000);
 }
 
 /** Asks whether results that nobody has downloaded may be deleted; returns the answer. */

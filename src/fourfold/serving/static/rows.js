@@ -128,6 +128,11 @@ export class Rows {
     if (this.list.contains(document.activeElement)) row.querySelector(".row-select").focus();
   }
 
+  /** Returns the button that selects a picture; undefined where there is none. */
+  buttonOf(item) {
+    return this.rows.get(item?.key)?.querySelector(".row-select");
+  }
+
   /** Drops the rows of pictures that are gone. */
   keep(items) {
     const keys = new Set(items.map((item) => item.key));
