@@ -572,6 +572,34 @@ def test_on_a_phone(open_page: Callable[..., Any], files: list[str], width: int)
     assert "two.png" in page.inner_text("#facts")
 
 
+@pytest.mark.parametrize("width", [360, 740])
+def test_nothing_that_has_the_focus_is_covered(
+    open_page: Callable[..., Any], tmp_path: Path, width: int
+) -> None:
+    for number in range(8):
+        (tmp_path / f"a_long_name_of_a_picture_{number}.png").write_bytes(png(24, 16, number))
+    page = open_page(viewport={"width": width, "height": 640})
+    page.set_input_files("#file", sorted(str(path) for path in tmp_path.glob("*.png")))
+    page.wait_for_selector(f"{DONE} >> nth=7")
+    page.evaluate("scrollTo(0, 0)")
+    covered = set()
+    for key in ["Tab"] * 50 + ["Shift+Tab"] * 50:
+        page.keyboard.press(key)
+        covered.add(
+            page.evaluate(
+                """() => {
+                    const e = document.activeElement, box = e.getBoundingClientRect();
+                    const at = document.elementFromPoint(box.left + box.width / 2, box.bottom - 2);
+                    if (e === document.body) return ""; // beyond the last and the first
+                    return at && (e.contains(at) || at.contains(e)) ? "" : e.outerHTML.slice(0, 80);
+                }"""
+            )
+        )
+    assert covered == {""}
+    assert page.locator(".row-name >> nth=0").bounding_box()["width"] > 160
+    assert page.locator("#download-all").bounding_box()["height"] < 45
+
+
 def no_sideways_scroll(page: Any) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
