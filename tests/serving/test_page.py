@@ -13,6 +13,7 @@ import pytest
 
 from fourfold.imaging import Picture, encode_picture, read_picture
 from fourfold.serving.pipeline import NOTE_LENGTH
+from fourfold.serving.problems import KINDS, problem_body
 from tests.conftest import make_photo
 from tests.serving.conftest import HeldAnswers, RunningServer, png, wait_until
 
@@ -86,6 +87,8 @@ def drop(page: Any, names: dict[str, bytes]) -> None:
 
 def choose(page: Any, model: str) -> None:
     """Chooses a model, from among those that are folded away if need be."""
+    if page.get_attribute("#settings", "open") is None:
+        page.click("#settings > summary")
     radio = page.locator(f"input[value={model}]")
     if not radio.is_visible():
         page.click(".more-models > summary")
@@ -573,9 +576,7 @@ def test_on_a_phone(open_page: Callable[..., Any], files: list[str], width: int)
 
 
 @pytest.mark.parametrize("width", [360, 740])
-def test_nothing_that_has_the_focus_is_covered(
-    open_page: Callable[..., Any], tmp_path: Path, width: int
-) -> None:
+def test_nothing_that_has_the_focus_is_covered(open_page: Callable[..., Any], tmp_path: Path, width: int) -> None:
     for number in range(8):
         (tmp_path / f"a_long_name_of_a_picture_{number}.png").write_bytes(png(24, 16, number))
     page = open_page(viewport={"width": width, "height": 640})
@@ -726,6 +727,7 @@ def test_a_reload_finds_the_pictures_again(open_page: Callable[..., Any], files:
     page.wait_for_selector('.row[data-state="queued"]')
     page.reload()
     page.wait_for_selector(f"{DONE} >> nth=1")
+    assert not page.is_visible("#settings-form"), "the list needs the room"
     assert page.inner_text(".row-name >> nth=0") == "one.png"
     page.wait_for_function("() => document.getElementById('image-before').naturalWidth === 60")
     page.wait_for_function("() => document.getElementById('image-after').naturalWidth === 240")
@@ -755,6 +757,23 @@ def test_a_preview_is_asked_for_when_there_is_one_and_no_sooner(open_page: Calla
     page.wait_for_selector(DONE)
     page.wait_for_function("() => document.getElementById('image-before').naturalWidth === 40")
     assert set(answers) == {200}
+
+
+def test_problems_are_told_in_words_of_the_page(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page()
+    told = page.evaluate(
+        """async (problems) => {
+            const { inWords } = await import("./static/words.js");
+            return problems.map(inWords).map(({ title, remedy }) => `${title}. ${remedy}`);
+        }""",
+        [problem_body(slug) for slug in KINDS],
+    )
+    foreign = re.compile(r"/v1|/docs|Retry-After|--|\bjob|worker|parameter|header|multipart|Submit|undefined")
+    assert not [text for text in told if foreign.search(text)]
+    (tmp_path / "damaged.png").write_bytes(png(60, 40)[:-2000])
+    page.set_input_files("#file", str(tmp_path / "damaged.png"))
+    page.wait_for_selector('.row[data-state="failed"]')
+    assert page.inner_text("#failure-detail") == "The file is damaged or ends too early."
 
 
 def test_names_are_shown_as_text(open_page: Callable[..., Any]) -> None:

@@ -1,8 +1,11 @@
 // Talking to the server. All addresses are relative, so the page works under any path of a reverse proxy.
 
+import { inWords } from "./words.js";
+
 /** An answer that is a problem (RFC 9457), or no answer at all. */
 export class Problem extends Error {
-  constructor(body, retryAfter = 0) {
+  constructor(problem, retryAfter = 0) {
+    const body = inWords(problem);
     super(body.detail ? `${body.title}: ${body.detail}` : body.title);
     this.body = body;
     this.retryAfter = retryAfter;

@@ -9,6 +9,7 @@ import { Saved } from "./saved.js";
 import { Settings } from "./settings.js";
 import { askForToken, onSignIn } from "./sign_in.js";
 import { startTheme } from "./theme.js";
+import { inWords } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -275,7 +276,7 @@ function showFailure(item) {
       title: "Cancelled",
       remedy: item.file ? "Use “once more” in the list to start it again." : "Choose the picture again to start anew.",
     },
-    expired: { title: "The result was deleted", remedy: "Results are kept for a while only. Send the picture again." },
+    expired: inWords({ type: "expired" }),
   };
   const problem = plain[item.state] || item.problem || { title: "It failed" };
   $("failure-name").textContent = item.name;
@@ -355,6 +356,7 @@ async function start() {
     settings.offer(await ask("v1/models"));
     if (opened) queue.resume();
     else await queue.open();
+    if (!opened && queue.items.length) $("settings").open = false; // as after adding them
     opened = true;
     if (document.hidden) queue.rest();
     $("connection").hidden = true;

@@ -1,6 +1,7 @@
 // The list of pictures: sending them in turn, following them by server-sent events, cancelling, forgetting.
 
 import { ask, limitText, Problem, send } from "./api.js";
+import { inWords } from "./words.js";
 
 /** One after the other, so that they are served in the order of the list. */
 const SENDING_AT_ONCE = 1;
@@ -183,7 +184,7 @@ export class Queue extends EventTarget {
     if (through && item.job?.id === job.id) return;
     item.job = job;
     item.state = job.state;
-    item.problem = job.problem;
+    item.problem = job.problem && inWords(job.problem);
     if (item.final && before !== item.state) this.#end(item);
     else this.#changed(item);
   }
