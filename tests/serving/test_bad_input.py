@@ -130,6 +130,14 @@ def check_problem(answer: object, status: int, problem: str) -> None:
     assert body["remedy"]
 
 
+@pytest.mark.parametrize("kind", ["", "image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_the_content_of_a_body_counts_not_its_type(server: RunningServer, kind: str) -> None:
+    """The last is what ``curl --data-binary @cat.png`` says."""
+    headers = {"Content-Type": kind} if kind else {}
+    answer = server.client.post("/v1/upscale", content=png(4, 4), headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+
+
 @pytest.mark.parametrize("part", [0.3, 0.9])
 @pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff"])
 def test_truncated_pictures_fail_or_are_refused(server: RunningServer, format: str, part: float) -> None:

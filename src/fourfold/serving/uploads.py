@@ -26,6 +26,10 @@ FLUSH_BYTES = 1024 * 1024
 _ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
+#: Beside ``image/*``, what a body that is a picture may be called; the last is what curl calls any body by itself.
+_ANY_KIND = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+
+
 @dataclass
 class Upload:
     """A picture that has arrived, with the name, as somebody else wrote it, and the form fields that came along."""
@@ -75,8 +79,8 @@ def too_large(limits: Limits) -> ProblemError:
 async def receive_picture(request: Request, folder: Path, limits: Limits) -> Upload:
     """Writes the picture of a request to ``folder / "source"``.
 
-    The body is the picture itself (``image/*``, ``application/octet-stream`` or no type), or a
-    ``multipart/form-data`` with the file in the field ``picture``.
+    The body is the picture itself (``image/*``, or a type that says nothing), or a ``multipart/form-data`` with the
+    file in the field ``picture``.
 
     Raises:
         ProblemError: for a body that is empty, too large, too slow, broken, or of another kind.
@@ -89,7 +93,7 @@ async def receive_picture(request: Request, folder: Path, limits: Limits) -> Upl
     try:
         if kind == "multipart/form-data":
             upload = await _receive_form(request, folder, limits)
-        elif kind in ("", "application/octet-stream") or kind.startswith("image/"):
+        elif kind in _ANY_KIND or kind.startswith("image/"):
             upload = await _receive_body(request, folder, limits)
         else:
             raise ProblemError("unsupported-media", f"the body is {kind[:60]!r}; send image/* or multipart/form-data")
