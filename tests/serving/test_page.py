@@ -631,7 +631,7 @@ def test_a_self_ensemble_is_chosen_sent_and_remembered(
     page.wait_for_selector(DONE)
     assert [job.ensemble for job in server.service.jobs.values()][-1:] == [True]
     page.reload()
-    page.wait_for_selector(".model")
+    page.wait_for_selector(".model", state="attached")
     assert page.is_checked("#ensemble")
 
 
@@ -669,7 +669,7 @@ def test_the_server_chooses_by_the_picture_unless_a_model_is_chosen(
     models = [job.model for job in served.service.jobs.values()]
     assert models == ["srgan-jpeg", "srresnet-plus"]
     page.reload()
-    page.wait_for_selector(".model")
+    page.wait_for_selector(".model", state="attached")
     assert page.is_checked("input[value=srresnet-plus]"), "the choice is kept"
 
 
