@@ -699,6 +699,11 @@ def test_the_slider_by_keyboard(found: Benchmark, data: Path, tmp_path: Path, ch
     for key, least, most in (("ArrowRight", 1, 3), ("ArrowLeft", -1, 1), ("PageUp", 5, 20), ("End", 69, 71)):
         page.keyboard.press(key)
         assert least <= cut() - dragged <= most
+    for place, key, end in ((0.995, "End", 100), (0.005, "Home", 0)):
+        page.mouse.click(box["x"] + place * box["width"], box["y"] + 50)
+        page.keyboard.press(key)
+        assert cut() == end
+    page.keyboard.press("End")
     page.locator("select.left").first.select_option(label="nearest")
     assert stage.locator("input").get_attribute("aria-valuetext") == "100 % nearest, 0 % original"
     page.close()

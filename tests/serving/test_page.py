@@ -297,6 +297,62 @@ def test_once_more_in_vain_leaves_the_result_of_before(
     assert read_picture(Path(download.value.path()).read_bytes()).pixels.shape == (160, 240, 3)
 
 
+def test_once_more_that_is_done_while_it_is_cancelled_leaves_the_result_of_before(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector(DONE)
+    result = page.get_attribute(".row-download", "href")
+    held: list[Any] = []
+
+    def hold_deletion(route: Any) -> None:
+        if route.request.method == "DELETE" and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(re.compile(r"/v1/jobs/[^/]+$"), hold_deletion)
+    choose(page, "slow")
+    page.click(".row-again")
+    page.wait_for_selector('.row[data-state="running"]')
+    page.click(".row-remove")
+    wait_until(lambda: page.is_visible(".row") and in_batch(page, server) == ["done", "done"])
+    held[0].continue_()
+    page.wait_for_selector(f"{DONE} >> text=once more cancelled")
+    wait_until(lambda: in_batch(page, server) == ["done", "expired"])
+    assert page.get_attribute(".row-download", "href") == result
+
+
+def test_results_that_are_gone_are_not_counted(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    page.set_input_files("#file", files)
+    page.wait_for_selector(f"{DONE} >> nth=1")
+    assert page.inner_text("#download-all") == "Download 2 as ZIP"
+    choose(page, "crawl")
+    page.click(".row-again >> nth=0")
+    page.wait_for_selector('.row[data-state="running"]')
+    assert page.is_visible("#download-all")
+    batch = page.evaluate("sessionStorage.getItem('fourfold-batch')")
+    server.client.delete(f"/v1/jobs/{server.client.get(f'/v1/batches/{batch}').json()[0]['id']}")
+    page.wait_for_selector("#download-all", state="hidden")
+    page.click("#cancel-all")
+    page.wait_for_selector('.row[data-state="cancelled"]')
+
+
+def test_a_download_while_the_server_is_away_is_none(open_page: Callable[..., Any], files: list[str]) -> None:
+    page = open_page()
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector(DONE)
+    page.context.set_offline(True)
+    page.click(".row-download")
+    page.context.set_offline(False)
+    page.click(".row-remove")
+    assert "“one.png” has not been downloaded" in page.inner_text("#delete-text")
+
+
 def test_results_are_not_deleted_before_they_were_downloaded_without_a_question(
     open_page: Callable[..., Any], files: list[str]
 ) -> None:

@@ -36,6 +36,8 @@ for (const figure of document.querySelectorAll(".figure")) {
     const box = stage.getBoundingClientRect();
     move(100 * (event.clientX - box.left) / box.width);
     range.value = cut;
+    // where the range is at its end already, no key would move it there
+    if (["0", "100"].includes(range.value)) move(range.valueAsNumber);
   };
   stage.addEventListener("pointerdown", (event) => {
     stage.setPointerCapture(event.pointerId);

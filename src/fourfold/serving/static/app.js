@@ -17,7 +17,7 @@ const queue = new Queue(await batchOfThisTab());
 const viewer = new Viewer(document);
 const settings = new Settings($("settings-form"), $("settings-summary"));
 const saved = new Saved();
-const rows = new Rows($("queue"), $("row-template"), { choose, remove, again, saved: (item) => saved.add(item.job) });
+const rows = new Rows($("queue"), $("row-template"), { choose, remove, again, saved: (item) => fetched(item.job) });
 let selected = null;
 let shown = ""; // what the viewer shows, so that progress does not redraw it
 
@@ -160,11 +160,16 @@ function again(item) {
 
 $("cancel-all").onclick = () => queue.items.filter((item) => !item.final).forEach((item) => queue.cancel(item).catch(report));
 $("clear-button").onclick = () => discard(queue.items.filter((item) => item.final));
-$("download-all").onclick = () => saved.add(...finished().map(({ earlier, job }) => earlier || job));
+$("download-all").onclick = () => fetched(...finished().map(({ earlier, job }) => earlier || job));
+
+/** Takes note of a download, which comes to nothing while the server is away. */
+function fetched(...jobs) {
+  if (navigator.onLine && $("connection").hidden) saved.add(...jobs);
+}
 
 /** The pictures of which the server has a result, and be it one that is about to be replaced. */
 function finished() {
-  return queue.items.filter((item) => item.state === "done" || item.earlier);
+  return queue.items.filter((item) => item.state === "done" || item.earlier?.state === "done");
 }
 
 /** Everything around: what is there at all, the counts, the buttons below the list. */

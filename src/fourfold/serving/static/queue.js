@@ -27,6 +27,8 @@ export class Item {
     this.earlier = null; // the finished job in whose place it is sent once more
     this.setback = null; // how that ended, if in vain: a state and a problem
     this.notice = "";
+    this.cancelling = false; // the server is being asked to cancel it
+    this.kept = null; // what its job has come to meanwhile: the answer says whether that lasts
     this.attempt = null; // the sending under way; what an earlier one still answers is not for this item any more
   }
 
@@ -133,7 +135,10 @@ export class Queue extends EventTarget {
     const item = this.items.find((one) => one.job?.id === job.id);
     const replacing = this.items.find((one) => one.earlier?.id === job.id);
     if (item) this.#take(item, job);
-    else if (replacing) replacing.earlier = job; // it may expire meanwhile
+    else if (replacing) {
+      replacing.earlier = job; // it may expire meanwhile
+      this.#changed(replacing);
+    }
     else if (this.#isLeft(job)) {
       this.early.delete(job.id);
       this.#discard(job);
@@ -161,7 +166,11 @@ export class Queue extends EventTarget {
   /** A server that was restarted without a state folder knows nothing of its jobs any more. */
   #missing(items, jobs) {
     const known = new Set(jobs.map((job) => job.id));
-    for (const item of this.items) if (!known.has(item.earlier?.id)) item.earlier = null;
+    for (const item of this.items) {
+      if (!item.earlier || known.has(item.earlier.id)) continue;
+      item.earlier = null;
+      this.#changed(item);
+    }
     for (const item of items) {
       if (!item.job || known.has(item.job.id)) continue;
       if (item.state === "done") this.#take(item, { ...item.job, state: "expired" });
@@ -182,9 +191,13 @@ export class Queue extends EventTarget {
     const before = item.state;
     const through = item.final && (!FINAL.includes(job.state) || before === "expired");
     if (through && item.job?.id === job.id) return;
+    if (item.cancelling && ["done", "expired"].includes(job.state)) {
+      item.kept = job; // the cancel may still delete it
+      return;
+    }
     item.job = job;
     item.state = job.state;
-    item.problem = job.problem && inWords(job.problem);
+    item.problem = job.problem && inWords(job.problem, "Send it once more later.");
     if (item.final && before !== item.state) this.#end(item);
     else this.#changed(item);
   }
@@ -192,7 +205,7 @@ export class Queue extends EventTarget {
   /** Ends one way of a picture. What was sent once more in vain goes back to the result that it had before. */
   #end(item) {
     const { earlier, job, state, problem } = item;
-    item.earlier = null;
+    item.earlier = item.setback = null;
     if (state === "done") this.#discard(earlier);
     else if (earlier?.state === "done") {
       Object.assign(item, { job: earlier, state: "done", problem: null, setback: { state, problem } });
@@ -312,16 +325,32 @@ export class Queue extends EventTarget {
       item.attempt = null;
       this.#giveUp(item);
     } else if (job) {
+      if (item.cancelling) return;
+      item.cancelling = true;
       try {
         const answer = await ask(`v1/jobs/${job.id}`, { method: "DELETE" });
-        if (item.job?.id === job.id) this.#take(item, answer); // else it was sent once more meanwhile
+        const kept = this.#cancelled(item);
+        if (item.job?.id !== job.id) return; // it was sent once more meanwhile
+        // a job that was done just then has been deleted by that
+        if (answer.state === "expired") this.#take(item, { ...answer, state: "cancelled", problem: null });
+        else this.#take(item, FINAL.includes(answer.state) ? answer : kept || answer);
       } catch (problem) {
+        const kept = this.#cancelled(item);
         if (!["unknown-job", "no-connection", "token-needed"].includes(problem.kind)) throw problem;
         if (item.job?.id !== job.id || item.final) return;
-        if (problem.kind === "unknown-job") this.#fail(item, problem.body);
+        if (kept) this.#take(item, kept);
+        else if (problem.kind === "unknown-job") this.#fail(item, problem.body);
         else this.#giveUp(item);
       }
     }
+  }
+
+  /** Ends the wait for the answer to a cancel; returns what the job has come to meanwhile, if it has. */
+  #cancelled(item) {
+    const { kept } = item;
+    item.cancelling = false;
+    item.kept = null;
+    return kept;
   }
 
   /** Takes a picture out of the list, and its results off the server. */

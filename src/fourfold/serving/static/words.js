@@ -36,10 +36,11 @@ const WORDS = {
   busy: RELOAD,
 };
 
-/** Returns a problem as this page tells it. */
-export function inWords(problem) {
+/** Returns a problem as this page tells it; `later` is the remedy where a picture that is sent is tried again by itself. */
+export function inWords(problem, later = LATER) {
   const kind = (problem.type || "").split("/").pop();
   const told = { ...problem, ...WORDS[kind] };
+  if (told.remedy === LATER) told.remedy = later;
   // what the decoder called it
   told.detail = problem.detail?.replace(/(damaged or ends too early|cannot be decoded) \(.*\)/s, "$1");
   return told;
