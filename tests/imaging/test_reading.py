@@ -33,6 +33,7 @@ from fourfold.imaging.formats import recognise
 from fourfold.imaging.picture import Metadata, Picture
 from fourfold.imaging.png_text import chunk
 from fourfold.imaging.rows import read_rows
+from fourfold.imaging.tiff_tags import read_tags
 from tests.conftest import make_photo
 from tests.imaging.samples import alpha_for, animation, encoded, exif_with, matrix_profile, pixels, png_header
 
@@ -444,6 +445,18 @@ def test_every_page_has_its_own_palette(as_file: bool, orientation: int, tmp_pat
         assert np.array_equal(np.concatenate(found), expected)
 
 
+def test_pages_that_come_round_again_are_looked_at_once() -> None:
+    page = Image.fromarray(make_photo(3, 4)[:, :, 0] // 128)
+    page.putpalette([0, 9, 0, 255, 255, 0])
+    file = bytearray(encoded(page, "TIFF", save_all=True, append_images=[page]))
+    order = "<" if file[:2] == b"II" else ">"
+    (first,) = struct.unpack_from(order + "I", file, 4)
+    (count,) = struct.unpack_from(order + "H", file, first)
+    struct.pack_into(order + "I", file, first + 2 + 12 * count, first)
+    samples, _ = read_tags(bytes(file))
+    assert samples.palette and not samples.palettes_differ
+
+
 def test_of_a_hundred_palettes_and_one_the_first_page_is_read() -> None:
     page = Image.fromarray(make_photo(3, 4)[:, :, 0] // 128)
     pages = [page.copy() for _ in range(101)]
@@ -452,7 +465,7 @@ def test_of_a_hundred_palettes_and_one_the_first_page_is_read() -> None:
     file = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
     opened = open_picture(file, all_frames=True)
     assert opened.frames == 1
-    assert "only the first of 101 pages; they have more than 100 palettes" in opened.metadata.notes
+    assert "only the first of 101 pages; of those with several palettes, 100 are read" in opened.metadata.notes
     file = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:-1])
     opened = open_picture(file, all_frames=True)
     assert np.array_equal(read_rows(opened, 99 * 3, 100 * 3), np.asarray(pages[99].convert("RGB")))

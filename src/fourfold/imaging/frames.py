@@ -1,24 +1,24 @@
 """All frames or pages of a file in one image, below each other and upright."""
 
-from functools import reduce
 from typing import Any
 
 import pyvips
 
 
-def loaded(load: Any, frames: int, palette_pages: tuple[int, ...]) -> Any:
-    """Returns all frames below each other; pages with a palette of their own are loaded by themselves.
+def loaded(load: Any, frames: int, palettes_differ: bool) -> Any:
+    """Returns all frames below each other; pages with palettes of their own are loaded one by one.
 
     libvips takes one palette for all pages that it loads together.
     """
-    starts = [page for page in palette_pages if page < frames]
-    if len(starts) == 1:
-        return load(n=-1) if frames > 1 else load()
-    ends = *starts[1:], frames
-    parts = [load(page=start, n=end - start) for start, end in zip(starts, ends, strict=True)]
-    if len({part.bands for part in parts}) > 1:  # a palette of nothing but greys becomes one channel
-        parts = [part.colourspace("srgb") for part in parts]
-    image = reduce(lambda above, below: above.join(below, "vertical"), parts).copy()
+    if frames == 1:
+        return load()
+    if not palettes_differ:
+        return load(n=-1)
+    pages = [load(page=page, n=1) for page in range(frames)]
+    if len({page.bands for page in pages}) > 1:  # a palette of nothing but greys becomes one channel
+        pages = [page.colourspace("srgb") for page in pages]
+    # at once: of a chain of joins, each link would keep rows of its own
+    image = pyvips.Image.arrayjoin(pages, across=1).copy()
     image.set_type(pyvips.GValue.gint_type, "page-height", image.height // frames)
     return image
 

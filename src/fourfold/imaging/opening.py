@@ -31,7 +31,7 @@ from fourfold.imaging.xmp import alone_xmp, upright_xmp
 #: Largest picture that is decoded unless the caller says otherwise: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
 
-#: More palettes in one file than this are not read: each takes a decoder of its own, and an open file.
+#: More pages than this with palettes of their own are not read: each takes a decoder of its own, and an open file.
 _MAX_PALETTES = 100
 
 #: libvips pixel kinds that are kept, and their numpy names.
@@ -125,8 +125,11 @@ def open_picture(
         beside = read_beside(source, format)
         if beside.samples.refused:
             raise PictureError(beside.samples.refused)
-        if frames > 1 and len(beside.samples.palette_pages) > _MAX_PALETTES:
-            frames, notes = 1, [f"only the first of {frames} pages; they have more than {_MAX_PALETTES} palettes"]
+        if frames > _MAX_PALETTES and beside.samples.palettes_differ:
+            frames, notes = (
+                1,
+                [f"only the first of {frames} pages; of those with several palettes, {_MAX_PALETTES} are read"],
+            )
         opened = _assemble(header, format, load, frames, notes, sequential, beside)
     kept = opened.metadata.icc is not None
     opened.metadata.notes += dict.fromkeys(told(r, kept) for r in remarks if not is_made_good(r, format))
@@ -220,7 +223,7 @@ def _assemble(
     # mirroring left to right keeps the order of rows; every other turn needs the last rows first
     moves_rows = orientation not in (1, 2)
     load = partial(load, access="sequential" if sequential and not moves_rows else "random")
-    image = loaded(load, frames, beside.samples.palette_pages)
+    image = loaded(load, frames, beside.samples.palettes_differ)
     if late:
         image = image.copy()
         image.set_type(pyvips.GValue.gint_type, "orientation", orientation)

@@ -15,6 +15,7 @@ from fourfold.imaging import georeference
 from fourfold.imaging.atomic import write_at
 from fourfold.imaging.exif import (
     MAKER_NOTE_MOVED,
+    MAX_TAGS,
     SUB_IFDS,
     TYPE_BYTES,
     X_RESOLUTION,
@@ -87,6 +88,8 @@ _OF_SAMPLES, _OF_PAGES = (
 )
 #: Further pages are taken to be like those before.
 _MAX_PAGES = 10_000
+#: Values in a palette of 16 bits; what has more is none.
+_LARGEST_PALETTE = 3 * 65536
 #: The type whose values are bytes without a meaning.
 _UNDEFINED = 7
 #: EXIF's texts that begin with the name of their encoding: a comment; how a place was found, and its name. Behind
@@ -108,7 +111,7 @@ class Samples(NamedTuple):
         white_is_zero: a grey picture is stored as a negative, black at the largest value (PhotometricInterpretation
             0). libvips turns whole numbers, and not floating point.
         palette: the samples number the colours of a palette (PhotometricInterpretation 3).
-        palette_pages: the pages, counted from 0, that have another palette than the one before; the first is one.
+        palettes_differ: not all pages have the same palette.
         jpeg: they are compressed as JPEG (Compression 6 and 7).
         held_bytes: about how much memory decoding takes beyond a few rows: what is compressed is read strip by strip,
             and a row of tiles, a strip of JPEG, and a strip of every channel where each lies by itself
@@ -121,7 +124,7 @@ class Samples(NamedTuple):
     pixel_shape: tuple[float, float] | None = None
     white_is_zero: bool = False
     palette: bool = False
-    palette_pages: tuple[int, ...] = (0,)
+    palettes_differ: bool = False
     jpeg: bool = False
     held_bytes: int = 0
     refused: str = ""
@@ -161,26 +164,32 @@ def read_tags(data: Any) -> tuple[Samples, Photograph]:
     found = read_ifd(data, order, offset, big=big, wanted=_READ)
     samples = _samples(found, order)
     if samples.palette:
-        samples = samples._replace(palette_pages=_palette_pages(data, order, big, offset))
+        samples = samples._replace(palettes_differ=_palettes_differ(data, order, big, offset))
     return samples, _photograph(found, order)
 
 
-def _palette_pages(data: Any, order: str, big: bool, offset: int) -> tuple[int, ...]:
-    """Returns the pages whose palette is not that of the page before, the first among them, as far as can be read."""
-    pages: list[int] = []
+def _palettes_differ(data: Any, order: str, big: bool, offset: int) -> bool:
+    """Says whether a page has another palette than the one before, as far as can be read."""
+    seen: set[int] = set()
+    places: Tag | None = None
     before: Tag | None = None
-    for page in range(_MAX_PAGES):
+    while offset and offset not in seen and len(seen) < _MAX_PAGES:
+        seen.add(offset)
         try:
-            palette = read_ifd(data, order, offset, big=big, wanted={_COLOUR_MAP}).tags.get(_COLOUR_MAP)
-            offset = _raw_entries(data, order, big, offset)[1]
+            entries, following = _raw_entries(data, order, big, offset)
+            place = entries.get(_COLOUR_MAP)
+            if len(seen) > 1 and place == places:  # the same bytes of the file
+                offset = following
+                continue
+            readable = place is not None and place.count <= _LARGEST_PALETTE
+            tags = read_ifd(data, order, offset, big=big, wanted={_COLOUR_MAP}).tags if readable else {}
         except (ValueError, struct.error):
-            break
-        if not page or palette != before:
-            pages.append(page)
-        before = palette
-        if not offset:
-            break
-    return tuple(pages) or (0,)
+            return False
+        palette = tags.get(_COLOUR_MAP)
+        if len(seen) > 1 and palette != before:
+            return True
+        places, before, offset = place, palette, following
+    return False
 
 
 def compare_pages(data: Any) -> tuple[bool, bool]:
@@ -375,6 +384,8 @@ def _raw_entries(data: Any, order: str, big: bool, offset: int) -> tuple[dict[in
     """Returns the entries of a list as they stand, without its EXIF pointers, and where the next list is."""
     count_bytes, entry_bytes, field = (8, 20, 8) if big else (2, 12, 4)
     (count,) = struct.unpack(order + ("Q" if big else "H"), data[offset : offset + count_bytes])
+    if count > MAX_TAGS:
+        raise ValueError("a list of tags is too long")
     body_at = offset + count_bytes
     body = data[body_at : body_at + entry_bytes * count + field]
     entries = {}

@@ -17,6 +17,8 @@ _RECTANGLE = number_pattern("MPReg:Rectangle", r"\s*,\s*".join([_NUMBER] * 4))
 #: sides, a circle by its middle and its radius, which counts in widths, a polygon by its corners (IPTC Photo Metadata
 #: Standard 2019.1, Region Boundary).
 _BOUNDARY, _IN_PIXELS = element_pattern("Iptc4xmpExt:RegionBoundary"), number_pattern("Iptc4xmpExt:rbUnit", "pixel")
+#: A packet with more of them has been made to keep somebody busy.
+_BEGINNING, _MOST_BOUNDARIES = b"<Iptc4xmpExt:RegionBoundary", 1000
 _OF_BOUNDARY = {name: number_pattern(f"Iptc4xmpExt:rb{name}", _NUMBER) for name in ("X", "Y", "W", "H", "Rx")}
 #: Where the subject is, in pixels (Adobe, XMP Specification, part 2, section 3.3), two to four numbers as EXIF has it.
 _SUBJECT = re.compile(
@@ -50,8 +52,9 @@ def turned_places(text: bytes, orientation: int, width: int, height: int) -> tup
     text = _REGION.sub(lambda region: _turned(region[0], orientation), text)
     text = _RECTANGLE.sub(lambda rectangle: _turned_rectangle(rectangle, orientation), text)
     text = _with_subjects(text, lambda numbers: turned_area(numbers, orientation, width, height))
-    text = _BOUNDARY.sub(boundary, text)
-    left = text.count(b"<Iptc4xmpExt:RegionBoundary") - boundaries[0]
+    if text.count(_BEGINNING) <= _MOST_BOUNDARIES:
+        text = _BOUNDARY.sub(boundary, text)
+    left = text.count(_BEGINNING) - boundaries[0]
     return text, [f"{left} of IPTC's image regions in XMP stay where they were before the picture was turned"] * (
         left > 0
     )
@@ -69,7 +72,7 @@ def enlarged_places(text: bytes, scale: int) -> bytes:
         return part
 
     text = _with_subjects(text, lambda numbers: [number * scale for number in numbers])
-    if _IN_PIXELS.search(text):
+    if _IN_PIXELS.search(text) and text.count(_BEGINNING) <= _MOST_BOUNDARIES:
         text = _BOUNDARY.sub(boundary, text)
     return _PANORAMA.sub(lambda number: number[1] + b"%d" % (int(number[2]) * scale), text)
 
