@@ -23,7 +23,8 @@ from fourfold.training.centring import Picture, colour_correction, middles
 from fourfold.training.jpeg import USUAL_QUALITY, round_trip
 from fourfold.upscaling import interpolate
 from fourfold.upscaling.engines import PRECISIONS
-from fourfold.weights import WeightsFile, faithful_end, load_weights, write_weights
+from fourfold.upscaling.upscaler import resolve
+from fourfold.weights import WeightsFile, load_weights, write_weights
 
 
 def measure(realistic: WeightsFile, faithful: WeightsFile, pictures: list[Picture]) -> dict[str, object]:
@@ -68,8 +69,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of training pictures")
     options = parser.parse_args()
     try:
-        weights = load_weights(options.model)
-        faithful = load_weights(options.faithful or faithful_end(weights.path))
+        _, (weights, faithful) = resolve(options.model, fidelity=0.5, faithful=options.faithful)
         store(weights, measure(weights, faithful, middles(options.data)))
     except (FourfoldError, OSError) as error:
         sys.exit(f"error: {error}")

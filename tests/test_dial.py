@@ -73,6 +73,7 @@ def test_between_a_network_and_itself_lies_nothing(network: Path) -> None:
         ("missing.safetensors", [], "missing.safetensors"),
         ("MINE", ["--faithful", "espcn"], "no fidelity between"),
         ("MINE", ["--faithful", "no-such-model"], "no-such-model"),
+        ("MINE", ["--faithful", ""], "model"),
         ("MINE", ["--data", "no-such-folder"], "no-such-folder"),
         ("MINE", ["--data", "EMPTY"], "no picture"),
     ],

@@ -8,7 +8,7 @@ point at it; nothing that is there moves.
 import os
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from fourfold.imaging import georeference
@@ -170,26 +170,38 @@ def read_tags(data: Any) -> tuple[Samples, Photograph]:
 
 def _palettes_differ(data: Any, order: str, big: bool, offset: int) -> bool:
     """Says whether a page has another palette than the one before, as far as can be read."""
+    before: tuple[Tag | None, Tag | None] | None = None
+    try:
+        for at, entries in _pages(data, order, big, offset):
+            place = entries.get(_COLOUR_MAP)
+            if before is not None and place == before[0]:  # the same bytes of the file
+                continue
+            readable = place is not None and place.count <= _LARGEST_PALETTE
+            tags = read_ifd(data, order, at, big=big, wanted={_COLOUR_MAP}).tags if readable else {}
+            palette = tags.get(_COLOUR_MAP)
+            if before is not None and palette != before[1]:
+                return True
+            before = place, palette
+    except ValueError:
+        return False
+    return False
+
+
+def _pages(data: Any, order: str, big: bool, offset: int) -> Iterator[tuple[int, dict[int, Tag]]]:
+    """Yields where the tags of every page lie, and its entries as they stand, until a page comes round again.
+
+    Raises:
+        ValueError: if a list is damaged.
+    """
     seen: set[int] = set()
-    places: Tag | None = None
-    before: Tag | None = None
     while offset and offset not in seen and len(seen) < _MAX_PAGES:
         seen.add(offset)
         try:
             entries, following = _raw_entries(data, order, big, offset)
-            place = entries.get(_COLOUR_MAP)
-            if len(seen) > 1 and place == places:  # the same bytes of the file
-                offset = following
-                continue
-            readable = place is not None and place.count <= _LARGEST_PALETTE
-            tags = read_ifd(data, order, offset, big=big, wanted={_COLOUR_MAP}).tags if readable else {}
-        except (ValueError, struct.error):
-            return False
-        palette = tags.get(_COLOUR_MAP)
-        if len(seen) > 1 and palette != before:
-            return True
-        places, before, offset = place, palette, following
-    return False
+        except struct.error as error:
+            raise ValueError("a list of tags is truncated") from error
+        yield offset, entries
+        offset = following
 
 
 def compare_pages(data: Any) -> tuple[bool, bool]:
@@ -204,17 +216,14 @@ def compare_pages(data: Any) -> tuple[bool, bool]:
     order, big, offset = _head(bytes(data[:16]))
     first: tuple[Any, Any] | None = None
     alike, say_alike = True, True
-    for _ in range(_MAX_PAGES):
-        if not offset:
-            break
-        tags = read_ifd(data, order, offset, big=big, wanted=_OF_SAMPLES | _OF_PAGES).tags
+    for at, _ in _pages(data, order, big, offset):
+        tags = read_ifd(data, order, at, big=big, wanted=_OF_SAMPLES | _OF_PAGES).tags
         meaning = {number: tag for number, tag in tags.items() if number in _OF_SAMPLES}
         words = {number: tag for number, tag in tags.items() if number in _OF_PAGES}
         if _program(words.get(_DESCRIPTION)):
             del words[_DESCRIPTION]  # left out in any case
         first = first or (meaning, words)
         alike, say_alike = alike and meaning == first[0], say_alike and words == first[1]
-        offset = _raw_entries(data, order, big, offset)[1]
     return alike, say_alike
 
 

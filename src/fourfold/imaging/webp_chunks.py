@@ -46,7 +46,8 @@ def passed_chunks(data: Any) -> tuple[bool, list[str]]:
         if at + 8 > end:
             break
         kind, size = bytes(data[at : at + 4]), int.from_bytes(data[at + 4 : at + 8], "little")
-        found |= {kind: None} if kind not in _READ else {}
+        if kind not in _READ:
+            found[kind] = None
         at += 8 + size + size % 2
     others = [kind.decode("latin-1").strip() for kind in found if kind != _CREDENTIALS]
     return _CREDENTIALS in found, others[:_MAX_OTHERS]
