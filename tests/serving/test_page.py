@@ -234,7 +234,7 @@ def test_what_was_broken_off_when_the_server_had_it_all_does_not_run_on(
 
 def in_batch(page: Any, server: RunningServer) -> list[str]:
     """Returns the states of the page's jobs, as the server has them, oldest first."""
-    batch = page.evaluate("sessionStorage.getItem('fourfold-batch')")
+    batch = page.evaluate("JSON.parse(sessionStorage.getItem('fourfold-batch'))")
     return [job["state"] for job in server.client.get(f"/v1/batches/{batch}").json()]
 
 
@@ -297,6 +297,30 @@ def test_once_more_in_vain_leaves_the_result_of_before(
     assert read_picture(Path(download.value.path()).read_bytes()).pixels.shape == (160, 240, 3)
 
 
+def test_a_reload_while_once_more_runs_leaves_one_row(
+    open_page: Callable[..., Any], server: RunningServer, files: list[str]
+) -> None:
+    page = open_page()
+    choose(page, "good")
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector(DONE)
+    result = page.get_attribute(".row-download", "href")
+    page.click("#settings summary")
+    choose(page, "crawl")
+    page.click(".row-again")
+    page.wait_for_selector('.row[data-state="running"]')
+    page.reload()
+    page.wait_for_selector('.row[data-state="running"]')
+    assert page.locator(".row").count() == 1
+    page.click(".row-remove")
+    page.wait_for_selector(f"{DONE} >> text=once more cancelled")
+    wait_until(lambda: in_batch(page, server) == ["done", "expired"])
+    assert page.get_attribute(".row-download", "href") == result
+    page.reload()
+    page.wait_for_selector(DONE)
+    assert page.locator(".row").count() == 1
+
+
 def test_once_more_that_is_done_while_it_is_cancelled_leaves_the_result_of_before(
     open_page: Callable[..., Any], server: RunningServer, files: list[str]
 ) -> None:
@@ -335,7 +359,7 @@ def test_results_that_are_gone_are_not_counted(
     page.click(".row-again >> nth=0")
     page.wait_for_selector('.row[data-state="running"]')
     assert page.is_visible("#download-all")
-    batch = page.evaluate("sessionStorage.getItem('fourfold-batch')")
+    batch = page.evaluate("JSON.parse(sessionStorage.getItem('fourfold-batch'))")
     server.client.delete(f"/v1/jobs/{server.client.get(f'/v1/batches/{batch}').json()[0]['id']}")
     page.wait_for_selector("#download-all", state="hidden")
     page.click("#cancel-all")

@@ -8,6 +8,7 @@ import { Rows, setbackText, stateText } from "./rows.js";
 import { Saved } from "./saved.js";
 import { Settings } from "./settings.js";
 import { askForToken, onSignIn } from "./sign_in.js";
+import { recall, remember } from "./tab.js";
 import { startTheme } from "./theme.js";
 import { inWords } from "./words.js";
 
@@ -23,20 +24,11 @@ let shown = ""; // what the viewer shows, so that progress does not redraw it
 
 /** The label of this tab's jobs: a secret, kept so that a reload finds them again. */
 async function batchOfThisTab() {
-  let batch = null;
-  try {
-    batch = sessionStorage.getItem("fourfold-batch");
-  } catch {
-    // no storage in this window: a reload starts anew
-  }
+  let batch = recall("batch");
   if (!batch || !(await isMine(batch))) {
     const bytes = crypto.getRandomValues(new Uint8Array(18));
     batch = btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_");
-    try {
-      sessionStorage.setItem("fourfold-batch", batch);
-    } catch {
-      // as above
-    }
+    remember("batch", batch);
     await isMine(batch);
   }
   return batch;
@@ -44,7 +36,7 @@ async function batchOfThisTab() {
 
 /**
  * Takes a label for this tab. A tab that was duplicated brings its twin's along, and two lists of the same jobs would not
- * agree. After a reload, the page before may hold it a moment longer.
+ * agree. After a reload, the page before may hold it a moment longer, which is longer where the machine is busy.
  */
 function isMine(batch) {
   return new Promise((answer) => {
@@ -53,7 +45,7 @@ function isMine(batch) {
       answer(true);
       return new Promise(() => {}); // until the page goes
     };
-    navigator.locks?.request(`fourfold-${batch}`, { signal: AbortSignal.timeout(800) }, held).catch(() => answer(false));
+    navigator.locks?.request(`fourfold-${batch}`, { signal: AbortSignal.timeout(2500) }, held).catch(() => answer(false));
   });
 }
 

@@ -1,6 +1,7 @@
 // The list of pictures: sending them in turn, following them by server-sent events, cancelling, forgetting.
 
 import { ask, limitText, Problem, send } from "./api.js";
+import { recall, remember } from "./tab.js";
 import { inWords } from "./words.js";
 
 /** One after the other, so that they are served in the order of the list. */
@@ -61,17 +62,23 @@ export class Queue extends EventTarget {
     this.unwanted = []; // ids of jobs that the server is still to delete
     this.discarded = new Set(); // ids of all jobs that this list has given up; what is still told of them is not for it
     this.later = 0;
+    this.replacing = new Map(recall("replacing") || []); // ids of jobs sent once more, with those of the jobs before
     this.brokenOff = new Set(); // names of pictures whose sending was ended, perhaps when the server had all of them
   }
 
   /** Takes up the jobs that an earlier look of this page submitted, and follows the batch from now on. */
   async open() {
-    const jobs = await ask(`v1/batches/${this.batch}`);
+    const all = await ask(`v1/batches/${this.batch}`);
+    const jobs = all.filter(({ id, state }) => !["expired", "cancelled"].includes(state) && !this.discarded.has(id));
+    const before = new Map(jobs.map((job) => [job, jobs.find((one) => one.id === this.replacing.get(job.id))]));
+    const earlier = [...before.values(), ...this.items.map((item) => item.earlier)].map((job) => job?.id);
     for (const job of jobs) {
-      if (job.state === "expired" || job.state === "cancelled" || this.discarded.has(job.id)) continue;
-      if (this.items.some((one) => one.earlier?.id === job.id)) continue;
+      if (earlier.includes(job.id)) continue;
       let item = this.items.find((one) => one.job?.id === job.id); // submitted before the page had its answer
-      if (!item) this.items.push((item = new Item({ name: job.name })));
+      if (!item) {
+        this.items.push((item = new Item({ name: job.name })));
+        item.earlier = before.get(job) || null; // the reload came while it was sent once more
+      }
       this.#take(item, job);
     }
     this.#changed(null);
@@ -278,6 +285,7 @@ export class Queue extends EventTarget {
       this.early.delete(job.id);
       if (item.attempt === attempt) {
         this.items = this.items.filter((one) => one === item || one.job?.id !== job.id); // open() may have met it
+        if (item.earlier) this.#remember(job, item.earlier);
         this.#take(item, latest);
       } else this.#discard(job); // cancelled at the last moment
     } catch (problem) {
@@ -290,6 +298,12 @@ export class Queue extends EventTarget {
       if (this.brokenOff.size) for (const job of [...this.early.values()]) this.#told(job);
       this.#sendNext();
     }
+  }
+
+  /** Remembers for a reload which result a job is to replace once it is done. */
+  #remember(job, earlier) {
+    this.replacing.set(job.id, earlier.id);
+    remember("replacing", [...this.replacing].slice(-200));
   }
 
   #notSent(item, problem, unreadable) {

@@ -1,25 +1,16 @@
 // Which results were downloaded, remembered like the list of the tab: no other is deleted without a question.
 
-const KEY = "fourfold-saved";
+import { recall, remember } from "./tab.js";
 
 export class Saved {
   constructor() {
-    this.ids = new Set();
-    try {
-      this.ids = new Set(JSON.parse(sessionStorage.getItem(KEY)) || []);
-    } catch {
-      // no storage in this window: after a reload it is asked once more than needed
-    }
+    this.ids = new Set(recall("saved") || []);
   }
 
   /** Takes note that results of jobs are being downloaded. */
   add(...jobs) {
     for (const job of jobs) this.ids.add(job.id);
-    try {
-      sessionStorage.setItem(KEY, JSON.stringify([...this.ids].slice(-1000)));
-    } catch {
-      // as above
-    }
+    remember("saved", [...this.ids].slice(-1000));
   }
 
   /** Returns those of some pictures whose results are nowhere but on the server. */
