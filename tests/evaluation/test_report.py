@@ -1,5 +1,6 @@
 """What comes out: the record, the tables, the page, and the command that makes them."""
 
+import itertools
 import json
 import os
 import re
@@ -291,8 +292,8 @@ def test_long_labels_of_the_plot_are_shortened() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("width", [360, 1280, 1920])
 def test_the_plots_can_be_read(whole: Benchmark, width: int, count: int, tmp_path: Path, chromium: Any) -> None:
-    names = ["bicubic", "a method with quite a name", "srgan-vgg22", "mine", "srresnet-plus"]
-    places = [(28.4, 5.5), (30.0, 5.0), (32.0, 5.1), (25.0, 9.0), (31.0, 8.0)]
+    names = ["bicubic", "a method with quite a name", "srgan-vgg22", "mine", "srresnet-plus", "srresnet-mse", "ours"]
+    places = [(28.4, 5.5), (30.0, 5.0), (32.0, 5.1), (25.0, 9.0), (31.0, 8.0), (31.02, 8.02), (31.0, 8.0)]
     svg = scatter([Point(name, *place) for name, place in zip(names, places, strict=True)], original_niqe=5.2)
     whole.methods = [method for method in whole.methods if method.name != "hr"]
     page_text = render(whole, describe(whole), Gallery(whole.sets))
@@ -316,6 +317,16 @@ def test_the_plots_can_be_read(whole: Benchmark, width: int, count: int, tmp_pat
         assert whole_box["x"] <= box["x"] and box["x"] + box["width"] <= whole_box["x"] + whole_box["width"]
         base = box["y"] + 0.75 * box["height"]  # below it are the tails of letters alone
         assert not box["y"] + 0.2 * box["height"] < line["y"] < base
+    for one, other in itertools.combinations(boxes, 2):
+        apart = abs(one["y"] - other["y"]) > 0.6 * one["height"]
+        assert apart or not -one["width"] < one["x"] - other["x"] < other["width"]
+
+
+def test_labels_that_find_no_room_beside_their_dots_have_lines_to_them() -> None:
+    assert "leader" not in scatter([Point("one", 26.0, 7.0), Point("other", 30.0, 5.0)])
+    svg = scatter([Point(f"srresnet-{k}", 30.0, 7.0) for k in range(9)] + [Point("far", 26.0, 5.0)])
+    places = re.findall(r'<text class="label" x="([\d.]+)" y="([\d.]+)"', svg)
+    assert len(set(places)) == 10 and svg.count('class="leader"') > 2
 
 
 @pytest.mark.parametrize(("low", "high"), [(26.2, 32.1), (5.0, 5.0), (0.01, 0.02), (-3.0, 400.0)])

@@ -15,8 +15,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 20, 28, 44
 _LETTER = 9.4  # width of a letter at the size that the page has on a telephone; where there is room, it is smaller
 _ABOVE, _BELOW = 12, 4  # how far letters reach from the line that they stand on
 _LONGEST = 19  # letters of a label: beside a dot in the middle there is room for so many
+_NEAR = 12.0  # a label that is further from its dot could be that of another one: a line leads to it
 
 _Box = tuple[float, float, float, float]
+_Dot = tuple[float, float]
 _Spot = tuple[str, float, float]  # where a text starts, ends or has its middle, and the line that it stands on
 
 #: Where the axes are written: no place for a label.
@@ -30,6 +32,16 @@ class Point:
     label: str
     psnr: float
     niqe: float
+
+
+@dataclass(frozen=True)
+class _Text:
+    """What is to be written: its class, the spots where it may stand, the best first, and its dot, if it has one."""
+
+    kind: str
+    whole: str
+    spots: Sequence[_Spot]
+    dot: _Dot | None = None
 
 
 def scatter(points: Sequence[Point], *, original_niqe: float | None = None) -> str:
@@ -51,15 +63,17 @@ def scatter(points: Sequence[Point], *, original_niqe: float | None = None) -> s
     parts.append('<text class="axis" x="4" y="14">NIQE ↑ more natural</text>')
     dots = [(_x(p.psnr, xs), _y(p.niqe, ys)) for p in points]
     taken: list[_Box] = [*_MARGINS, *((x - 6, y - 6, x + 6, y + 6) for x, y in dots)]
-    texts = [("label", p.label, _beside(x, y)) for p, (x, y) in zip(points, dots, strict=True)]
+    texts = [_Text("label", p.label, _around(*dot), dot) for p, dot in zip(points, dots, strict=True)]
     if original_niqe is not None:
         y = _y(original_niqe, ys)
         parts.append(f'<line class="original" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         taken.append((_LEFT, y - 1, WIDTH - _RIGHT, y + 1))
         ends = [("end", WIDTH - _RIGHT - 2), ("start", _LEFT + 4)]
-        texts.append(("note", "originals", [(anchor, x, y + down) for down in (-6, 16) for anchor, x in ends]))
+        texts.append(_Text("note", "originals", [(anchor, x, y + down) for down in (-6, 16) for anchor, x in ends]))
+    placed = _placed(texts, taken)
+    parts += [_leader(text.dot, box) for text, _, box in placed]
     parts += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>' for x, y in dots]
-    parts += _written(texts, taken)
+    parts += [_written(*one) for one in placed]
     return "".join([*parts, "</svg>"])
 
 
@@ -84,34 +98,74 @@ def _horizontal(value: float, y: float) -> str:
     )
 
 
-def _beside(x: float, y: float) -> list[_Spot]:
-    """Returns where a dot's label may stand, the best places first; further away it could be that of another dot."""
+def _around(x: float, y: float) -> list[_Spot]:
+    """Returns where a dot's label may stand, the best places first: beside it, and further away in all directions."""
     spots: list[_Spot] = [("start", x + 9, y + 5), ("end", x - 9, y + 5)]
     spots += [("middle", x, y - 12), ("middle", x, y + 21)]
-    return spots + [(anchor, x + a, y + b) for b in (-8, 17) for anchor, a in (("start", 7), ("end", -7))]
+    spots += [(anchor, x + a, y + b) for b in (-8, 17) for anchor, a in (("start", 7), ("end", -7))]
+    for away in range(24, 120, 16):
+        for part in range(16):
+            across, down = math.cos(math.tau * part / 16), math.sin(math.tau * part / 16)
+            anchor = "start" if across > 0.5 else "end" if across < -0.5 else "middle"
+            spots.append((anchor, x + away * across, y + away * down + 5))
+    return spots
 
 
-def _written(texts: Sequence[tuple[str, str, list[_Spot]]], taken: Sequence[_Box]) -> list[str]:
-    """Returns texts (class, text, spots) at the spots where they cover least of each other and of what is there.
+def _placed(texts: Sequence[_Text], taken: Sequence[_Box]) -> list[tuple[_Text, str, _Box]]:
+    """Returns texts with their anchors and boxes, where they cover least of each other and of what is there.
 
     Every text chooses in turn; then each chooses again, knowing where the others are.
     """
-    boxes = [[(anchor, _box(anchor, x, y, _width(_shortened(text)))) for anchor, x, y in s] for _, text, s in texts]
+    boxes = [[(a, _box(a, x, y, _width(_shortened(text.whole)))) for a, x, y in text.spots] for text in texts]
     chosen: dict[int, tuple[str, _Box]] = {}
     for _ in range(4):
         for k, spots in enumerate(boxes):
             others = [*taken, *(box for j, (_, box) in chosen.items() if j != k)]
-            costs = [3 * n + sum(_covered(box, other) for other in others) for n, (_, box) in enumerate(spots)]
-            chosen[k] = spots[costs.index(min(costs))]
-    return [_text(kind, whole, *chosen[k]) for k, (kind, whole, _) in enumerate(texts)]
+            ways = [_way(texts[j].dot, box) for j, (_, box) in chosen.items() if j != k]
+            least = math.inf
+            for n, (anchor, box) in enumerate(spots):
+                cost = 3 * min(n, 8) + sum(_covered(box, other) for other in others)
+                if cost < least and (cost := cost + _cost_of_way(texts[k].dot, box, others, ways)) < least:
+                    least, chosen[k] = cost, (anchor, box)
+    return [(text, *chosen[k]) for k, text in enumerate(texts)]
 
 
-def _text(kind: str, whole: str, anchor: str, box: _Box) -> str:
-    text = _shortened(whole)
-    title = f"<title>{escape(whole)}</title>" if text != whole else ""
+def _cost_of_way(dot: _Dot | None, box: _Box, others: Sequence[_Box], ways: Sequence[Sequence[_Dot]]) -> float:
+    """Returns how bad it is what lines cross: the one from a dot to its box, and other lines that box."""
+    way = _way(dot, box)
+    crossed = sum(_meets(other, way) for other in others if not _meets(other, way[:1]))
+    crossed += sum(_meets(box, other) for other in ways)
+    return 60 * crossed + (math.dist(way[0], way[-1]) / 2 if way else 0)
+
+
+def _way(dot: _Dot | None, box: _Box) -> list[_Dot]:
+    """Returns points along the line that leads from a dot to the letters in a box; none where they are near."""
+    if dot is None:
+        return []
+    end = min(max(dot[0], box[0]), box[2]), min(max(dot[1], box[1] + 3), box[3] - 3)
+    if math.dist(dot, end) <= _NEAR:
+        return []
+    return [(dot[0] + k / 10 * (end[0] - dot[0]), dot[1] + k / 10 * (end[1] - dot[1])) for k in range(11)]
+
+
+def _meets(box: _Box, way: Sequence[_Dot]) -> bool:
+    return any(box[0] < x < box[2] and box[1] < y < box[3] for x, y in way)
+
+
+def _leader(dot: _Dot | None, box: _Box) -> str:
+    way = _way(dot, box)
+    if not way:
+        return ""
+    (x1, y1), (x2, y2) = way[0], way[-1]
+    return f'<line class="leader" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _written(text: _Text, anchor: str, box: _Box) -> str:
+    shown = _shortened(text.whole)
+    title = f"<title>{escape(text.whole)}</title>" if shown != text.whole else ""
     x = {"start": box[0], "middle": (box[0] + box[2]) / 2, "end": box[2]}[anchor]
     place = f'x="{x:.1f}" y="{box[3] - _BELOW:.1f}" text-anchor="{anchor}"'
-    return f'<text class="{kind}" {place}>{title}{escape(text)}</text>'
+    return f'<text class="{text.kind}" {place}>{title}{escape(shown)}</text>'
 
 
 def _box(anchor: str, x: float, base: float, width: float) -> _Box:
