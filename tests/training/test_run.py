@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from fourfold.errors import CheckpointError, DataError, TrainingError, UsageError, WeightsError
+from fourfold.errors import CheckpointError, DataError, FourfoldError, TrainingError, UsageError, WeightsError
+from fourfold.imaging import Picture
 from fourfold.networks import from_weights
-from fourfold.training import DataSource, load_recipe, run_training
+from fourfold.training import DataSource, load_recipe, run, run_training
 from fourfold.training.checkpoint import checkpoints, load_checkpoint
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder, next_run_folder
 from fourfold.training.stage import AdversarialStage, ContentStage
 from fourfold.weights import read_weights
+from tests.conftest import make_photo
 from tests.training.conftest import has_vgg, tiny_recipe, tiny_settings
 
 
@@ -304,6 +306,32 @@ def test_runs_that_cannot_start(tmp_path: Path, pictures: Path, vgg: Path) -> No
     with pytest.raises(DataError, match="--valid"):
         train(tiny_recipe(), pictures, tmp_path / "e", valid=tmp_path / "nowhere")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "what, words",
+    [
+        ("init", "no model 'nothing'"),
+        ("valid", "--valid .*nowhere: no such folder"),
+        ("small", "small.png is too small"),
+        ("vgg", "small.png"),
+        ("no vgg", "vgg_normalisation"),
+    ],
+)
+def test_what_is_no_good_is_told_before_the_pictures_are_read(
+    what: str, words: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may take an hour."""
+    monkeypatch.setattr(run, "open_bank", lambda *_, **__: pytest.fail("the pictures are read"))
+    (tmp_path / "valid").mkdir()
+    small = Picture(make_photo(16, 40)).save(tmp_path / "valid" / "small.png")
+    recipe = tiny_recipe("srgan-vgg22" if "vgg" in what else "srresnet-mse")
+    valid = {"valid": tmp_path / "nowhere", "small": small.parent}.get(what)
+    with pytest.raises(FourfoldError, match=words):
+        train(
+            recipe.model_copy(update={"init": "nothing" if what == "init" else None}),
+            pictures, tmp_path / "run", valid=valid, vgg=small if what == "vgg" else None,
+        )  # fmt: skip
 
 
 def test_closed_folders(closed: Path, pictures: Path, valid: Path, vgg: Path, tmp_path: Path) -> None:

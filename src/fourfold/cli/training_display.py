@@ -51,7 +51,7 @@ class TrainingDisplay:
             getattr(self, f"_{kind}", lambda values: None)(values)
 
     def _reading(self, values: dict[str, Any]) -> None:
-        self._bar.update(self._task, completed=values["done"], total=values["total"])
+        self._bar.update(self._task, description="reading pictures", completed=values["done"], total=values["total"])
 
     def _bank(self, values: dict[str, Any]) -> None:
         self._console.print(values["text"])

@@ -124,18 +124,25 @@ def _train(
     given: str,
 ) -> Progress:
     listener = listener if fabric.is_global_zero else lambda kind, values: None
-    # early: it is told at once if it is no good. Going on, everything comes from the checkpoint; it may be gone
+    # before the pictures, which may take an hour: what is no good is told at once
+    # going on, everything comes from the checkpoint; what it began from may be gone
     discriminator = initial_discriminator(recipe) if before is None else None
-    bank, report = _open_data(recipe, source, fabric, launch, run_folder.path, listener)
-    features, scale = _content(recipe, vgg, bank, fabric, run_folder, before, listener)
     generator = initial_generator(recipe) if before is None else None
+    features = _features(recipe, vgg, fabric, listener)
+    compared = features if recipe.run.best_by == "content" else None
+    validator = make_validator(recipe, valid, compared, None) if valid is not None else None
+    bank, report = _open_data(recipe, source, fabric, launch, run_folder.path, listener)
+    scale = None
+    if features is not None:
+        scale = _content_scale(recipe, features.to(fabric.device), bank, fabric, run_folder, before, listener)
+        features = compute_dtype(features, recipe)
+    if validator is not None:
+        validator.content_scale = scale
     batches = _batches(recipe, bank, fabric, _order_seed(recipe.run.seed, generator))
     stage: Stage = make_stage(
         recipe, fabric, generator=generator, discriminator=discriminator, features=features, content_scale=scale
     )
     stage = GraphedStage(stage) if can_capture(recipe, fabric) else stage
-    compared = features if recipe.run.best_by == "content" else None
-    validator = make_validator(recipe, valid, compared, scale) if valid is not None else None
     about = {**_about(report, fabric), "content_scale": scale}
     trainer = Trainer(recipe, stage, batches, validator, run_folder, fabric, listener, about)
     if before is not None:
@@ -218,30 +225,31 @@ def _open_data(
     return bank, report
 
 
-def _content(
+def _features(recipe: Recipe, vgg: Path | None, fabric: Fabric, listener: Listener) -> VGG19Features | None:
+    """Returns VGG19 up to the recipe's layer, on the CPU, or None where the recipe has no use for it."""
+    check_vgg_wanted(recipe, vgg)
+    if not recipe.loss.vgg:
+        return None
+    with one_first(fabric):
+        return load_vgg19(vgg, recipe.loss.vgg_layer, recipe.loss.vgg_normalisation, progress=_downloading(listener))
+
+
+def _content_scale(
     recipe: Recipe,
-    vgg: Path | None,
+    features: VGG19Features,
     bank: Bank,
     fabric: Fabric,
     run_folder: RunFolder,
     before: Recipe | None,
     listener: Listener,
-) -> tuple[VGG19Features | None, float | None]:
-    """Returns VGG19 and the factor on its loss: the recipe's, the checkpoint's, or calibrated now."""
-    check_vgg_wanted(recipe, vgg)
-    if not recipe.loss.vgg:
-        return None, None
-    with one_first(fabric):
-        features = load_vgg19(
-            vgg, recipe.loss.vgg_layer, recipe.loss.vgg_normalisation, progress=_downloading(listener)
-        )
-    features = features.to(fabric.device)
+) -> float:
+    """Returns the factor on the VGG loss: the recipe's, the checkpoint's, or calibrated now."""
     scale, how = _known_scale(recipe, run_folder, before)
     if scale is None:
         # on one process, so that all have the very same number
         scale = float(fabric.broadcast(calibrate(features, bank, recipe, fabric.device)))
     listener("content_scale", {"scale": scale, "how": how, "layer": recipe.loss.vgg_layer})
-    return compute_dtype(features, recipe), scale
+    return scale
 
 
 def _known_scale(recipe: Recipe, run_folder: RunFolder, before: Recipe | None) -> tuple[float | None, str]:

@@ -68,6 +68,7 @@ class Validator:
 
     Attributes:
         identity: of the pictures: scores on others do not compare.
+        content_scale: as given; a run that calibrates it sets it once its pictures are read.
 
     Raises:
         DataError: if the folder holds no picture, or one cannot be read or is too small to be scored.
@@ -84,7 +85,7 @@ class Validator:
         jpeg_quality: tuple[int, int] | None = None,
         halo_px: int = 64,
     ) -> None:
-        self._scale, self._features, self._content_scale = scale, features, content_scale
+        self._scale, self._features, self.content_scale = scale, features, content_scale
         self._content_zoom, self._halo_px = content_zoom, halo_px
         self.names: list[str] = []
         self.pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
@@ -145,12 +146,12 @@ class Validator:
         list(self._content_loss(self.restore(network, lr, fabric), hr, fabric))
 
     def _content_loss(self, sr: NDArray[Any], hr: NDArray[Any], fabric: Fabric) -> Iterator[float]:
-        if self._features is None or self._content_scale is None:
+        if self._features is None or self.content_scale is None:
             return
         middles = (_to_tensor(_middle(p, CONTENT_PX), fabric.device) for p in (sr, hr))
         seen = (_middle_enlarged(x, self._content_zoom) for x in middles)
         ours, wanted = (self._features(x).float() for x in seen)
-        yield float((ours - wanted).square().mean()) * self._content_scale
+        yield float((ours - wanted).square().mean()) * self.content_scale
 
     def _sheet(self, lr: NDArray[Any], sr: NDArray[Any], hr: NDArray[Any]) -> NDArray[Any]:
         """Returns the middle of bicubic, SR and HR side by side, with a white line between."""
