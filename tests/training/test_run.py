@@ -359,6 +359,9 @@ def test_a_checkpoint_of_other_networks(tmp_path: Path, pictures: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     with pytest.raises(CheckpointError, match="other networks: generator, not generator, discriminator"):
         train(tiny_recipe("srresnet-mse", "loss.adversarial=1e-3"), pictures, tmp_path, resume=True)
+    had = "give the settings that it had; those that differ are network.parameters.width 4 -> 8$"
+    with pytest.raises(CheckpointError, match=had):
+        train(tiny_recipe("srresnet-mse", "network.parameters.width=8"), pictures, tmp_path, resume=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 
 

@@ -20,6 +20,7 @@ from fourfold.training.calibration import calibrated_for
 from fourfold.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from fourfold.training.ema import MovingAverage
 from fourfold.training.finite import find_broken
+from fourfold.training.going_on import changes
 from fourfold.training.processes import any_process
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
@@ -184,9 +185,11 @@ class Trainer:
             anew = [k for k in optimisers if not load_optimiser(optimisers[k], state["optimisers"][k])]
             self.average.network.load_state_dict(state["average"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"the checkpoint in {self.folder.checkpoints} is of other networks: {error}"
-            ) from error
+            why = str(error)
+            # torch lists every tensor that does not fit, on a line each; what was changed says it in a few words
+            if isinstance(error, RuntimeError) and (changed := changes(before, self.recipe)):
+                why = f"give the settings that it had; those that differ are {changed}"
+            raise CheckpointError(f"the checkpoint in {self.folder.checkpoints} is of other networks: {why}") from error
         self.batches.load_state_dict(state["sampler"])
         self.stage.memory.update(state.get("memory", {}))  # the first checkpoints had none
         restore_random_state(state["random"])
