@@ -275,6 +275,7 @@ def test_the_folder_names_the_command_that_goes_on(tmp_path: Path) -> None:
     assert how_to_go_on(Path("runs/mine"), recipe, "my recipes/copy.toml") == (
         "fourfold train 'my recipes/copy.toml' --profile quick --run runs/mine --resume ..."
     )
+    assert "--profile 'my own' --run" in how_to_go_on(Path("runs/mine"), own.model_copy(update={"profile": "my own"}))
 
 
 def test_what_is_overlooked_is_told(tmp_path: Path, pictures: Path) -> None:

@@ -86,6 +86,13 @@ def test_a_requeued_job_finds_its_numbered_folder(tmp_path: Path, monkeypatch: p
     assert folder_of(Launch(restarts=0, name="slurm 7"), tiny_recipe()) is None
 
 
+def test_a_requeued_job_finds_a_name_that_looks_like_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny_recipe().model_copy(update={"name": "mine [x] **"})
+    RunFolder(Path("runs/mine [x] **-001")).start(recipe, BankReport(), "0", "again", "slurm 7")
+    assert folder_of(Launch(restarts=1, name="slurm 7"), recipe) == Path("runs/mine [x] **-001")
+
+
 def test_a_job_of_several_runs_finds_the_one_that_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     again, name = Launch(restarts=1, name="slurm 7"), tiny_recipe().name

@@ -404,6 +404,12 @@ def test_run_folders_are_numbered(tmp_path: Path) -> None:
     assert next_run_folder("c", tmp_path) == tmp_path / "c-002", "a run that begins at the same time gets its own"
 
 
+def test_a_name_is_no_pattern(tmp_path: Path) -> None:
+    for name in ("a**b", "a [x]", "a?"):
+        (tmp_path / f"{name}-003").mkdir()
+        assert next_run_folder(name, tmp_path) == tmp_path / f"{name}-004"
+
+
 def test_a_place_for_runs_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to(tmp_path / "disk-not-mounted" / "runs")
     with pytest.raises(TrainingError, match="cannot make the folder"):

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def folder_of(launch: Launch, recipe: Recipe) -> Path | None:
     """
     if launch.restarts == 0:
         return None
-    own = (folder for path in sorted(RUNS.glob(f"{recipe.name}-*")) if is_of(folder := RunFolder(path), launch))
+    own = (folder for path in sorted(RUNS.glob(f"{escape(recipe.name)}-*")) if is_of(folder := RunFolder(path), launch))
     found = [folder.path for folder in own if _recipe_of(folder) == recipe]
     if len(found) > 1:
         raise TrainingError(
@@ -111,7 +112,8 @@ def how_to_go_on(folder: Path, recipe: Recipe, given: str = "") -> str:
         given: the shipped name or the file that it was loaded from: a copy of a shipped one may have kept its name.
     """
     name = shlex.quote(given) if given else recipe.name if recipe.name in recipe_names() else "RECIPE.toml"
-    return f"fourfold train {name} --profile {recipe.profile} --run {shlex.quote(str(folder))} --resume ..."
+    profile, run = shlex.quote(recipe.profile), shlex.quote(str(folder))
+    return f"fourfold train {name} --profile {profile} --run {run} --resume ..."
 
 
 def changes(before: Recipe, now: Recipe) -> str:

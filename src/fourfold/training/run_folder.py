@@ -19,6 +19,7 @@ import json
 import math
 import os
 import re
+import shlex
 import time
 import zlib
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ A training run of Fourfold {version}. {description}
 
 - `recipe.json`: everything that decides what is computed. `data.json`: the pictures, and those left out.
 - `log.jsonl`: one JSON object per line: losses, shares of the gradient, learning rates, updates/s, validation.
-  The same as curves: `tensorboard --logdir {folder}`.
+  The same as curves: `tensorboard --logdir {shown}`.
 - `pictures/`: parts of the validation pictures as they improve: bicubic, restored and the original side by side.
 - `checkpoints/`: to go on: `{resume}`
 - `latest.safetensors`, `best.safetensors`: weights files for `fourfold upscale -n FILE`; the best is chosen by
@@ -63,7 +64,7 @@ def next_run_folder(name: str, root: Path = RUNS) -> Path:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"cannot make the folder {root} ({error.strerror or error})") from error
-    taken = [int(m[1]) for p in root.glob(f"{name}-*") if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))]
+    taken = [int(m[1]) for p in root.glob("*") if (m := re.fullmatch(rf"{re.escape(name)}-(\d+)", p.name))]
     number = max(taken, default=0) + 1
     while True:
         folder = root / f"{name}-{number:03d}"
@@ -162,7 +163,7 @@ class RunFolder:
             version=version,
             description=recipe.description,
             resume=resume,
-            folder=self.path,
+            shown=shlex.quote(str(self.path)),
             best_by=best_by[recipe.run.best_by],
         )
         try:
