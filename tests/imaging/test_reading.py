@@ -734,6 +734,16 @@ def test_avif_is_told_from_its_relatives(brands: bytes, kind: str | None) -> Non
             recognise(start)
 
 
+def test_the_order_of_pictures_is_not_the_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of those either whose names are one in letters and numbers."""
+    for name in ("1.png", "01.png", "001.png", "2.png"):
+        (tmp_path / name).write_bytes(b"x")
+    listed = list(os.scandir(tmp_path))
+    for entries in (listed, listed[::-1]):
+        monkeypatch.setattr(os, "scandir", lambda _, entries=entries: entries)
+        assert [p.name for p in find_pictures(tmp_path)] == ["001.png", "01.png", "1.png", "2.png"]
+
+
 def test_find_pictures(tmp_path: Path) -> None:
     for name in ("10.png", "2.png", "b.JPG", "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png"):
         path = tmp_path / name
