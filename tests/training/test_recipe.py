@@ -169,6 +169,11 @@ def test_bad_recipes(tmp_path: Path) -> None:
             load_recipe(path)
 
 
+def test_a_file_of_an_editor_that_marks_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('name = "mine"', encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "r.toml").name == "mine"
+
+
 PROFILE = """name = "mine"
 init = "srresnet-mse"
 [loss]
