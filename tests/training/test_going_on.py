@@ -251,16 +251,35 @@ def test_lr_of_another_kind_is_refused(first: bool, tmp_path: Path, pictures: Pa
         (tmp_path / "lr" / path.relative_to(pictures)).parent.mkdir(parents=True, exist_ok=True)
         write_picture(Picture(lr), tmp_path / "lr" / path.relative_to(pictures))
 
-    def go(given: bool, updates: int) -> None:
-        source = DataSource([pictures], tmp_path / "lr" if given else None)
+    events: list[tuple[str, dict[str, Any]]] = []
+
+    def go(given: bool, updates: int, name: str = "lr") -> None:
+        source = DataSource([pictures], tmp_path / name if given else None)
         recipe = tiny_recipe("srresnet-mse", f"run.updates={updates}")
-        run_training(recipe, source, folder=tmp_path / "run", device="cpu", resume=updates > 1)
+        run_training(
+            recipe, source, folder=tmp_path / "run", device="cpu", resume=updates > 1,
+            listener=lambda kind, found: events.append((kind, found)),
+        )  # fmt: skip
 
     go(first, 1)
     says = "has LR pictures of --lr-data .*/lr; give it again" if first else "makes LR from HR; leave --lr-data out"
     with pytest.raises(TrainingError, match=says):
         go(not first, 2)
     go(first, 2)
+    assert of(events, "remark") == []
+    if first:
+        (tmp_path / "lr").rename(tmp_path / "other")
+        go(first, 3, "other")
+        said = f"LR pictures are those in {tmp_path}/other; until now they were those in {tmp_path}/lr"
+        assert of(events, "remark") == [{"update": 2, "text": said}]
+
+
+def test_a_checkpoint_that_is_passed_over_is_told(tmp_path: Path, pictures: Path) -> None:
+    train(tiny_recipe("srresnet-mse", "run.checkpoint_every=2", "run.updates=4"), pictures, tmp_path / "run")
+    (tmp_path / "run/checkpoints/update-00000004.pt").write_bytes(b"cut off")
+    events = train(tiny_recipe("srresnet-mse", "run.checkpoint_every=2"), pictures, tmp_path / "run", resume=True)
+    said = "update-00000004.pt cannot be read; the run goes on from the newest checkpoint that can"
+    assert of(events, "remark")[0] == {"update": 2, "text": said}
 
 
 def test_the_folder_names_the_command_that_goes_on(tmp_path: Path) -> None:

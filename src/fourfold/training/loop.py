@@ -17,7 +17,14 @@ from fourfold.errors import CheckpointError, TrainingError, WeightsError
 from fourfold.signals import unless_ignored
 from fourfold.training.batches import Batches
 from fourfold.training.calibration import calibrated_for
-from fourfold.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from fourfold.training.checkpoint import (
+    checkpoint_path,
+    checkpoints,
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
 from fourfold.training.ema import MovingAverage
 from fourfold.training.finite import find_broken
 from fourfold.training.going_on import changes
@@ -197,6 +204,10 @@ class Trainer:
         first = {"best_score": state["progress"]["best_psnr"]} if before.run.best_by == "psnr" else {}
         self.progress = Progress(**{**first, **state["progress"]})
         self._tell("resumed", {"update": self.progress.update})
+        newest = checkpoints(self.folder.checkpoints)[-1]
+        if newest != checkpoint_path(self.folder.checkpoints, self.progress.update):
+            text = f"{newest.name} cannot be read; the run goes on from the newest checkpoint that can"
+            self._tell("remark", {"update": self.progress.update, "text": text})
         for name in anew:
             # earlier checkpoints do not say, and the record beside them may be newer than they are
             theirs = state.get("optimiser_kinds", {}).get(name) or optimiser_settings(before, name).kind

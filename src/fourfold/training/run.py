@@ -149,6 +149,7 @@ def _train(
         trainer.resume(before)  # refuses what does not belong together, before anything in the folder is written anew
     if fabric.is_global_zero:
         shown_before, bytes_before = run_folder.pictures(), run_folder.picture_bytes()
+        lr_before, lr_now = run_folder.lr_folder(), str(source.lr_folder or "")
         again = how_to_go_on(run_folder.path, recipe, given)
         run_folder.start(recipe, report, __version__, again, launch.name, source.lr_folder)
         remove_partial_files(run_folder.checkpoints)
@@ -164,6 +165,8 @@ def _train(
                 remarks.append("the pictures are not those of before, or in another order: some may come twice a round")
             elif bytes_before not in ([], run_folder.picture_bytes()):
                 remarks.append("pictures are not the files of before, though called the same")
+            if lr_before not in (None, lr_now):
+                remarks.append(f"LR pictures are those in {lr_now}; until now they were those in {lr_before}")
             if (done := trainer.progress.update) >= recipe.run.updates:
                 remarks.append(f"{done} updates are done already, and run.updates is {recipe.run.updates}: more go on")
             if before.run.seed != recipe.run.seed:
