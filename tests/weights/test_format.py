@@ -352,6 +352,16 @@ def test_unknown_models_are_named(name: str, message: str) -> None:
         locate(name)
 
 
+def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
+    """That of a run, say."""
+    with pytest.raises(UnknownModelError, match="is a folder without weights files"):
+        locate(tmp_path)
+    for name in ("latest", "best"):
+        (tmp_path / f"{name}.safetensors").touch()
+    with pytest.raises(UnknownModelError, match=r"one of its weights files: best[.]safetensors, latest[.]safetensors"):
+        locate(tmp_path)
+
+
 def test_a_closed_folder_is_named(closed: Path) -> None:
     for path in (closed / "e2.safetensors", closed / "x"):
         with pytest.raises(UnknownModelError, match=r"closed/.*: cannot be read \(Permission denied\)"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourfold.errors import UnknownModelError
-from fourfold.places import is_file, why_unseen
+from fourfold.places import is_file, is_folder, why_unseen
 from fourfold.weights.format import WeightsConfig, WeightsFile, read_config, read_weights
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -101,6 +101,10 @@ def locate(model: str | Path) -> Path:
     reason = why_unseen(path)
     if reason is not None:
         raise UnknownModelError(f"{path}: cannot be read ({reason})")
+    if is_folder(path):
+        inside = sorted(found.name for found in path.glob("*.safetensors"))
+        hint = f"; name one of its weights files: {', '.join(inside)}" if inside else " without weights files"
+        raise UnknownModelError(f"{path} is a folder{hint}")
     if path.suffix == ".safetensors" or len(path.parts) > 1:
         raise UnknownModelError(f"no weights file at {path}")
     names = sorted({*shipped_names(), *(a for a, n in ALIASES.items() if n in shipped_names())})
