@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourfold.errors import UsageError
+from fourfold.upscaling import tiles
 from fourfold.upscaling.tiles import plan, spans
 from fourfold.upscaling.upscaler import Upscaler
 from fourfold.weights import load_weights
@@ -61,6 +62,21 @@ def test_a_picture_that_fits_is_one_tile(height, width):
     grid = plan(height, width, 40, height * width)
     assert grid.tiles == 1
     assert grid.computed_px == height * width
+
+
+def test_a_very_wide_picture_is_planned_with_few_trials(monkeypatch):
+    """Not with millions of tiles, which took minutes and gigabytes before the first pixel was computed."""
+    tried = []
+
+    def counted(*arguments):
+        found = spans(*arguments)
+        tried.append(len(found))
+        return found
+
+    monkeypatch.setattr(tiles, "spans", counted)
+    grid = tiles.plan(1, 100_000, 24, 16_384, 1_000_000)
+    assert grid.window_px <= 16_384
+    assert sum(tried) < 100
 
 
 def test_an_empty_picture_is_refused():

@@ -118,19 +118,23 @@ def plan(
     best: Grid | None = None
     for column_count in _counts(width):
         columns = spans(width, column_count, halo_px)
-        tall = max(1, max_window_px // (columns[0].stop - columns[0].start))
+        column_px = columns[0].stop - columns[0].start
+        least_px = len(columns) * column_px * (height - first_row)
+        if best is not None and best.window_px <= max_window_px and least_px >= best.computed_px:
+            break  # narrower ones repeat even more; tried to the last, those of a very wide picture would be millions
+        tall = max(1, max_window_px // column_px)
         max_core_px = None if max_rows_px is None else max(1, max_rows_px // width)
         grid = Grid(_rows(height, halo_px, tall, first_row, max_core_px), columns)
-        fits = grid.window_px <= max_window_px
-        if best is None or _better(grid, fits, best, max_window_px):
+        if best is None or _better(grid, best, max_window_px):
             best = grid
-        if columns[0].stop - columns[0].start <= 2 * halo_px + 1:
+        if column_px <= 2 * halo_px + 1:
             break
     assert best is not None
     return best
 
 
-def _better(grid: Grid, fits: bool, best: Grid, max_window_px: int) -> bool:
+def _better(grid: Grid, best: Grid, max_window_px: int) -> bool:
+    fits = grid.window_px <= max_window_px
     if fits != (best.window_px <= max_window_px):
         return fits
     if not fits:
