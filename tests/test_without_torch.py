@@ -29,9 +29,9 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
 
 
-def python(code: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+def python(code: str, *arguments: object, block: str = BLOCK) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", BLOCK + code, *map(str, arguments)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", block + code, *map(str, arguments)], capture_output=True, text=True, timeout=120
     )
 
 
@@ -48,6 +48,27 @@ def test_an_engine_that_is_not_installed_is_said_at_once(tmp_path: Path, tiny_we
     assert done.returncode == 1
     assert "pip install 'fourfold[torch]'" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_missing_openvino_is_said_as_well(tmp_path: Path, tiny_weights: Path) -> None:
+    source = Picture(make_photo(12, 16)).save(tmp_path / "a.png")
+    without = BLOCK.replace("'torch'", "'openvino'")
+    done = python("from fourfold.cli import main; main()", "upscale", source, "-n", tiny_weights, block=without)
+    assert done.returncode == 1
+    assert done.stderr == "error: the openvino engine needs openvino, which is not installed; pip install 'openvino'\n"
+
+
+def test_python_is_told_of_a_missing_engine(tiny_weights: Path) -> None:
+    code = """
+import fourfold
+from fourfold.errors import EngineError
+try:
+    fourfold.load(sys.argv[1], engine="torch")
+except EngineError as error:
+    print(error)
+"""
+    done = python(code, tiny_weights)
+    assert "pip install 'fourfold[torch]'" in done.stdout, done.stderr
 
 
 def test_python_upscales(tmp_path: Path, tiny_weights: Path) -> None:

@@ -1,5 +1,6 @@
 """Every engine gives what the torch network gives; precision, choice, and failing in an orderly way."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -200,6 +201,13 @@ def test_an_engine_that_is_not_installed_names_the_remedy(tiny_weights, monkeypa
     with pytest.raises(EngineError, match=r"pip install 'fourfold\[torch\]'"):
         load(tiny_weights, engine="torch")
     assert engines.available() == []
+
+
+def test_an_engine_that_cannot_be_loaded(tiny_weights, monkeypatch):
+    monkeypatch.setattr(engines, "check_installed", lambda engine: None)
+    monkeypatch.setitem(sys.modules, "fourfold.upscaling.engines.openvino", None)  # importing it fails
+    with pytest.raises(EngineError, match=r"cannot be loaded: import of .*; `fourfold doctor` tells"):
+        load(tiny_weights, engine="openvino", precision="fp32")
 
 
 def test_a_device_that_is_not_there(tiny_weights):

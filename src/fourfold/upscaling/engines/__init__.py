@@ -71,10 +71,12 @@ def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
 
     Raises:
         UsageError: for a name that does not exist.
+        EngineError: if the engine is not installed.
     """
     check_names(engine, precision)
     if engine == "auto":
         engine = "torch" if _torch_has_gpu() else "openvino"
+    check_installed(engine)  # what its processor can do, it tells itself
     if precision == "auto":
         precision = auto_precision(engine) if graph.reads == "rgb" else "fp32"
     if precision == "bf16" and engine == "openvino" and not _fast_bf16(engine):
@@ -103,8 +105,15 @@ def create(graph: Graph, engine: str = "auto", precision: str = "auto") -> Engin
         UsageError: for an engine or precision that does not exist.
         EngineError: if the engine is not installed or cannot run here.
     """
-    engine, precision = choose(engine, precision, graph)
-    check_installed(engine)
+    try:
+        return _created(graph, *choose(engine, precision, graph))
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"an engine is installed, but cannot be loaded: {error}; `fourfold doctor` tells which engines work here"
+        ) from error
+
+
+def _created(graph: Graph, engine: str, precision: str) -> Engine:
     if engine == "torch":
         from fourfold.upscaling.engines.torch import TorchEngine
 
