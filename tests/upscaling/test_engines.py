@@ -69,6 +69,22 @@ def test_many_sizes_are_not_all_kept(tiny_weights, monkeypatch):
     assert len(made) == (40 - 1) // openvino_engine.MOST_SIZES
 
 
+def test_an_engine_that_cannot_begin_anew_does_so_the_next_time(tiny_weights, monkeypatch):
+    upscaler = load(tiny_weights, engine="openvino", precision="fp32")
+    picture = np.random.default_rng(0).random((20, 20, 3), dtype=np.float32)
+    expected = upscaler(picture)
+    monkeypatch.setattr(openvino_engine, "MOST_SIZES", 1)
+    with monkeypatch.context() as without_memory:
+        without_memory.setattr(openvino_engine.ov.Core, "compile_model", fail)
+        with pytest.raises(EngineError, match="cannot compile the network: no memory"):
+            upscaler(picture[:17])
+    assert np.array_equal(upscaler(picture), expected)
+
+
+def fail(*arguments, **options):
+    raise RuntimeError("no memory")
+
+
 def test_a_network_that_comes_back_to_its_weights_holds_them_once(tmp_path):
     parameters = {"width": 8, "recursions": 5}
     write_weights(tmp_path / "w.safetensors", WeightsConfig("drcn", parameters), make_tensors("drcn", parameters))

@@ -45,7 +45,7 @@ class OpenvinoEngine:
         }
         self._graph = accurate(graph) if precision == "bf16" else graph
         self._one_at_a_time = threading.Lock()  # the request holds one run's input and output
-        self._request = self._compiled()
+        self._request: ov.InferRequest | None = self._compiled()
         self._sizes: set[tuple[int, ...]] = set()
 
     def _compiled(self) -> "ov.InferRequest":
@@ -54,12 +54,14 @@ class OpenvinoEngine:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile the network: {_first_line(error)}") from error
 
-    def _take_note_of(self, size: tuple[int, ...]) -> None:
-        """Begins anew where one more size would be one too many."""
+    def _request_for(self, size: tuple[int, ...]) -> "ov.InferRequest":
+        """Returns the request, a new one where one more size would be one too many."""
         if size not in self._sizes and len(self._sizes) >= MOST_SIZES:
-            del self._request  # first, or both were there at once
-            self._request, self._sizes = self._compiled(), set()
+            self._request, self._sizes = None, set()  # first, or both were there at once
+        if self._request is None:  # also where there was no memory for it the last time
+            self._request = self._compiled()
         self._sizes.add(size)
+        return self._request
 
     def run(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns (N, C, scale * h, scale * w) from (N, C, h, w) in 0..1; see :class:`.Engine`."""
@@ -67,9 +69,9 @@ class OpenvinoEngine:
         try:
             # shared memory in: no copy; the result is copied, because the next run overwrites it
             with self._one_at_a_time:
-                self._take_note_of(x.shape)
-                self._request.infer([x], share_inputs=True)
-                return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+                request = self._request_for(x.shape)
+                request.infer([x], share_inputs=True)
+                return np.array(request.get_output_tensor(0).data, dtype=np.float32)
         except MemoryError as error:
             raise OutOfMemoryError(f"no memory for a tile of {lr.shape[3]}x{lr.shape[2]}") from error
         except RuntimeError as error:
