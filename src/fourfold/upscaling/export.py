@@ -219,7 +219,12 @@ def _write_openvino(weights: WeightsFile, path: Path) -> None:
 def _write_safetensors(weights: WeightsFile, path: Path) -> None:
     from fourfold.weights import write_weights
 
-    write_weights(path, weights.config, weights.tensors)
+    try:
+        write_weights(path, weights.config, weights.tensors)
+    except WeightsError as error:
+        if isinstance(error.__cause__, OSError):  # the draft's name says nothing to anybody
+            raise error.__cause__ from None
+        raise
 
 
 def _run_with_openvino(path: Path, weights: WeightsFile, lr: Array) -> tuple[Array, str]:
