@@ -12,7 +12,7 @@ help: ## list these targets
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Fourfold needs Python 3.11 or newer; this is `$(PYTHON) --version`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; } # half an environment, without pip, would be taken for one
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (once, about a minute) ..."
