@@ -48,6 +48,16 @@ def test_it_says_that_bf16_is_not_to_be_had(cli: Cli, monkeypatch: pytest.Monkey
     assert done.code == 0 and "; bf16 not on this processor; auto is fp32\n" in done.out
 
 
+def test_it_tells_what_it_can_where_no_weights_are_shipped(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourfold.upscaling.available", lambda: ["openvino"])
+    monkeypatch.setattr("fourfold.weights.catalogue.SHIPPED", tmp_path)
+    done = cli("doctor")
+    assert done.code == 0, done.err
+    assert "none shipped; default: none" in done.out and "openvino   on cpu; auto is" in done.out
+
+
 def test_it_fails_where_nothing_can_upscale(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fourfold.upscaling.available", list)
     done = cli("doctor")

@@ -96,8 +96,9 @@ def _cpu_field(name: str) -> str | None:
 
 def _engines(trial: bool, model: str | None) -> list[dict[str, Any]]:
     from fourfold.upscaling import ENGINES, available
-    from fourfold.weights import default_name, load_weights
+    from fourfold.weights import default_name, load_weights, shipped_names
 
+    trial = trial and (model is not None or bool(shipped_names()))  # without weights, the rest is told all the same
     if trial:
         load_weights(model or default_name())  # a name that is wrong is no engine's fault
     installed = available()
