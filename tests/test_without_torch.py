@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fourfold.imaging import Picture, read_picture
 from tests.conftest import make_photo
@@ -50,12 +51,19 @@ def test_an_engine_that_is_not_installed_is_said_at_once(tmp_path: Path, tiny_we
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_missing_openvino_is_said_as_well(tmp_path: Path, tiny_weights: Path) -> None:
+@pytest.mark.parametrize(
+    ("missing", "engine", "code"),
+    [("'openvino'", "openvino", 1), ("'openvino', 'torch'", "auto", 1), ("'openvino'", "auto", 0)],
+)
+def test_a_missing_openvino_is_said_as_well_and_torch_does(
+    missing: str, engine: str, code: int, tmp_path: Path, tiny_weights: Path
+) -> None:
     source = Picture(make_photo(12, 16)).save(tmp_path / "a.png")
-    without = BLOCK.replace("'torch'", "'openvino'")
-    done = python("from fourfold.cli import main; main()", "upscale", source, "-n", tiny_weights, block=without)
-    assert done.returncode == 1
-    assert done.stderr == "error: the openvino engine needs openvino, which is not installed; pip install 'openvino'\n"
+    without = BLOCK.replace("'torch'", missing)
+    command = "from fourfold.cli import main; main()"
+    done = python(command, "upscale", source, "-n", tiny_weights, "--engine", engine, block=without)
+    assert done.returncode == code, done.stderr
+    assert ("the openvino engine needs openvino, which is not installed; pip install 'openvino'" in done.stderr) == code
 
 
 def test_python_is_told_of_a_missing_engine(tiny_weights: Path) -> None:

@@ -64,10 +64,10 @@ def check_names(engine: str, precision: str) -> None:
 def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
     """Returns the engine and the precision that "auto" stands for here.
 
-    The torch engine is chosen where torch is installed and has a GPU; elsewhere OpenVINO, which is the faster one
-    on a CPU. The precision is that of 8-bit pictures, see :func:`auto_precision`; the small networks on luma are there
-    to be measured, and stay in fp32. On a processor without bfloat16, OpenVINO's precision is fp32 even where bf16 is
-    asked for; torch does as it is told, slowly.
+    The torch engine is chosen where torch is installed and has a GPU, or is all there is; elsewhere OpenVINO, which is
+    the faster one on a CPU. The precision is that of 8-bit pictures, see :func:`auto_precision`; the small networks on
+    luma are there to be measured, and stay in fp32. On a processor without bfloat16, OpenVINO's precision is fp32 even
+    where bf16 is asked for; torch does as it is told, slowly.
 
     Raises:
         UsageError: for a name that does not exist.
@@ -75,7 +75,7 @@ def choose(engine: str, precision: str, graph: Graph) -> tuple[str, str]:
     """
     check_names(engine, precision)
     if engine == "auto":
-        engine = "torch" if _torch_has_gpu() else "openvino"
+        engine = "torch" if _torch_has_gpu() or available() == ["torch"] else "openvino"
     check_installed(engine)  # what its processor can do, it tells itself
     if precision == "auto":
         precision = auto_precision(engine) if graph.reads == "rgb" else "fp32"
