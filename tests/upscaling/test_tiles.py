@@ -79,6 +79,15 @@ def test_a_very_wide_picture_is_planned_with_few_trials(monkeypatch):
     assert sum(tried) < 100
 
 
+def test_few_trials_find_the_best_grid_all_the_same():
+    """More columns may compute less: windows are whole pixels, and the last one overlaps more than it has to."""
+    best = min(
+        (tiles.Grid(spans(87, rows, 1), spans(382, columns, 1)) for rows in range(1, 40) for columns in range(1, 40)),
+        key=lambda grid: (grid.window_px > 3951, grid.computed_px),
+    )
+    assert plan(87, 382, 1, 3951).computed_px == best.computed_px
+
+
 def test_an_empty_picture_is_refused():
     with pytest.raises(UsageError, match="0x7"):
         plan(7, 0, 4, 1000)

@@ -119,7 +119,7 @@ def plan(
     for column_count in _counts(width):
         columns = spans(width, column_count, halo_px)
         column_px = columns[0].stop - columns[0].start
-        least_px = len(columns) * column_px * (height - first_row)
+        least_px = _least_px(width, column_px, halo_px) * (height - first_row)
         if best is not None and best.window_px <= max_window_px and least_px >= best.computed_px:
             break  # narrower ones repeat even more; tried to the last, those of a very wide picture would be millions
         tall = max(1, max_window_px // column_px)
@@ -131,6 +131,14 @@ def plan(
             break
     assert best is not None
     return best
+
+
+def _least_px(length: int, window_px: int, halo_px: int) -> int:
+    """Returns how many pixels along an axis windows of this size, and all smaller ones, read at the least."""
+    if window_px >= length:
+        return length
+    # n windows keep n * (window - 2 * halo) + 2 * halo pixels at the most
+    return max(length, -(-(length - 2 * halo_px) * window_px // (window_px - 2 * halo_px)))
 
 
 def _better(grid: Grid, best: Grid, max_window_px: int) -> bool:
