@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import re
 import threading
@@ -327,6 +328,15 @@ def test_labels_that_find_no_room_beside_their_dots_have_lines_to_them() -> None
     svg = scatter([Point(f"srresnet-{k}", 30.0, 7.0) for k in range(9)] + [Point("far", 26.0, 5.0)])
     places = re.findall(r'<text class="label" x="([\d.]+)" y="([\d.]+)"', svg)
     assert len(set(places)) == 10 and svg.count('class="leader"') > 2
+
+
+@pytest.mark.parametrize("niqe", [5.43, 5.5, 6.81])  # of which some would round to a little more than the distance
+def test_labels_right_below_their_dots_have_no_lines_to_them(niqe: float) -> None:
+    svg = scatter([Point(f"srresnet-{k}", 30.0, niqe) for k in range(5)] + [Point("far", 26.0, 5.0)])
+    lines = [
+        tuple(map(float, line)) for line in re.findall(r'"leader" x1="(.*?)" y1="(.*?)" x2="(.*?)" y2="(.*?)"', svg)
+    ]
+    assert lines and all(math.dist(line[:2], line[2:]) > 13 for line in lines)
 
 
 @pytest.mark.parametrize(("low", "high"), [(26.2, 32.1), (5.0, 5.0), (0.01, 0.02), (-3.0, 400.0)])

@@ -15,7 +15,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 20, 28, 44
 _LETTER = 9.4  # width of a letter at the size that the page has on a telephone; where there is room, it is smaller
 _ABOVE, _BELOW = 12, 4  # how far letters reach from the line that they stand on
 _LONGEST = 19  # letters of a label: beside a dot in the middle there is room for so many
-_NEAR = 12.0  # a label that is further from its dot could be that of another one: a line leads to it
+_NEAR = 12.5  # a label that is further from its dot than those beside it could be that of another: a line leads to it
 
 _Box = tuple[float, float, float, float]
 _Dot = tuple[float, float]
