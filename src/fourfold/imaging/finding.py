@@ -73,7 +73,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 def natural_order(path: Path) -> tuple[list[list[tuple[int, int, str]]], str]:
     """Returns a sorting key under which numbers inside names count as numbers.
 
-    Names that are one to it, such as ``1.png`` and ``01.png``, are told apart by their letters: in the order in which a
+    Names that are one to it, such as ``a.png`` and ``A.png``, are told apart by their letters: in the order in which a
     folder has them, they would come differently from disk to disk.
     """
     return [_pieces(part) for part in path.parts], str(path)
