@@ -345,7 +345,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("srresnet-msee", "no model 'srresnet-msee'"), ("missing.safetensors", "no weights file at"), ("a/b", "at a/b")],
+    [
+        ("srresnet-msee", "no model 'srresnet-msee'"),
+        ("missing.safetensors", "no weights file at"),
+        ("a/b", "at a/b"),
+        ("", "no model ''"),
+    ],
 )
 def test_unknown_models_are_named(name: str, message: str) -> None:
     with pytest.raises(UnknownModelError, match=message):

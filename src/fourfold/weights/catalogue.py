@@ -101,7 +101,7 @@ def locate(model: str | Path) -> Path:
     reason = why_unseen(path)
     if reason is not None:
         raise UnknownModelError(f"{path}: cannot be read ({reason})")
-    if is_folder(path):
+    if text and is_folder(path):  # no name at all would be this folder
         inside = sorted(found.name for found in path.glob("*.safetensors"))
         hint = f"; name one of its weights files: {', '.join(inside)}" if inside else " without weights files"
         raise UnknownModelError(f"{path} is a folder{hint}")
