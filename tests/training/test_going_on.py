@@ -268,10 +268,12 @@ def test_lr_of_another_kind_is_refused(first: bool, tmp_path: Path, pictures: Pa
     go(first, 2)
     assert of(events, "remark") == []
     if first:
+        go(first, 3, "lr/../lr")  # the same folder, otherwise written
+        assert of(events, "remark") == []
         (tmp_path / "lr").rename(tmp_path / "other")
-        go(first, 3, "other")
-        said = f"LR pictures are those in {tmp_path}/other; until now they were those in {tmp_path}/lr"
-        assert of(events, "remark") == [{"update": 2, "text": said}]
+        go(first, 4, "other")
+        said = f"LR pictures are those in {tmp_path}/other; until now they were those in {tmp_path}/lr/../lr"
+        assert of(events, "remark") == [{"update": 3, "text": said}]
 
 
 def test_a_checkpoint_that_is_passed_over_is_told(tmp_path: Path, pictures: Path) -> None:

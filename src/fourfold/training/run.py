@@ -165,7 +165,7 @@ def _train(
                 remarks.append("the pictures are not those of before, or in another order: some may come twice a round")
             elif bytes_before not in ([], run_folder.picture_bytes()):
                 remarks.append("pictures are not the files of before, though called the same")
-            if lr_before not in (None, lr_now):
+            if lr_before is not None and Path(lr_before).resolve() != Path(lr_now).resolve():
                 remarks.append(f"LR pictures are those in {lr_now}; until now they were those in {lr_before}")
             if (done := trainer.progress.update) >= recipe.run.updates:
                 remarks.append(f"{done} updates are done already, and run.updates is {recipe.run.updates}: more go on")
