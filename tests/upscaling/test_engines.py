@@ -226,6 +226,12 @@ def test_an_engine_that_cannot_be_loaded(tiny_weights, monkeypatch):
         load(tiny_weights, engine="openvino", precision="fp32")
 
 
+def test_an_openvino_without_its_plugin_for_processors(tiny_weights, monkeypatch):
+    monkeypatch.setattr(openvino_engine.ov.Core, "get_property", fail)
+    with pytest.raises(EngineError, match="OpenVINO cannot use this processor: no memory"):
+        load(tiny_weights, engine="openvino")
+
+
 def test_a_device_that_is_not_there(tiny_weights):
     from fourfold.upscaling.engines.torch import TorchEngine
 

@@ -118,8 +118,15 @@ def _core() -> "ov.Core":
 
 
 def has_fast_bf16() -> bool:
-    """Says whether this processor multiplies bfloat16 in hardware."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Says whether this processor multiplies bfloat16 in hardware.
+
+    Raises:
+        EngineError: if OpenVINO cannot compute on this processor, as without its plugin for it.
+    """
+    try:
+        return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot use this processor: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
