@@ -41,6 +41,16 @@ def test_it_says_what_auto_is(fast: bool, text: str, cli: Cli, monkeypatch: pyte
     assert auto == {"uint8": "bf16" if fast else "fp32", "uint16": "fp32", "float32": "fp32"}
 
 
+def test_auto_is_that_of_the_model(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks on luma stay in fp32."""
+    monkeypatch.setattr("fourfold.upscaling.available", lambda: ["openvino"])
+    monkeypatch.setattr("fourfold.upscaling.engines._fast_bf16", lambda engine: True)
+    assert "; auto is fp32\n" in cli("doctor", "--no-trial", "-n", "espcn").out
+    assert "; auto is bf16 for 8 bits" in cli("doctor", "--no-trial", "-n", "srresnet-mse").out
+    done = cli("doctor", "--no-trial", "-n", "nonsense")
+    assert done.code == 2 and "no model 'nonsense'" in done.err
+
+
 def test_it_says_that_bf16_is_not_to_be_had(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fourfold.upscaling.available", lambda: ["openvino"])
     monkeypatch.setattr("fourfold.upscaling.engines._fast_bf16", lambda engine: False)

@@ -337,7 +337,7 @@ def test_once_more_that_is_done_while_it_is_cancelled_leaves_the_result_of_befor
             route.continue_()
 
     page.route(re.compile(r"/v1/jobs/[^/]+$"), hold_deletion)
-    choose(page, "slow")
+    choose(page, "steady")
     page.click(".row-again")
     page.wait_for_selector('.row[data-state="running"]')
     page.click(".row-remove")

@@ -99,7 +99,7 @@ def _engines(trial: bool, model: str | None) -> list[dict[str, Any]]:
     from fourfold.weights import default_name, load_weights, shipped_names
 
     trial = trial and (model is not None or bool(shipped_names()))  # without weights, the rest is told all the same
-    if trial:
+    if trial or model is not None:
         load_weights(model or default_name())  # a name that is wrong is no engine's fault
     installed = available()
     return [_engine(name, trial, model) if name in installed else _absent(name) for name in ENGINES]
@@ -111,11 +111,10 @@ def _absent(name: str) -> dict[str, Any]:
 
 
 def _engine(name: str, trial: bool, model: str | None) -> dict[str, Any]:
-    from fourfold.upscaling import PRECISIONS, auto_precision
+    from fourfold.upscaling import PRECISIONS
 
     try:
-        auto = {dtype: auto_precision(name, dtype) for dtype in ("uint8", "uint16", "float32")}
-        finding: dict[str, Any] = {"name": name, "works": True, "device": _device(name), "auto": auto}
+        finding: dict[str, Any] = {"name": name, "works": True, "device": _device(name), "auto": _auto(name, model)}
     except (FourfoldError, ImportError, OSError, RuntimeError) as error:
         return {"name": name, "works": False, "problem": f"installed, but cannot be loaded: {error}"}
     if not trial:
@@ -127,6 +126,18 @@ def _engine(name: str, trial: bool, model: str | None) -> dict[str, Any]:
             finding[precision] = {"problem": str(error)}
     finding["works"] = any("problem" not in finding[precision] for precision in PRECISIONS)
     return finding
+
+
+def _auto(name: str, model: str | None) -> dict[str, str]:
+    """Returns the precision that "auto" is for each kind of picture; networks on luma stay in fp32."""
+    from fourfold.upscaling import auto_precision
+    from fourfold.upscaling.folding import folded
+    from fourfold.weights import load_weights
+
+    dtypes = ("uint8", "uint16", "float32")
+    if model is not None and folded(load_weights(model)).reads == "luma":
+        return dict.fromkeys(dtypes, "fp32")
+    return {dtype: auto_precision(name, dtype) for dtype in dtypes}
 
 
 def _device(name: str) -> str:
