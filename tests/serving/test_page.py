@@ -265,15 +265,21 @@ def test_once_more_takes_the_place_of_the_first_result(
     wait_until(lambda: set(in_batch(page, server)) == {"expired"})
 
 
+def upscale_one(page: Any, files: list[str]) -> str | None:
+    """Has the first picture upscaled, opens the settings again, and returns the address of the result."""
+    choose(page, "good")
+    page.set_input_files("#file", files[:1])
+    page.wait_for_selector(DONE)
+    page.click("#settings summary")
+    address: str | None = page.get_attribute(".row-download", "href")
+    return address
+
+
 def test_once_more_in_vain_leaves_the_result_of_before(
     open_page: Callable[..., Any], server: RunningServer, files: list[str]
 ) -> None:
     page = open_page()
-    choose(page, "good")
-    page.set_input_files("#file", files[:1])
-    page.wait_for_selector(DONE)
-    result = page.get_attribute(".row-download", "href")
-    page.click("#settings summary")
+    result = upscale_one(page, files)
     choose(page, "error")
     page.click(".row-again")
     page.wait_for_selector(f"{DONE} >> text=once more failed")
@@ -301,11 +307,7 @@ def test_a_reload_while_once_more_runs_leaves_one_row(
     open_page: Callable[..., Any], server: RunningServer, files: list[str]
 ) -> None:
     page = open_page()
-    choose(page, "good")
-    page.set_input_files("#file", files[:1])
-    page.wait_for_selector(DONE)
-    result = page.get_attribute(".row-download", "href")
-    page.click("#settings summary")
+    result = upscale_one(page, files)
     choose(page, "crawl")
     page.click(".row-again")
     page.wait_for_selector('.row[data-state="running"]')

@@ -70,14 +70,14 @@ export class Queue extends EventTarget {
   async open() {
     const all = await ask(`v1/batches/${this.batch}`);
     const jobs = all.filter(({ id, state }) => !["expired", "cancelled"].includes(state) && !this.discarded.has(id));
-    const before = new Map(jobs.map((job) => [job, jobs.find((one) => one.id === this.replacing.get(job.id))]));
-    const earlier = [...before.values(), ...this.items.map((item) => item.earlier)].map((job) => job?.id);
+    const before = (job) => jobs.find((one) => one.id === this.replacing.get(job.id)) || null;
+    const earlier = [...jobs.map(before), ...this.items.map((item) => item.earlier)].map((job) => job?.id);
     for (const job of jobs) {
       if (earlier.includes(job.id)) continue;
       let item = this.items.find((one) => one.job?.id === job.id); // submitted before the page had its answer
       if (!item) {
         this.items.push((item = new Item({ name: job.name })));
-        item.earlier = before.get(job) || null; // the reload came while it was sent once more
+        item.earlier = before(job); // the reload came while it was sent once more
       }
       this.#take(item, job);
     }
