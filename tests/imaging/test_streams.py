@@ -196,6 +196,17 @@ def test_atomic_output_leaves_nothing_behind(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_what_still_holds_a_discarded_output_holds_no_room(tmp_path: Path) -> None:
+    output = AtomicOutput(tmp_path / "a.png")
+    os.write(output.descriptor, b"half")
+    held = os.dup(output.descriptor)  # as libvips' target does, for as long as its error is kept
+    output.discard()
+    try:
+        assert os.fstat(held).st_size == 0
+    finally:
+        os.close(held)
+
+
 def test_existing_outputs_stay(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"precious")

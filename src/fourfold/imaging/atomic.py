@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fourfold.durable import sync_folder
@@ -63,6 +63,9 @@ class AtomicOutput:
 
     def discard(self) -> None:
         """Removes the temporary file; may be called at any time, and more than once."""
+        if self._open:
+            with suppress(OSError):  # emptied: an encoder that has failed may hold it open, and with it a full disk
+                os.ftruncate(self.descriptor, 0)
         self._close()
         self._temporary.unlink(missing_ok=True)
 
