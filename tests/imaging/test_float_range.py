@@ -89,6 +89,13 @@ def test_alpha_beside_highlights_is_its_own_scale() -> None:
         assert census.range() == FloatRange(1000.0, peak, True)
 
 
+def test_a_signalling_nan_is_black_like_any_other() -> None:
+    odd = np.array([0x7F800001], np.uint32).view(np.float32)
+    assert to_range(odd, 2.0).tolist() == [0.0]
+    assert to_range(odd, 2.0, highlights=True).tolist() == [0.0]
+    assert to_range(odd, 2.0, negative=True).tolist() == [0.0]
+
+
 @pytest.mark.parametrize("hidden", [0.0, 10.0, 255.0, 1e30, np.nan, np.inf, -7.0])
 @pytest.mark.parametrize("transparent", [0.0, -2.0, np.nan])
 def test_colours_that_alpha_hides_say_nothing(hidden: float, transparent: float) -> None:

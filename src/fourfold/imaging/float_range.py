@@ -116,7 +116,8 @@ def to_range(
     """
     if highlights and not _is_plain(peak):
         return _compressed(np.nan_to_num(x, nan=0.0, posinf=peak, neginf=0.0), peak)
-    finite = np.nan_to_num(x / np.float32(peak), nan=float(negative), posinf=1.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # NaN of the signalling kind, of which numpy would warn
+        finite = np.nan_to_num(x / np.float32(peak), nan=float(negative), posinf=1.0, neginf=0.0)
     inside = np.asarray(np.clip(finite, 0.0, 1.0), dtype=np.float32)
     return np.float32(1.0) - inside if negative else inside
 
