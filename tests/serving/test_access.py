@@ -146,6 +146,19 @@ def test_cors_is_granted_to_named_sites_only(guarded: RunningServer, server: Run
     assert "access-control-allow-origin" not in by_default.headers
 
 
+@pytest.mark.parametrize(
+    ("method", "header"), [("HEAD", "authorization"), ("GET", "range"), ("GET", "if-range"), ("GET", "if-none-match")]
+)
+def test_pages_of_named_sites_may_ask_for_results_in_every_way(
+    guarded: RunningServer, method: str, header: str
+) -> None:
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
+    granted = guarded.client.options("/v1/jobs/x/result", headers={"Origin": SITE, **asked})
+    assert granted.status_code == 200
+    answer = guarded.client.get("/v1/health", headers={"Origin": SITE})
+    assert {"ETag", "Content-Range"} <= set(answer.headers["access-control-expose-headers"].split(", "))
+
+
 @pytest.mark.parametrize("address", ["/", "/docs", "/v1/health", "/static/app.js", "/nowhere", "/v1/jobs/x"])
 def test_every_answer_carries_the_security_headers(server: RunningServer, address: str) -> None:
     headers = server.client.get(address).headers

@@ -68,9 +68,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Location", "Retry-After", "Content-Disposition"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Range", "If-Range", "If-None-Match"],
+            expose_headers=["Location", "Retry-After", "Content-Disposition", "ETag", "Content-Range"],
         )
     app.add_middleware(KeptPrefix)
     app.add_middleware(Envelope, metrics=service.metrics, cors=bool(settings.cors_origins))
