@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from fourfold.errors import PictureError
 from fourfold.imaging import Metadata, Picture, encode_picture, read_picture
-from fourfold.imaging.avif_turn import turned_by
+from fourfold.imaging.avif_turn import alpha_lies_apart, turned_by
 from fourfold.imaging.exif import EXIF_IFD
 from tests.conftest import make_photo
 from tests.imaging.samples import encoded
@@ -90,6 +91,35 @@ def test_a_mirror_before_a_turn_is_not_one_behind_it(orientation: int) -> None:
     assert_lies(read_picture(other), 12 - orientation)
 
 
+def cut_out(orientation: int) -> bytes:
+    alpha = np.zeros((*PIXELS.shape[:2], 1), np.uint8)
+    alpha[:5, 3:] = 255
+    return encoded(Image.fromarray(np.dstack([PIXELS, alpha])), "AVIF", exif=exif_of(orientation), quality=95)
+
+
+def without_last_of_alpha(file: bytes) -> bytes:
+    """The file whose alpha, the last one in the list of properties, has its first property once more for its last."""
+    start = file.index(b"ipma")
+    end = start - 4 + int.from_bytes(file[start - 4 : start], "big")
+    return file[: end - 1] + b"\1" + file[end:]
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6])
+def test_alpha_that_is_not_turned_with_its_picture_is_refused(orientation: int) -> None:
+    file = cut_out(orientation)
+    assert read_picture(file).alpha is not None
+    with pytest.raises(PictureError, match="turns or crops the colours and not the alpha"):
+        read_picture(without_last_of_alpha(file))
+
+
+def test_a_turn_by_nothing_is_none() -> None:
+    file = cut_out(6)
+    at = file.index(b"irot") + 4
+    apart = without_last_of_alpha(file)
+    assert alpha_lies_apart(apart)
+    assert not alpha_lies_apart(apart[:at] + b"\0" + apart[at + 1 :])
+
+
 def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
@@ -115,3 +145,10 @@ def test_a_damaged_container_is_no_error(wide: bool) -> None:
     assert {turned_by(whole[:cut]) for cut in range(len(whole))} <= {1, 8}
     for at in range(len(whole)):
         assert turned_by(whole[:at] + b"\xff" + whole[at + 1 :]) in range(1, 9)
+
+
+def test_damage_to_what_belongs_to_what_is_no_error() -> None:
+    whole = cut_out(6)[:600]
+    for at in range(len(whole)):
+        alpha_lies_apart(whole[:at])
+        alpha_lies_apart(whole[:at] + b"\xff" + whole[at + 1 :])

@@ -10,9 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fourfold.errors import PictureError
 from fourfold.imaging import avif_colour, iptc, webp_chunks
 from fourfold.imaging.avif_colour import AvifSamples, read_samples, unheard_colour
 from fourfold.imaging.avif_extras import passed_boxes, pixel_shape
+from fourfold.imaging.avif_turn import alpha_lies_apart
 from fourfold.imaging.exif import PREFIX
 from fourfold.imaging.formats import Format
 from fourfold.imaging.georeference import Georeference
@@ -74,7 +76,7 @@ def read_beside(source: str | Path | bytes, format: Format) -> Beside:
     """Returns what a file says beside its pixels.
 
     Raises:
-        PictureError: if it is a GIF that ends too early.
+        PictureError: if it is a GIF that ends too early, or an AVIF whose alpha would not lie on its picture.
     """
     if format.name == "png":
         # not mapped into memory: its chunks lie all over a file that may be larger than the memory
@@ -176,6 +178,11 @@ def _of_webp(data: Any) -> Beside:
 
 
 def _of_avif(data: Any) -> Beside:
+    if alpha_lies_apart(data):
+        raise PictureError(
+            "its container turns or crops the colours and not the alpha, as older programs write it, which is not read "
+            "here; save it again in a current one, or as PNG, first"
+        )
     credentials, others = passed_boxes(data)
     notes = unheard_colour(data) + _notes(pixel_shape(data), credentials)
     if others:
