@@ -229,6 +229,19 @@ def test_grey_with_an_rgb_profile_becomes_rgb_so_that_the_profile_holds() -> Non
     assert found.metadata.notes == ["grey with an RGB colour profile turned into RGB"]
 
 
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_monochrome_avif_keeps_its_grey_profile(mode: str) -> None:
+    grey, profile = Image.fromarray(make_photo(16, 16)).convert("L"), matrix_profile(space=b"GRAY")
+    if mode == "LA":
+        grey.putalpha(200)
+    found = read_picture(encoded(grey, "AVIF", quality=95, subsampling="4:0:0", icc_profile=profile))
+    assert found.pixels.shape == (16, 16, 1)
+    assert np.abs(found.pixels[:, :, 0].astype(int) - np.asarray(grey.getchannel("L"))).max() <= 3
+    assert (found.alpha is not None) == (mode == "LA")
+    assert found.metadata.icc == profile
+    assert found.metadata.notes == []
+
+
 def test_a_profile_of_another_colour_space_is_left_out_and_said() -> None:
     grey = matrix_profile(space=b"GRAY")
     found = read_picture(encoded(Image.fromarray(make_photo(8, 8)), "JPEG", icc_profile=grey))

@@ -15,12 +15,14 @@ class AvifSamples(NamedTuple):
     """What an AVIF file says of its samples.
 
     Attributes:
-        narrow_grey: the picture is monochrome, from 16 for black to 235 for white of 255; libheif takes 0 and 255 for
+        grey: the picture is monochrome; libheif gives it as red, green and blue.
+        narrow_grey: it is, and from 16 for black to 235 for white of 255; libheif takes 0 and 255 for
             them, as it does for no picture in colour.
         premultiplied: the colours have been multiplied by alpha.
         turned_by: what the file turns the picture by, as EXIF counts it, 1 to 8; the decoder has done it.
     """
 
+    grey: bool = False
     narrow_grey: bool = False
     premultiplied: bool = False
     turned_by: int = 1
@@ -39,9 +41,9 @@ def read_samples(data: Any) -> AvifSamples:
     # alpha, which is a monochrome picture as well, may be in the file, too
     coded = [text for kind, text in properties if kind == b"av1C" and len(text) >= 3]
     ranges = [text[10] >> 7 for kind, text in properties if kind == b"colr" and text[:4] == b"nclx" and len(text) > 10]
-    narrow = bool(coded) and all(text[2] & 0x10 for text in coded) and ranges[:1] == [0]
+    grey = bool(coded) and all(text[2] & 0x10 for text in coded)
     premultiplied = any(kind == b"prem" for kind, _, _ in within(data, _REFERENCES))
-    return AvifSamples(narrow, premultiplied, turned_by(data))
+    return AvifSamples(grey, grey and ranges[:1] == [0], premultiplied, turned_by(data))
 
 
 def is_lossy(data: Any) -> bool:

@@ -243,7 +243,7 @@ def _assemble(
     image = _to_kept_kind(image, format, metadata)
     if beside.avif.premultiplied and image.bands == 4:
         image = divided(image)
-    image = _fit_profile(image, metadata)
+    image = _fit_profile(image, metadata, grey=beside.avif.grey)
     alpha = image.bands in (2, 4)
     return OpenPicture(
         image=image,
@@ -382,8 +382,8 @@ def _is_profile(icc: bytes) -> bool:
     return icc[36:40] == _ICC_SIGNATURE and len(icc) >= int.from_bytes(icc[:4], "big")
 
 
-def _fit_profile(image: Any, metadata: Metadata) -> Any:
-    """Returns the image with as many channels as its colour profile speaks of."""
+def _fit_profile(image: Any, metadata: Metadata, *, grey: bool) -> Any:
+    """Returns the image with as many channels as its colour profile speaks of; one of three where they are all grey."""
     if metadata.icc is None:
         return image
     if not _is_profile(metadata.icc):
@@ -393,8 +393,10 @@ def _fit_profile(image: Any, metadata: Metadata) -> Any:
     space = metadata.icc[16:20]
     if space == b"RGB " and image.bands <= 2:
         metadata.notes.append("grey with an RGB colour profile turned into RGB")
-        grey = image[0]
-        return grey.bandjoin([grey, grey] + ([image[1]] if image.bands == 2 else []))
+        only = image[0]
+        return only.bandjoin([only, only] + ([image[1]] if image.bands == 2 else []))
+    if space == b"GRAY" and grey and image.bands >= 3:
+        return image[0].bandjoin(image[3]) if image.bands == 4 else image[0]
     if space != (b"RGB " if image.bands >= 3 else b"GRAY"):
         metadata.notes.append(f"the colour profile is for {space.decode('latin-1').strip()} and was left out")
         metadata.icc = None
