@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fourfold.errors import UsageError
+from fourfold.errors import PictureError, UsageError
+from fourfold.imaging import refuse_existing
 from fourfold.upscaling.outputs import Naming, plan_jobs
 from tests.conftest import make_photo
 
@@ -268,6 +269,19 @@ def test_outputs_into_a_file_that_is_no_folder(tree, tmp_path, output):
         (tmp_path / name).write_text("dear")
     with pytest.raises(UsageError, match=f"-o {output} is a file, not a folder"):
         planned("cat.png", output=output)
+
+
+def test_names_in_closed_folders_are_usable_but_unseen(tree, monkeypatch, tmp_path):
+    tree("cat.png")
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    _, plan = planned("shut/cat.png")
+    assert [str(error) for _, error in plan.problems] == ["shut/cat.png: cannot be looked at (Permission denied)"]
+    with pytest.raises(PictureError, match="cannot be written: the folder may not be written; choose another with -o"):
+        refuse_existing(tmp_path / "shut" / "cat_x4.png", overwrite=False)
 
 
 def test_folders_that_cannot_be_read_are_problems_of_their_own(tree, monkeypatch):

@@ -106,7 +106,9 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     try:
         there = os.path.lexists(path)
         folder = path.is_dir()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise write_error(path, error) from error
+    except ValueError as error:
         raise PictureError(f"{path}: not a usable file name ({error})") from error
     if folder:
         raise PictureError(f"{path}: is a folder; name a file in it")

@@ -223,6 +223,8 @@ class _Search:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
+    except PermissionError as error:  # a folder on the way is closed
+        raise PictureError(f"{path}: cannot be looked at ({error.strerror})") from error
     except (OSError, ValueError) as error:
         raise PictureError(f"{path}: not a usable name ({error})") from error
 
