@@ -417,9 +417,19 @@ def follow(server: RunningServer, address: str) -> list[dict]:
     return [json.loads(lines[1].removeprefix("data: ")) for lines in blocks]
 
 
-def test_a_method_that_is_not_taken_is_told_which_ones_are(server: RunningServer) -> None:
-    answer = server.client.put("/v1/limits")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [
+        ("/v1/limits", "GET, HEAD"),
+        ("/v1/jobs", "POST"),
+        ("/v1/jobs/x", "GET, DELETE, HEAD"),
+        ("/v1/batches/0123456789abcdef", "GET, DELETE, HEAD"),
+        ("/", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_is_not_taken_is_told_which_ones_are(server: RunningServer, address: str, taken: str) -> None:
+    answer = server.client.put(address)
+    assert (answer.status_code, answer.headers["allow"]) == (405, taken)
 
 
 def test_a_head_of_an_archive_fetches_nothing(server: RunningServer) -> None:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from fourfold.errors import FourfoldError
 from fourfold.fresh_files import FreshFiles
@@ -95,7 +96,21 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         slug = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
-        return _answer(request, ProblemError(slug), error.headers)  # 405 says in Allow what would have been taken
+        headers = dict(error.headers or {})
+        if "Allow" in headers:  # there, the methods of one route: an address may have several
+            headers["Allow"] = ", ".join(_methods(request))
+        return _answer(request, ProblemError(slug), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Returns the methods that the address of a request takes."""
+
+    def takes(method: str) -> bool:
+        asked = {**request.scope, "method": method}
+        return any(route.matches(asked)[0] is Match.FULL for route in request.app.routes)
+
+    taken = [method for method in ("GET", "POST", "DELETE") if takes(method)]
+    return taken + ["HEAD"] * ("GET" in taken)  # which :class:`Heads` answers
 
 
 def _answer(request: Request, problem: ProblemError, headers: Mapping[str, str] | None = None) -> JSONResponse:
