@@ -50,9 +50,9 @@ class ServedStudy:
         """kill -9: no handler runs, nothing is flushed."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> int:
-        """Ctrl-C."""
-        return self._end(signal.SIGINT)
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Ctrl-C, or another request to stop."""
+        return self._end(number)
 
     def _end(self, number: int) -> int:
         assert self.process is not None

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fourfold.cli.study import app
 from fourfold.errors import FourfoldError, UsageError
-from fourfold.study import Study, open_study, tokens
+from fourfold.study import Study, open_store, open_study, tokens
 from tests.study.serving import ServedStudy, free_port
 
 
@@ -124,6 +124,21 @@ def test_stopping_in_the_middle_leaves_nothing(
         signal.signal(signal.SIGTERM, before)
     assert (result.exit_code, result.stderr) == (130, "stopped; nothing half-written is left\n")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_server_leaves_all_ratings_in_one_file(number: int, own_study: Path, tmp_path: Path) -> None:
+    with ServedStudy(own_study, "--open", "1", log=tmp_path / "log") as server:
+        with httpx.Client(base_url=server.url, trust_env=False, follow_redirects=True) as http:
+            http.get("/")
+            assert http.post("/join", data={"name": "one"}).url.path == "/rate"
+        assert server.stop(number) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert [path.name for path in own_study.glob("ratings*")] == ["ratings.sqlite"]
+    manifest = open_study(own_study).manifest
+    store = open_store(None, own_study, study_id=manifest.study_id, digest=manifest.digest, read_only=True)
+    assert [rater.name for rater in store.raters()] == ["one"]
+    store.close()
 
 
 def test_an_address_may_end_with_a_slash(own_study: Path) -> None:

@@ -115,12 +115,14 @@ def serve(
     days: int = typer.Option(60, "--days", min=1, max=3650, help="How long a place taken by --open is kept."),
 ) -> None:
     """Serve a study to its raters, with an admin page; stop it with Ctrl-C and go on at any time."""
+    import signal
     import socket
 
     import uvicorn
 
     from fourfold.errors import UsageError
     from fourfold.serving.connections import bounded
+    from fourfold.signals import unless_ignored
     from fourfold.study import Settings, admin_link, check_address, create_app, open_store, open_study
 
     if url is not None:
@@ -141,8 +143,13 @@ def serve(
     typer.echo(f"admin  {admin_link(opened, settings.public_url)}")
     typer.echo("every rating is on disk before the next picture shows; Ctrl-C stops, this command goes on", err=True)
     config = uvicorn.Config(create_app(opened, store, settings), log_level="warning", timeout_graceful_shutdown=10)
+    server = uvicorn.Server(bounded(config))
+    # uvicorn leaves SIGHUP alone, and when it has ended raises SIGTERM once more: either would end this process before
+    # the store is closed, and the ratings would be in the `-wal` file alone
+    for number in unless_ignored("SIGTERM", "SIGHUP"):
+        signal.signal(number, server.handle_exit)
     try:
-        uvicorn.Server(bounded(config)).run(sockets=[listening])
+        server.run(sockets=[listening])
     finally:
         store.close()
 
