@@ -1,8 +1,10 @@
 """``fourfold study`` as a user types it."""
 
+import csv
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fourfold.cli.study import app
-from fourfold.errors import FourfoldError, UsageError
+from fourfold.errors import FourfoldError, StudyError, UsageError
 from fourfold.study import Study, open_store, open_study, tokens
 from tests.study.serving import ServedStudy, free_port
 
@@ -145,6 +147,25 @@ def test_an_address_may_end_with_a_slash(own_study: Path) -> None:
     assert "  https://example.org:8443/r/" in run(
         "invite", own_study, "--raters", 1, "--url", "https://example.org:8443/"
     )
+
+
+@pytest.mark.parametrize("there", [0, 2])
+def test_links_that_find_no_room_leave_the_others_whole(there: int, own_study: Path) -> None:
+    kept = own_study / "invitations.csv"
+    if there:
+        run("invite", own_study, "--raters", there)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))  # as a disk that is full in the middle of a link
+    try:
+        with pytest.raises(StudyError, match="cannot write"):
+            run("invite", own_study, "--raters", 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    kept.write_text(kept.read_text().rstrip("\n"))  # as some editors leave it
+    made = run("invite", own_study, "--raters", 2)
+    rows = list(csv.DictReader(kept.read_text(encoding="utf-8").splitlines()))
+    assert [row["rater"][:4] for row in rows] == [f"r{n:02d}-" for n in range(1, there + 3)]
+    assert all(f"{row['rater']}  {row['link']}\n" in made for row in rows[there:])
 
 
 def test_an_invitation_ends_when_it_says(own_study: Path) -> None:

@@ -1,6 +1,7 @@
 """Personal links for raters: signed, with an end, and kept in ``invitations.csv`` for the person who runs the study."""
 
 import csv
+import io
 import os
 import time
 from collections.abc import Sequence
@@ -91,13 +92,24 @@ def _number_of_invitations(path: Path) -> int:
 
 
 def _append(path: Path, made: Sequence[Invitation]) -> None:
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
     try:
-        new = not path.exists()
+        before = path.read_bytes() if path.exists() else b""
+        if not before:
+            writer.writerow(_COLUMNS)
+        elif not before.endswith(b"\n"):  # an editor left the last line open
+            lines.write("\n")
+        writer.writerows((one.rater, one.link, one.expires) for one in made)
+        left = lines.getvalue().encode()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # a link is a password
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if new:
-                writer.writerow(_COLUMNS)
-            writer.writerows((one.rater, one.link, one.expires) for one in made)
+        with os.fdopen(descriptor, "ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                file.truncate(end)  # half a link on a full disk, to which the next ones would be added
+                raise
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}") from error
