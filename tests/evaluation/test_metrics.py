@@ -49,9 +49,11 @@ def test_depth_and_kind_do_not_matter(pair: tuple[NDArray[np.uint8], NDArray[np.
     sr, hr = pair
     sixteen = [p.astype(np.uint16) * 257 for p in pair]
     floating = [p.astype(np.float64) / 255 for p in pair]
+    orders = [p.astype(order) for p, order in zip(sixteen, ("<u2", ">u2"), strict=True)]
     for metric in (psnr, ssim_wang, ssim_daala):
         assert metric(*sixteen) == pytest.approx(metric(sr, hr), abs=1e-9)
         assert metric(*floating) == pytest.approx(metric(sr, hr), abs=1e-9)
+        assert metric(*orders) == metric(*sixteen)
 
 
 def test_grey_is_scored_through_rgb(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:

@@ -29,7 +29,7 @@ def test_other_integers_are_refused(dtype: type) -> None:
         to_integers(np.ones(3), dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_integers_survive_the_trip_to_unit_and_back(dtype: type) -> None:
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, "uint8"])
+def test_integers_survive_the_trip_to_unit_and_back(dtype: type | str) -> None:
     every = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
     assert np.array_equal(to_integers(to_unit(every), dtype), every)

@@ -43,6 +43,15 @@ def test_grey_has_one_channel_whatever_holds_it() -> None:
         assert np.array_equal(pixels, grey[:, :, None])
 
 
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">f4", "<f4"])
+def test_the_order_of_bytes_does_not_matter(dtype: str) -> None:
+    values = PHOTO.astype(np.float32) / 255 if "f" in dtype else PHOTO.astype(np.uint16) * 257
+    picture = Picture(values.astype(dtype), values[:, :, 0].astype(dtype))
+    assert picture.alpha is not None
+    assert picture.pixels.dtype.isnative
+    assert encode_picture(picture, "tiff") == encode_picture(Picture(values, values[:, :, 0]), "tiff")
+
+
 @pytest.mark.parametrize("alpha", [np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint16), [[1]]])
 def test_alpha_must_fit(alpha: Any) -> None:
     with pytest.raises(PictureError, match=r"alpha is|not list"):

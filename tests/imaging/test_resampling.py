@@ -77,6 +77,12 @@ def test_nearest_repeats_pixels() -> None:
     assert np.array_equal(imresize(picture, 4, kernel="nearest"), np.kron(picture, np.ones((4, 4), np.uint8)))
 
 
+@pytest.mark.parametrize("dtype", [">u2", "<u2"])
+def test_the_order_of_bytes_does_not_matter(dtype: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 65536, (8, 9, 3)).astype(np.uint16)
+    assert np.array_equal(imresize(picture.astype(dtype), 0.25), imresize(picture, 0.25))
+
+
 @given(st.integers(1, 33), st.integers(1, 33), st.sampled_from([0.25, 4.0]), st.sampled_from(["bicubic", "lanczos"]))
 @settings(max_examples=25, deadline=None)
 def test_torch_and_numpy_agree(height: int, width: int, scale: float, kernel: str) -> None:

@@ -49,6 +49,13 @@ def test_kind_and_axes_stay(upscaler, dtype, shape):
     assert result.shape == (4 * shape[0], 4 * shape[1], *shape[2:])
 
 
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">f4", "<f4"])
+def test_the_order_of_bytes_does_not_matter(upscaler, dtype):
+    picture = make_photo(9, 7).astype(np.float32) / 255
+    picture = picture if "f" in dtype else (picture * 65535).astype(np.uint16)
+    assert np.array_equal(upscaler(picture.astype(dtype)), upscaler(picture))
+
+
 def test_the_depths_agree(upscaler):
     photo = make_photo(20, 24)
     eight = upscaler(photo)

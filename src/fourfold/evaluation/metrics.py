@@ -179,7 +179,7 @@ def _unit_rgb(picture: NDArray[Any]) -> NDArray[np.float64]:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise EvaluationError(f"a picture is (H, W), (H, W, 1) or (H, W, 3), not {np.asarray(picture).shape}")
-    if pixels.dtype in (np.uint8, np.uint16):
+    if pixels.dtype.newbyteorder("=") in (np.uint8, np.uint16):
         unit = pixels.astype(np.float64) / np.iinfo(pixels.dtype).max
     elif np.issubdtype(pixels.dtype, np.floating):
         unit = pixels.astype(np.float64)

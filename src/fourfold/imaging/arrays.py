@@ -10,7 +10,9 @@ from fourfold.imaging.colour import FLOAT_LIMIT
 
 
 def plain_array(array: Any) -> NDArray[Any]:
-    """Returns a numpy array as a plain one: a ``np.matrix`` would keep two axes whatever is done with it.
+    """Returns a numpy array as a plain one, in this machine's byte order.
+
+    A ``np.matrix`` would keep two axes whatever is done with it; FITS and 16-bit PGM come with the bytes exchanged.
 
     Raises:
         PictureError: if it is none, or masked: nobody can say what a masked pixel is to become.
@@ -19,7 +21,7 @@ def plain_array(array: Any) -> NDArray[Any]:
         raise PictureError(f"a picture is a numpy array, not {type(array).__name__}")
     if np.ma.is_masked(array):
         raise PictureError("a picture has no masked pixels; fill them first: array.filled(0)")
-    return np.asarray(array)
+    return np.asarray(array, array.dtype.newbyteorder("="))
 
 
 def checked_pixels(array: Any) -> NDArray[Any]:

@@ -49,8 +49,9 @@ def to_integers(x: Any, dtype: Any = np.uint8) -> Any:
     Raises:
         ValueError: for another ``dtype``: float32 cannot tell the values of larger ones apart.
     """
+    dtype = np.dtype(dtype)  # a name, such as "uint8", is none of the types
     if dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"to_integers makes uint8 or uint16, not {np.dtype(dtype)}")
+        raise ValueError(f"to_integers makes uint8 or uint16, not {dtype}")
     top = np.iinfo(dtype).max
     return np.floor(np.clip(x, 0.0, 1.0) * np.float32(top) + 0.5).astype(dtype)
 

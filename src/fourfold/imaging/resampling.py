@@ -190,7 +190,7 @@ def imresize(
         raise ValueError(f"imresize by a scale of {scale}; it must be above 0")
     if size is not None and min(size) < 1:
         raise ValueError(f"imresize to {size}; a picture has at least one pixel")
-    if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
+    if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"imresize takes uint8, uint16 or floating arrays, not {image.dtype}")
     height, width = image.shape[:2]
     out_height, out_width = size if size is not None else output_size(height, width, scale or 1.0)
