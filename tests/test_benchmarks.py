@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import fourfold
+from fourfold.imaging import imresize
+from fourfold.upscaling.alpha import enlarged_alpha
 from tests.conftest import make_photo
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -47,6 +50,17 @@ def test_a_benchmark_tells_how_it_is_used(run: Run, name: str, capsys: pytest.Ca
         run(name, "--help")
     assert stopped.value.code == 0
     assert "usage: " in capsys.readouterr().out
+
+
+def test_the_errors_of_alpha_are_those_of_the_network_that_is_shipped() -> None:
+    alpha = importlib.import_module("benchmarks.alpha")
+    page = (BENCHMARKS.parent / "docs" / "pictures.md").read_text(encoding="utf-8")
+    [said] = re.findall(r"^\| ellipse \| ([\d.]+) / ([\d.]+) \|", page, re.MULTILINE)
+    large = alpha.drawn(alpha.SHAPES["ellipse"], 72, 96)
+    true, small = (alpha.reduced(large, factor) for factor in (alpha.FINER // alpha.SCALE, alpha.FINER))
+    network = enlarged_alpha(small, fourfold.load(precision="fp32"))
+    measured = [alpha.error(large, true) for large in (imresize(small, alpha.SCALE), network)]
+    assert measured == pytest.approx([float(number) for number in said], abs=0.02)
 
 
 def test_errors_on_flat_ground(run: Run, photos: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,17 @@ def test_every_example_is_a_command_with_options_that_exist() -> None:
     assert seen > 10
 
 
+def test_the_examples_of_a_page_make_different_files() -> None:
+    """Otherwise the second one, typed as it stands, ends because the file is there."""
+    for page in {page for page, _ in examples()}:
+        words = [shlex.split(line, comments=True) for name, line in examples() if name == page]
+        made = [tuple(of[1:]) for of in words if of[:1] == ["upscale"]]
+        beside = [of[0] for of in made if not {"-o", "--output", "--ext"} & set(of)]
+        named = [of[of.index("-o") + 1] for of in made if "-o" in of and not of[of.index("-o") + 1].endswith("/")]
+        assert len(set(beside)) == len(beside), f"{page}: {beside}"
+        assert len(set(named)) == len(named), f"{page}: {named}"
+
+
 def test_every_command_and_option_is_documented() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     missing = []
