@@ -381,6 +381,13 @@ def test_a_failure_is_told_and_the_rest_done(data: Path, tmp_path: Path) -> None
     assert record["means"][0]["complete"] is False and record["means"][0]["psnr_y"] is None
 
 
+def test_names_with_line_breaks_write_no_lines_of_their_own(data: Path) -> None:
+    (data / "Set5" / "zz\nfailed: all.png").write_bytes(b"broken")
+    result = _run("--data", str(data), "--methods", "bicubic")
+    told = [line for line in result.stderr.splitlines() if line.startswith("failed")]
+    assert len(told) == 1 and told[0].startswith(r"failed: Set5/zz\nfailed: all.png: ")
+
+
 @pytest.mark.parametrize("how", ["gone", "another size"])
 def test_an_original_that_is_no_longer_there_costs_its_figure_alone(
     how: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from fourfold.cli.paths import given_path
+from fourfold.cli.printing import say
 from fourfold.errors import DataError, EvaluationError, FourfoldError, UsageError
 from fourfold.places import is_file, is_folder, is_stream, why_unseen
 
@@ -184,16 +185,16 @@ def _tell(found: "Benchmark", json_file: Path | None, html_file: Path | None, ga
         _print(found)  # first: whatever happens to the files, the numbers have been seen
     record = to_record(found, describe(found, command="fourfold " + shlex.join(sys.argv[1:])))
     for note in _shortened(record["context"]["notes"]):
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     unwritten = _write(json_file, lambda: record_text(record))
     if gallery is not None:
         unwritten += _write(html_file, lambda: render(found, record["context"], gallery))
         for sentence in gallery.left_out:
-            typer.echo(f"note: {sentence}", err=True)
+            say(f"note: {sentence}", err=True)
     for problem in found.problems:
-        typer.echo(f"failed: {_place(problem)}: {problem.message}", err=True)
+        say(f"failed: {_place(problem)}: {problem.message}", err=True)
     for problem in found.unkept[:_UNSAVED_TOLD]:
-        typer.echo(f"not saved: {_place(problem)}: {problem.message}", err=True)
+        say(f"not saved: {_place(problem)}: {problem.message}", err=True)
     if len(found.unkept) > _UNSAVED_TOLD:
         typer.echo(f"not saved: {len(found.unkept) - _UNSAVED_TOLD} more", err=True)
     return unwritten
