@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fourfold.errors import FourfoldError
 from fourfold.evaluation import psnr
 from fourfold.evaluation.samples import find_sample
 from fourfold.evaluation.sets import find_sets, read_pair
@@ -267,7 +268,7 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a shipped name or a weights file; the default model otherwise")
+    parser.add_argument("--model", help="an SRResNet: a shipped name or a weights file; the default model otherwise")
     parser.add_argument("--size", default="320x240", help="width x height of the picture to upscale")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="contenders whose name holds this, and plain PyTorch")
@@ -276,7 +277,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers there, too")
     options = parser.parse_args()
     width, height = (int(side) for side in options.size.split("x"))
-    weights = resolve(options.model)[0]
+    try:
+        weights = resolve(options.model)[0]
+    except FourfoldError as error:
+        sys.exit(f"error: {error}")
+    if weights.config.architecture != "srresnet":
+        sys.exit(f"error: {weights.config.name} is no SRResNet, which plain PyTorch is here")
     load = os.getloadavg()[0]
     print(f"{processor()}, {torch.get_num_threads()} threads, load {load:.1f}; {weights.config.name}, {width}x{height}")
     rows = measure(weights, (width, height), options.rounds, options.data, options.only)

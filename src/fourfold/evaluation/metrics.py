@@ -81,7 +81,7 @@ def ssim_wang(
     if min(first.shape[:2]) < 11:
         raise EvaluationError(
             f"SSIM needs 11x11 pixels inside the {border_px} px border, and there are "
-            f"{first.shape[1]}x{first.shape[0]}; use a larger picture or a smaller border"
+            f"{first.shape[1]}x{first.shape[0]}; use a larger picture"
         )
     return wang_of_planes(first, second)
 
