@@ -52,6 +52,12 @@ def test_a_benchmark_tells_how_it_is_used(run: Run, name: str, capsys: pytest.Ca
     assert "usage: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("model", "said"), [("espcn", "espcn is no SRResNet"), ("nobody", "no model 'nobody'")])
+def test_speed_is_measured_of_srresnet_alone(run: Run, model: str, said: str) -> None:
+    with pytest.raises(SystemExit, match=f"error: {said}"):
+        run("upscaling", "--model", model)
+
+
 def test_the_errors_of_alpha_are_those_of_the_network_that_is_shipped() -> None:
     alpha = importlib.import_module("benchmarks.alpha")
     page = (BENCHMARKS.parent / "docs" / "pictures.md").read_text(encoding="utf-8")
