@@ -133,3 +133,11 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=_CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def terminals_matter() -> Iterator[None]:
+    """A closed terminal counts, though whoever runs the tests did so under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -128,6 +128,7 @@ def test_stopping_in_the_middle_leaves_nothing(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.usefixtures("terminals_matter")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_server_leaves_all_ratings_in_one_file(number: int, own_study: Path, tmp_path: Path) -> None:
     with ServedStudy(own_study, "--open", "1", log=tmp_path / "log") as server:
