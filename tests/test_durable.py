@@ -1,13 +1,14 @@
 """Small files: whole or not at all, with a new file's permissions, and never in the place of a pipe or a device."""
 
 import os
+import resource
 import stat
 import threading
 from pathlib import Path
 
 import pytest
 
-from fourfold.durable import write_atomically
+from fourfold.durable import append_whole, write_atomically
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
@@ -48,3 +49,18 @@ def test_a_device_stays_one(tmp_path: Path) -> None:
     link.symlink_to("/dev/null")
     write_atomically(link, b"away")
     assert link.is_char_device()
+
+
+def test_what_finds_no_room_is_not_added_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    append_whole(path, b"one\n", mode=0o600)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6, hard))  # as a disk that is full in the middle of a line
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            append_whole(path, b"two\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    append_whole(path, b"three\n")
+    assert path.read_bytes() == b"one\nthree\n"

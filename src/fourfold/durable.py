@@ -43,6 +43,29 @@ def write_atomically(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def append_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Adds bytes to the end of a file, all of them or none: half a line would be glued to the next one.
+
+    Args:
+        path: the file, made if it is not there.
+        data: the bytes, with the end of their last line.
+        mode: of a new file, less what the umask takes away.
+
+    Raises:
+        OSError: if they cannot be written, such as on a full disk; the file is then as long as it was.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), mode)
+    with os.fdopen(handle, "ab", buffering=0) as file:
+        length, rest = file.seek(0, os.SEEK_END), memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(length)
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Brings a rename in the folder to the disk, where the system can."""
     with suppress(OSError):

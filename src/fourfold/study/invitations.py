@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fourfold.durable import append_whole
 from fourfold.errors import StudyError, UsageError
 from fourfold.study import tokens
 from fourfold.study.manifest import Study
@@ -101,15 +101,6 @@ def _append(path: Path, made: Sequence[Invitation]) -> None:
         elif not before.endswith(b"\n"):  # an editor left the last line open
             lines.write("\n")
         writer.writerows((one.rater, one.link, one.expires) for one in made)
-        left = lines.getvalue().encode()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # a link is a password
-        with os.fdopen(descriptor, "ab", buffering=0) as file:
-            end = file.tell()
-            try:
-                while left:
-                    left = left[file.write(left) :]
-            except OSError:
-                file.truncate(end)  # half a link on a full disk, to which the next ones would be added
-                raise
+        append_whole(path, lines.getvalue().encode(), mode=0o600)  # a link is a password
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}") from error

@@ -29,7 +29,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fourfold.durable import exclusive, write_atomically
+from fourfold.durable import append_whole, exclusive, write_atomically
 from fourfold.errors import PictureError, TrainingError
 from fourfold.imaging import Picture, write_picture
 from fourfold.places import is_file, is_folder, why_closed, why_unseen
@@ -235,7 +235,7 @@ class RunFolder:
             if not self._log_is_whole:
                 _mend_last_line(self.path / "log.jsonl")
                 self._log_is_whole = True
-            _append(self.path / "log.jsonl", f"{line}\n".encode())
+            append_whole(self.path / "log.jsonl", f"{line}\n".encode())
         except OSError as error:
             raise TrainingError(
                 f"cannot write {self.path / 'log.jsonl'} ({error.strerror or error}); the checkpoints are kept. "
@@ -275,18 +275,6 @@ def _bytes(path: Path) -> int:
         return 0
 
 
-def _append(path: Path, line: bytes) -> None:
-    with path.open("ab", buffering=0) as file:
-        length, rest = file.seek(0, os.SEEK_END), memoryview(line)
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError:
-            with suppress(OSError):
-                file.truncate(length)  # half a line would be glued to the next one
-            raise
-
-
 def _mend_last_line(path: Path) -> None:
     """Ends a last line that a killed process, or an earlier version on a full disk, left without its end."""
     if not is_file(path):
@@ -300,7 +288,7 @@ def _mend_last_line(path: Path) -> None:
     except ValueError:
         os.truncate(path, len(content) - len(last))
     else:
-        _append(path, b"\n")
+        append_whole(path, b"\n")
 
 
 def _describe(report: BankReport) -> dict[str, Any]:
