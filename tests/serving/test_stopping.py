@@ -1,11 +1,13 @@
 """Stops and restarts of a real server process: SIGTERM, kill -9, a state folder."""
 
+import gc
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.serving.conftest import RunningServer, png, wait_until
 ROOT = Path(__file__).parents[2]
 SERVE = """
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from fourfold.serving import Settings, listen, run_server, service
@@ -261,6 +264,17 @@ def test_a_job_whose_model_is_no_longer_served_fails_and_the_others_are_done(
     assert "'gone'" in failed["problem"]["detail"]
     assert done["state"] == "done"
     server.stop()
+
+
+def test_the_temporary_folder_goes_with_an_application_that_was_never_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store = Store(None)
+    assert [store.folder] == list(tmp_path.iterdir())
+    del store
+    gc.collect()
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_servers_do_not_share_a_state_folder(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,8 @@ class Store:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="store")
         if state is None:
             self.folder = Path(tempfile.mkdtemp(prefix="fourfold-serve-"))
+            # an application that is made and never started, for its OpenAPI document, say, is not closed either
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         else:
             self.folder = state
             self._claim(state)
