@@ -7,11 +7,13 @@ from torch import Tensor
 from fourfold.networks import PatchDiscriminator, load_vgg19
 from fourfold.training.graph import GraphedStage
 from fourfold.training.processes import make_fabric
+from fourfold.training.recipe import OptimiserSettings
 from fourfold.training.stage import (
     AdversarialStage,
     ContentStage,
     bounding_factor,
     can_capture,
+    load_optimiser,
     make_optimiser,
     make_stage,
 )
@@ -208,6 +210,24 @@ def test_adam_is_the_papers() -> None:
     optimiser = make_optimiser(torch.nn.Linear(2, 2), tiny_recipe().optimiser)
     assert optimiser.defaults["betas"][0] == 0.9
     assert optimiser.defaults["fused"]
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_adam_of_another_torch_is_adam(newer: bool) -> None:
+    """torch 2.7 has given it one setting more than 2.6 had."""
+    network = torch.nn.Linear(2, 2)
+    before, after = (make_optimiser(network, tiny_recipe().optimiser) for _ in range(2))
+    network(torch.ones(1, 2)).sum().backward()
+    before.step()
+    state = before.state_dict()
+    if newer:
+        state["param_groups"][0]["another"] = False
+    else:
+        del state["param_groups"][0]["amsgrad"]
+    assert load_optimiser(after, state)
+    for parameter in network.parameters():
+        assert torch.equal(after.state[parameter]["exp_avg"], before.state[parameter]["exp_avg"])
+    assert not load_optimiser(make_optimiser(network, OptimiserSettings(kind="soap")), state)
 
 
 def _bounded(vgg: Path, share: float, *settings: str) -> tuple[ContentStage, dict[str, Tensor]]:

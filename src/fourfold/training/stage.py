@@ -340,7 +340,9 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> b
     Returns:
         False where the state is of another kind of optimiser; nothing is taken up then.
     """
-    if state["param_groups"][0].keys() != optimiser.state_dict()["param_groups"][0].keys():
+    # not by all settings: those of Adam differ between versions of torch
+    theirs, ours = ("eps" in found["param_groups"][0] for found in (state, optimiser.state_dict()))
+    if theirs != ours:  # of the two kinds, only Adam has it among its settings
         return False
     before = [{key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
