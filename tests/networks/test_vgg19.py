@@ -120,6 +120,14 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes) -> None:
         load_vgg19(path, "22", "oxford")
 
 
+@pytest.mark.parametrize("content", [torch.ones(2), [torch.ones(2)], {"features.0.weight": "no tensor"}])
+def test_files_of_something_else(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "vgg.pth"
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=r"vgg\.pth: (not a file of tensors by name|tensor 'features)"):
+        load_vgg19(path, "22", "oxford")
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no VGG19 weights"):
         load_vgg19(tmp_path / "none.pth", "22", "oxford")

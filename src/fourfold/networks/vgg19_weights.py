@@ -123,11 +123,14 @@ def _read(file: Path) -> tuple[dict[str, Tensor], Normalisation | None]:
             with safe_open(file, framework="pt") as opened:
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118, it is no mapping
                 return tensors, _named(opened.metadata() or {})
-        return torch.load(file, map_location="cpu", weights_only=True), None
+        found = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise WeightsError(f"{file}: cannot be read as VGG19 weights ({error})") from error
     except Exception as error:  # torch.load's unpickler raises kinds of its own
         raise WeightsError(f"{file}: not a file of tensors ({type(error).__name__}: {error})") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{file}: not a file of tensors by name, but of one {type(found).__name__}")
+    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}, None
 
 
 def _named(metadata: dict[str, str]) -> Normalisation | None:
