@@ -37,9 +37,10 @@ def has_vgg(name: str) -> bool:
 
 
 def tiny_settings(name: str, *settings: str) -> list[str]:
-    """Returns ``--set`` values that make a shipped recipe tiny."""
+    """Returns ``--set`` values that make a shipped recipe tiny; its end comes before all milestones."""
     vgg = ("loss.vgg_layer=22", "loss.vgg_normalisation=oxford") if has_vgg(name) else ()
-    return [*TINY, *vgg, *settings]
+    constant = ("schedule.kind=constant",) if load_recipe(name).schedule.kind == "step" else ()
+    return [*TINY, *vgg, *constant, *settings]
 
 
 def tiny_recipe(name: str = "srresnet-mse", *settings: str) -> Recipe:

@@ -366,6 +366,12 @@ def test_validation_pictures_that_are_trained_on_are_pointed_out(tmp_path: Path,
     assert of(events, "remark") == [{"update": 0, "text": said}]
 
 
+def test_a_run_that_ends_before_its_milestones_says_so(tmp_path: Path, pictures: Path) -> None:
+    events = train(tiny_recipe("srgan-mse", "schedule.kind=step", "run.updates=1"), pictures, tmp_path)
+    said = "schedule.milestones begin with 100000, and the schedule has 1 update: the learning rate never falls"
+    assert of(events, "remark") == [{"update": 0, "text": said}]
+
+
 def test_a_run_that_has_its_updates_says_so(tmp_path: Path, pictures: Path) -> None:
     train(tiny_recipe("srresnet-mse", "run.updates=2"), pictures, tmp_path)
     events = train(tiny_recipe("srresnet-mse", "run.updates=1"), pictures, tmp_path, resume=True)

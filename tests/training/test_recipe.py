@@ -8,7 +8,7 @@ import torch
 from fourfold.errors import RecipeError
 from fourfold.training import load_recipe, recipe_names
 from fourfold.training.recipe import RECIPES, ScheduleSettings, parse_recipe
-from fourfold.training.schedule import learning_rate_factor
+from fourfold.training.schedule import learning_rate_factor, remark_on_the_schedule
 
 VARIANTS = ["srresnet-mse", "srresnet-vgg22", "srgan-mse", "srgan-vgg22", "srgan-vgg54"]
 
@@ -63,6 +63,27 @@ def test_the_papers_gan_schedule() -> None:
 def test_schedules(values: dict[str, object], updates: list[int], expected: list[float]) -> None:
     settings = ScheduleSettings.model_validate(values)
     assert [learning_rate_factor(settings, u, 100) for u in updates] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ([], False),
+        (["run.updates=100001"], False),
+        (["run.updates=100000"], True),
+        (["run.updates=100010", "discriminator.head_start=10"], True),
+        (["run.updates=100010", "discriminator.head_start=10", "loss.adversarial=0"], False),
+        (["run.updates=50", "schedule.kind=cosine"], False),
+    ],
+)
+def test_milestones_that_a_run_never_comes_to_are_told(settings: list[str], told: bool) -> None:
+    recipe = load_recipe("srgan-vgg54", settings=settings)
+    rates = {
+        learning_rate_factor(recipe.schedule, update, recipe.run.updates, recipe.head_start)
+        for update in (recipe.head_start, recipe.run.updates - 1)
+    }
+    assert (rates == {1.0}) == told
+    assert ("begin with 100000" in remark_on_the_schedule(recipe)) == told
 
 
 def test_the_schedule_counts_from_a_head_start_on() -> None:

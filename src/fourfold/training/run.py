@@ -43,6 +43,7 @@ from fourfold.training.processes import (
 from fourfold.training.recipe import Recipe
 from fourfold.training.run_folder import RunFolder
 from fourfold.training.sampler import CropSampler
+from fourfold.training.schedule import remark_on_the_schedule
 from fourfold.training.stage import Stage, can_capture, make_stage
 from fourfold.version import __version__
 
@@ -157,6 +158,8 @@ def _train(
             trainer.write_missing()
         remarks = ["the run that was here ended before its first checkpoint; it begins anew"] if anew else []
         if before is None and (remark := remark_on_the_beginning(recipe)):
+            remarks.append(remark)
+        if remark := remark_on_the_schedule(recipe):
             remarks.append(remark)
         if earlier is not None and (changed := changes(earlier, recipe)):
             remarks.append(f"settings that differ from before: {changed}")

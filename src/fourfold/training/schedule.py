@@ -2,7 +2,7 @@
 
 import math
 
-from fourfold.training.recipe import ScheduleSettings
+from fourfold.training.recipe import Recipe, ScheduleSettings
 
 
 def learning_rate_factor(settings: ScheduleSettings, update: int, updates: int, head_start: int = 0) -> float:
@@ -35,3 +35,14 @@ def learning_rate_factor(settings: ScheduleSettings, update: int, updates: int, 
         left = min(1.0, max(0.0, (updates - update) / min(settings.decay_updates, updates)))
         return warm * (final + (1.0 - final) * left)
     return warm
+
+
+def remark_on_the_schedule(recipe: Recipe) -> str:
+    """Returns in words that all milestones lie beyond the run's end, as in a shortened one; "" where one does not."""
+    schedule, updates = recipe.schedule, recipe.run.updates - recipe.head_start
+    if schedule.kind != "step" or min(schedule.milestones, default=0) < updates:
+        return ""
+    return (
+        f"schedule.milestones begin with {min(schedule.milestones)}, and the schedule has {updates} "
+        f"update{'s' * (updates != 1)}: the learning rate never falls"
+    )
