@@ -91,6 +91,24 @@ def test_a_discriminator_that_won_before_a_stop_is_named_after_it(
     assert remarks("run.updates=6", resume=True) == []
 
 
+def test_what_lasts_over_a_stop_is_not_judged_by_one_update(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's first line, also where it goes on, is of one update: of 16 crops, one that is taken wrongly is 6 %."""
+    looked: list[int] = []
+
+    def look(self: DiscriminatorWatch, update: int, real: float, fake: float) -> list[str]:
+        looked.append(update)
+        return []
+
+    monkeypatch.setattr(DiscriminatorWatch, "look", look)
+    for updates, resume in ((6, False), (11, True)):
+        settings = ("run.log_every=3", "run.checkpoint_every=6", f"run.updates={updates}")
+        lines = of(train(tiny_recipe("srgan-mse", *settings), pictures, tmp_path, resume=resume), "progress")
+        assert lines[0]["update"] == (7 if resume else 1)
+    assert looked == [3, 6, 9, 11]
+
+
 @pytest.mark.parametrize(
     ("best_by", "progress", "kept"),
     [

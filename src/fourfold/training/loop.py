@@ -154,6 +154,8 @@ class Trainer:
                 if logging or validating or saving:
                     means, now = window.close(), time.monotonic()
                     self._log(means, (update - window_update) / max(now - window_start, 1e-9))
+                    if not opening or update % run.log_every == 0:  # one update's values are chance
+                        self._remark(means)
                     window_start, window_update = now, update
                 if validating or saving:
                     self._check_finite()
@@ -281,6 +283,8 @@ class Trainer:
             "elapsed_s": self.progress.elapsed_s,
         }
         self._tell("progress", event)
+
+    def _remark(self, means: dict[str, float]) -> None:
         for text in self.stage.remarks(self.progress.update, means):
             self._tell("remark", {"update": self.progress.update, "text": text})
 
