@@ -191,6 +191,14 @@ def test_the_folder_one_is_in_has_its_own_name(data: Path, monkeypatch: pytest.M
     assert [s.name for s in find_sets(Path())] == ["Set5"]
 
 
+def test_a_set_itself_goes_by_its_names(data: Path) -> None:
+    assert [s.folder for s in find_sets(data / "Set5", ["Set5"])] == [data / "Set5"]
+    save(data / "B100" / "a.png", HR)
+    assert [s.folder for s in find_sets(data / "B100", ["BSD100"])] == [data / "B100"]
+    with pytest.raises(DataError, match="no set 'data'"):
+        find_sets(data, ["data"])
+
+
 def test_hidden_folders_are_no_sets(data: Path) -> None:
     save(data / ".thumbs" / "a.png", HR)
     assert [s.name for s in find_sets(data)] == ["Set5", "Other"]

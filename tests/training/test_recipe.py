@@ -154,6 +154,7 @@ def test_a_head_start_is_the_adversarys() -> None:
         (["optimiser.learning_rate=inf"], "learning_rate"),
         (["schedule.kind=decay"], "schedule.kind is 'decay', which needs schedule.decay_updates"),
         (["schedule.kind=step"], "schedule.kind is 'step', which needs schedule.milestones"),
+        (["schedule.kind=step", "schedule.milestones=[0]"], "schedule.milestones"),
         (["schedule.milestones=[2]"], "schedule.milestones does nothing .* without schedule.kind=step"),
         (["schedule.factor=0.5"], "schedule.factor does nothing .* without schedule.kind=step"),
         (["schedule.final_factor=0.5"], "schedule.final_factor does nothing .* without schedule.kind=decay or cosine"),

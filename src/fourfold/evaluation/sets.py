@@ -108,8 +108,8 @@ def find_sets(
 
     Args:
         root: a folder of sets, one with ``bench/`` inside, or a set itself.
-        names: names of sub-folders, "." for the folder itself; None for all that are not hidden, the paper's first.
-            The paper's sets are found under their other names, too: "BSD100" finds a folder "B100".
+        names: names of sub-folders, "." or its name for the folder itself; None for all that are not hidden, the
+            paper's first. The paper's sets are found under their other names, too: "BSD100" finds a folder "B100".
         on_note: told, in a sentence, which folder was passed over because it is closed.
 
     Raises:
@@ -138,13 +138,16 @@ def _named(home: Path, name: str, names: Sequence[str]) -> Path:
 
 
 def _find(home: Path, name: str) -> Path | None:
-    """Returns the folder of a set by its name, or by another one that the paper's sets go by."""
+    """Returns the folder of a set by its name, or by another one that the paper's sets go by; the home itself, too."""
     if is_folder(home / name):
         return home / name
     if _unseen(home / name):
         return None
     of = paper_set(name)
     same = [path for path in _folders(home) if of is not None and paper_set(path.name) == of]
+    own = home.resolve().name
+    if not same and (own == name or (of is not None and paper_set(own) == of)) and _layout(home) is not None:
+        return home
     return same[0] if len(same) == 1 else None
 
 

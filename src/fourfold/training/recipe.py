@@ -241,6 +241,9 @@ class OptimiserSettings(_Settings):
     beta2: float = Field(0.999, ge=0, lt=1)
 
 
+Milestone = Annotated[int, Field(ge=1)]
+
+
 class ScheduleSettings(_Settings):
     """How the learning rate goes: a factor on it, by update.
 
@@ -257,7 +260,7 @@ class ScheduleSettings(_Settings):
 
     kind: Literal["constant", "step", "cosine", "decay"] = "constant"
     warmup_updates: int = Field(0, ge=0)
-    milestones: list[int] = Field(default_factory=list)
+    milestones: list[Milestone] = Field(default_factory=list)
     factor: float = Field(0.1, gt=0, le=1)
     decay_updates: int = Field(0, ge=0)
     final_factor: float = Field(0.0, ge=0, le=1)
