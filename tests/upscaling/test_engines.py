@@ -239,6 +239,41 @@ def test_a_device_that_is_not_there(tiny_weights):
         TorchEngine(folded(load_weights(tiny_weights)), "fp32", device="cuda:99")
 
 
+@pytest.fixture
+def tensorfloat():
+    """cuDNN's setting for convolutions, as it is by default."""
+    setting = torch.backends.cudnn.conv
+    before, setting.fp32_precision = setting.fp32_precision, "tf32"
+    yield setting
+    setting.fp32_precision = before
+
+
+@pytest.mark.parametrize(("precision", "during"), [("fp32", {"ieee"}), ("bf16", {"tf32"})])
+def test_fp32_on_a_gpu_is_no_tensorfloat(tiny_weights, tensorfloat, monkeypatch, precision, during):
+    """cuDNN rounds float32 to 11 bits where nothing else is said; what is set for the rest of the process stays so."""
+    from fourfold.upscaling.engines.torch import TorchEngine
+
+    seen, conv2d = set(), torch.nn.functional.conv2d
+
+    def noted(*given, **options):
+        seen.add(tensorfloat.fp32_precision)
+        return conv2d(*given, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", noted)
+    engine = TorchEngine(folded(load_weights(tiny_weights)), precision, device="cpu")
+    engine.run(np.zeros((1, 3, 8, 8), np.float32))
+    assert seen == during
+    assert tensorfloat.fp32_precision == "tf32"
+
+
+@pytest.mark.parametrize(("driver", "likely"), [("cuda", True), ("nvcuda", True), ("amdhip64", True), ("c", False)])
+def test_a_gpu_is_known_by_its_driver(monkeypatch, driver, likely):
+    """So that torch, which takes seconds to import, is asked for one only where there may be one."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: name if name == driver else None)
+    assert engines._gpu_is_likely() is likely
+
+
 def test_an_unknown_architecture(tiny_weights, monkeypatch):
     from fourfold.upscaling import folding
 

@@ -152,7 +152,8 @@ def _gpu_is_likely() -> bool:
     import ctypes.util
     import sys
 
-    return sys.platform == "darwin" or any(map(ctypes.util.find_library, ("cuda", "amdhip64")))
+    # NVIDIA's driver has one name on Linux and another on Windows
+    return sys.platform == "darwin" or any(map(ctypes.util.find_library, ("cuda", "nvcuda", "amdhip64")))
 
 
 def _fast_bf16(engine: str) -> bool:

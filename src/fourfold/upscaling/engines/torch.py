@@ -1,5 +1,9 @@
 """The engine for GPUs, and for CPUs where torch is installed anyway: the graph in torch, channels last."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,12 +37,34 @@ def has_fast_bf16(device: str | None = None) -> bool:
     return False
 
 
+#: cuDNN's setting is of the whole process.
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Lets convolutions multiply float32 as it is, in its context.
+
+    Unless told otherwise, cuDNN rounds their factors to TensorFloat-32, which has 11 significant bits: 16-bit pictures
+    would lose their last five.
+    """
+    cudnn = torch.backends.cudnn
+    setting: tuple[object, str] = (cudnn.conv, "fp32_precision") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32")
+    with _one_at_a_time:
+        before = getattr(*setting)
+        setattr(*setting, "ieee" if isinstance(before, str) else False)  # torch before 2.9 has but a switch
+        try:
+            yield
+        finally:
+            setattr(*setting, before)
+
+
 class TorchEngine:
     """Runs a graph with torch on a CUDA device, Apple's MPS or the CPU.
 
     Args:
         graph: the folded network.
-        precision: "fp32", or "bf16": products in bfloat16, sums in float32.
+        precision: "fp32", TensorFloat-32 excluded, or "bf16": products in bfloat16, sums in float32.
         device: such as "cuda:1" or "cpu"; None for the fastest.
 
     Raises:
@@ -62,7 +88,8 @@ class TorchEngine:
         try:
             parts = np.ascontiguousarray(split(lr) if self.precision == "bf16" else lr, np.float32)
             x = torch.from_numpy(parts).to(self.device, _DTYPE[self.precision])
-            sr = self._network(x.contiguous(memory_format=torch.channels_last))
+            with whole_float32() if self.precision == "fp32" else nullcontext():
+                sr = self._network(x.contiguous(memory_format=torch.channels_last))
             return sr.float().contiguous().cpu().numpy()
         except (torch.cuda.OutOfMemoryError, MemoryError) as error:
             torch.cuda.empty_cache() if self.device.startswith("cuda") else None
