@@ -1,5 +1,6 @@
 import hashlib
 import http.server
+import socket
 import threading
 from pathlib import Path
 
@@ -120,12 +121,14 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes) -> None:
         load_vgg19(path, "22", "oxford")
 
 
-@pytest.mark.parametrize("content", [torch.ones(2), [torch.ones(2)], {"features.0.weight": "no tensor"}])
-def test_files_of_something_else(tmp_path: Path, content: object) -> None:
+@pytest.mark.parametrize("content", [None, 5, torch.zeros(3), [torch.zeros(3)], {"features.0.weight": "text"}, {1: 2}])
+def test_a_file_of_something_else(tmp_path: Path, content: object) -> None:
     path = tmp_path / "vgg.pth"
     torch.save(content, path)
-    with pytest.raises(WeightsError, match=r"vgg\.pth: (not a file of tensors by name|tensor 'features)"):
-        load_vgg19(path, "22", "oxford")
+    with pytest.raises(
+        WeightsError, match=r"vgg\.pth: (holds a .*; VGG19's weights are tensors by name|tensor .* missing)"
+    ):
+        load_vgg19(path, "22", "torchvision")
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -207,6 +210,26 @@ def test_offline_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FOURFOLD_CACHE", str(tmp_path / "cache"))
     with pytest.raises(WeightsError, match="--vgg FILE"):
         load_vgg19(None, "22", "torchvision", url="http://127.0.0.1:9/vgg19.pth")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_an_answer_that_is_no_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a proxy that speaks something else."""
+    monkeypatch.setenv("FOURFOLD_CACHE", str(tmp_path / "cache"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"go away\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with pytest.raises(WeightsError, match=r"cannot be downloaded from .* \(go away.*--vgg FILE"):
+            load_vgg19(None, "22", "torchvision", url=f"http://127.0.0.1:{port}/vgg19.pth")
+        answering.join()
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """Where VGG19's weights come from: a local file, or torchvision's published one, downloaded once and checked."""
 
 import hashlib
+import http.client
 import os
 import sys
 import tempfile
@@ -123,14 +124,14 @@ def _read(file: Path) -> tuple[dict[str, Tensor], Normalisation | None]:
             with safe_open(file, framework="pt") as opened:
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118, it is no mapping
                 return tensors, _named(opened.metadata() or {})
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise WeightsError(f"{file}: cannot be read as VGG19 weights ({error})") from error
     except Exception as error:  # torch.load's unpickler raises kinds of its own
         raise WeightsError(f"{file}: not a file of tensors ({type(error).__name__}: {error})") from error
-    if not isinstance(found, dict):
-        raise WeightsError(f"{file}: not a file of tensors by name, but of one {type(found).__name__}")
-    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}, None
+    if not isinstance(loaded, dict):
+        raise WeightsError(f"{file}: holds a {type(loaded).__name__}; VGG19's weights are tensors by name")
+    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}, None
 
 
 def _named(metadata: dict[str, str]) -> Normalisation | None:
@@ -153,8 +154,8 @@ def _downloaded(url: str, sha256_start: str, progress: DownloadProgress | None) 
         names = [f"features.{index}.{part}" for index in torchvision_indices() for part in ("weight", "bias")]
         checked = {name: tensors[name].contiguous() for name in names if name in tensors}
         write_atomically(kept, save(checked, metadata={"normalisation": "torchvision", "source": url}))
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error.strerror or error
+    except (OSError, http.client.HTTPException) as error:  # no connection, no room; an answer that is no HTTP
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error).strip()
         raise WeightsError(
             f"VGG19's weights cannot be downloaded from {url} ({reason}). Offline: fetch that file elsewhere and "
             "give it with --vgg FILE, or give the Oxford weights with --vgg FILE --set "
