@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fourfold.cli import app
 from fourfold.errors import EngineError, FourfoldError
 from fourfold.networks import SRResNet, from_weights
 from fourfold.upscaling import export as export_module
+from fourfold.upscaling import interpolate
 from fourfold.weights import WeightsConfig, load_weights, write_weights
 from tests.cli.running import command
 from tests.conftest import make_tensors
@@ -160,6 +162,19 @@ def test_a_network_between_two_names_the_data_of_both(run, tmp_path):
     said = CliRunner().invoke(app, ["models", str(tmp_path / "mixed.safetensors")]).stdout
     assert "data          a: DIV2K\n              b: Flickr2K\n" in said
     assert "training      a: 1 updates on here\n              b: 2 updates on here\n" in said
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml", ".safetensors"])
+def test_between_files_whose_names_are_no_text(tiny_weights, tmp_path, ending):
+    """A header that names no network leaves the file's name, which may be anything."""
+    tiny = load_weights(tiny_weights)
+    one, two = (
+        replace(tiny, config=replace(tiny.config, name=""), path=Path(f"{name}.safetensors"), sha256=repr(name))
+        for name in ("two\nlines", os.fsdecode(b"odd\xff"))
+    )
+    mixed = interpolate(one, two, 0.5)
+    assert mixed.config.name == r"two\nlines to odd\udcff, fidelity 0.5"
+    assert export_module.export(mixed, tmp_path / f"a{ending}").difference < 1e-4
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".xml", ".safetensors"])

@@ -1,6 +1,7 @@
 """The fidelity dial: a network between two networks (Wang et al. 2018, ESRGAN, section 3.4)."""
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -112,4 +113,10 @@ def _training(weights: WeightsFile) -> str:
 
 
 def _name(weights: WeightsFile) -> str:
-    return weights.config.name or weights.path.stem
+    """Returns a network's name, or its file's, with escapes for what a header may not hold."""
+    if weights.config.name:
+        return weights.config.name
+    letters = weights.path.stem
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs") else c for c in letters
+    )
