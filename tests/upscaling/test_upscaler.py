@@ -165,6 +165,27 @@ def test_out_of_memory_halves_the_tile_and_goes_on(tiny_weights):
     assert [done for done, total in seen if done == total] == [seen[-1][0]], "all is done at the end, and not before"
 
 
+def test_out_of_memory_within_a_deep_picture_asks_for_no_rows_that_are_gone(tiny_weights):
+    """Smaller tiles may have a larger halo, which reaches back beyond what the tiles before have left."""
+    upscaler = load(tiny_weights, engine="openvino", precision="fp32", max_memory="16M")
+    upscaler.halo_px, upscaler.max_window_px = upscaler._reach_px // 2, 8000
+    full = []
+
+    def nearest(engine, rgb):
+        if full:
+            raise OutOfMemoryError(full.pop())
+        return rgb.repeat(4, axis=0).repeat(4, axis=1)
+
+    upscaler._run = nearest
+    picture = make_photo(40, 2000).astype(np.uint16) * 257
+    bands = upscaler.stream(Rows(picture))
+    made = [next(bands)]
+    full.append("no memory")
+    made += bands
+    assert not full
+    assert np.array_equal(np.concatenate(made), picture.repeat(4, axis=0).repeat(4, axis=1))
+
+
 def test_out_of_memory_for_the_smallest_tile_is_an_error(tiny_weights):
     upscaler = load(tiny_weights, engine="openvino", precision="fp32")
     upscaler._engine = Wrapped(upscaler._engine, largest=0)

@@ -190,24 +190,43 @@ class Upscaler:
                 if window_px < 64:
                     raise
                 done -= len(parts)
-                grid, band = self._plan(source, window_px, span.core_start), 0
+                grid, band = self._plan(source, window_px, span.core_start, span.start), 0
                 total = done + grid.tiles
                 continue
             band += 1
             yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def _plan(self, source: RowSource, window_px: int, first_row: int = 0) -> Grid:
+    def _plan(self, source: RowSource, window_px: int, first_row: int = 0, kept_row: int = 0) -> Grid:
         window_px = _unpadded_px(window_px, source.height, source.width)
         rows_px = self._rows_px(self.max_memory, source.channels, source.dtype)
-        return self._grid(source.height, source.width, source.dtype, window_px, rows_px, first_row)
+        return self._grid(source.height, source.width, source.dtype, window_px, rows_px, first_row, kept_row)
 
-    def _grid(self, height: int, width: int, dtype: Any, window_px: int, rows_px: int, first_row: int = 0) -> Grid:
-        """Returns the tiles; of deeper pictures than 8 bits, they read all that the network sees where it fits."""
+    def _grid(
+        self,
+        height: int,
+        width: int,
+        dtype: Any,
+        window_px: int,
+        rows_px: int,
+        first_row: int = 0,
+        kept_row: int = 0,
+    ) -> Grid:
+        """Returns the tiles; of deeper pictures than 8 bits, they read all that the network sees where it fits.
+
+        Args:
+            height: of the picture.
+            width: of the picture.
+            dtype: of the picture.
+            window_px: area of a window.
+            rows_px: pixels of one row of cores.
+            first_row: rows before it are finished already.
+            kept_row: rows before it are gone, and cannot be read again.
+        """
         quick = plan(height, width, self.halo_px, window_px, rows_px, first_row)
         if np.dtype(dtype) == np.uint8 or self._reach_px <= self.halo_px:
             return quick
         exact = plan(height, width, self._reach_px, window_px, rows_px, first_row)
-        fits = exact.window_px <= max(window_px, quick.window_px)
+        fits = exact.window_px <= max(window_px, quick.window_px) and exact.rows[0].start >= kept_row
         return exact if fits and exact.computed_px <= _MOST_FOR_EXACT * quick.computed_px else quick
 
     def _rows_px(self, memory: int, channels: int, dtype: Any) -> int:
