@@ -32,6 +32,21 @@ def test_what_is_none_is_told_what_is_one(source, tiny_weights):
         fourfold.upscale(source, tiny_weights)
 
 
+def test_alpha_that_overshoots_is_opaque_or_hidden(tiny_weights):
+    """Resampling leaves a little less than 0 and more than 1; the colours under the former are not to be seen."""
+    colours = np.full((24, 24, 3), 0.5, np.float32)
+    colours[:, 12:] = 1.0, 0.0, 1.0
+    pixels, alphas = [], []
+    for opaque, hidden in ((1.0, 0.0), (1.02, -0.01)):
+        alpha = np.full((24, 24, 1), opaque, np.float32)
+        alpha[:, 12:] = hidden
+        found = fourfold.upscale(np.concatenate([colours, alpha], axis=2), tiny_weights, precision="fp32")
+        pixels.append(found.pixels)
+        alphas.append(found.alpha)
+    assert np.array_equal(*pixels)
+    assert np.array_equal(*alphas)
+
+
 @pytest.mark.parametrize("quality", [0, 101, 1000, -1])
 def test_a_quality_that_is_none(quality, tmp_path):
     picture = fourfold.imaging.read_picture(FILE)

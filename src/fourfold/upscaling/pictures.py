@@ -115,7 +115,7 @@ def _checked_alpha(alpha: NDArray[Any]) -> NDArray[Any]:
         raise PictureError(
             f"float32 alpha from {alpha.min():g} to {alpha.max():g}; it must lie in 0..1, where 1 is opaque"
         )
-    return alpha
+    return np.asarray(np.clip(alpha, 0.0, 1.0))  # what overshoots 0 a little is hidden
 
 
 def _as_picture(source: "str | Path | bytes | Picture | NDArray[Any]", max_pixels: int) -> Picture:
