@@ -19,7 +19,7 @@ FILE = encoded(Image.fromarray(PHOTO), "PNG")
 def test_everything_that_is_a_picture(kind, tiny_weights, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(FILE)
-    picture = fourfold.imaging.read_picture(FILE)
+    picture = fourfold.read_picture(FILE)
     sources = {"array": PHOTO, "picture": picture, "path": path, "text": str(path), "bytes": FILE}
     sources |= {"bytearray": bytearray(FILE), "memoryview": memoryview(FILE)}
     found = fourfold.upscale(sources[kind], tiny_weights, precision="fp32")
@@ -49,7 +49,7 @@ def test_alpha_that_overshoots_is_opaque_or_hidden(tiny_weights):
 
 @pytest.mark.parametrize("quality", [0, 101, 1000, -1])
 def test_a_quality_that_is_none(quality, tmp_path):
-    picture = fourfold.imaging.read_picture(FILE)
+    picture = fourfold.read_picture(FILE)
     with pytest.raises(UsageError, match="from 1 to 100"):
         picture.save(tmp_path / "a.jpg", quality=quality)
     assert not list(tmp_path.iterdir())
