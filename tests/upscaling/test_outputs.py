@@ -31,6 +31,19 @@ def planned(*inputs, output=None, ext="auto", suffix="_x4", recursive=False, ski
     return {str(job.source): str(job.destination) for job in plan.jobs}, plan
 
 
+@pytest.mark.parametrize("output", ["large.png", "large", ".", "large/cat.png"])
+def test_a_current_folder_that_is_gone(tree, tmp_path, monkeypatch, output):
+    """As of a shell whose folder another one has removed."""
+    tree("cat.png")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(PictureError, match="the current folder is there no more"):
+        planned(str(tmp_path / "cat.png"), output=output)
+    cat, large = str(tmp_path / "cat.png"), str(tmp_path / "large.png")
+    assert planned(cat, output=large)[0] == {cat: large}
+
+
 MISSING = {
     "into a file": (["none.png"], "out.png"),
     "into a format that is none": (["none.png"], "out.bmp"),

@@ -13,7 +13,7 @@ from fourfold.imaging import FORMATS, SUFFIXES, find_pictures, format_named, ope
 from fourfold.imaging.finding import natural_order, unread
 from fourfold.places import is_file, is_folder
 from fourfold.upscaling.files import Job
-from fourfold.upscaling.whole_names import place, told_apart, without_clashes, without_unclear
+from fourfold.upscaling.whole_names import place, real, told_apart, without_clashes, without_unclear
 
 #: So many names are told where there may be thousands.
 _MOST_NAMES = 3
@@ -105,7 +105,7 @@ class _Search:
     def __init__(self, naming: Naming, recursive: bool, plan: Plan) -> None:
         self._suffix, self._recursive, self._plan = naming.suffix, recursive, plan
         there = naming.output is not None and _is_folder(Path(naming.output))
-        self._outputs = Path(os.path.realpath(naming.output or "")) if there else None
+        self._outputs = Path(real(naming.output or "")) if there else None
 
     def expand(self, inputs: Iterable[str]) -> list[_Input]:
         """Returns the pictures of all inputs, in order."""
@@ -195,8 +195,8 @@ class _Search:
         """Says whether a path lies in the folder of ``-o`` and is only found because that lies below the input's."""
         if self._outputs is None:
             return False
-        below = Path(os.path.realpath(root)) in self._outputs.parents
-        if not (below and Path(os.path.realpath(path)).is_relative_to(self._outputs)):
+        below = Path(real(root)) in self._outputs.parents
+        if not (below and Path(real(path)).is_relative_to(self._outputs)):
             return False
         note = f"left out {self._outputs}: the outputs go there"
         if note not in self._plan.notes:
@@ -362,4 +362,4 @@ def _some(paths: list[Path]) -> str:
 
 def _key(path: Path) -> str:
     """Returns what is the same for all names of a file, links included."""
-    return os.path.normcase(os.path.realpath(path))
+    return os.path.normcase(real(path))

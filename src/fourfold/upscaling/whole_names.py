@@ -112,4 +112,16 @@ def _unclear_places(renamed: list[tuple[Job, Job]]) -> set[str]:
 
 def place(path: Path) -> str:
     """Returns what is the same for all ways to write one name; a link differs from what it leads to."""
-    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))  # noqa: PTH118, keeps "..", too
+    return os.path.normcase(os.path.join(real(path.parent), path.name))  # noqa: PTH118, keeps "..", too
+
+
+def real(path: str | Path) -> str:
+    """Returns the absolute name of what a path leads to, without links.
+
+    Raises:
+        PictureError: if it is relative to a folder that is there no more.
+    """
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: the current folder is there no more; go to another one") from error
