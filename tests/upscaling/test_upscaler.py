@@ -8,8 +8,8 @@ import pytest
 from fourfold.errors import CancelledError, EngineError, PictureError
 from fourfold.upscaling import DEFAULT_MAX_MEMORY, Upscaler, load, parse_size
 from fourfold.upscaling.engines import OutOfMemoryError
-from fourfold.weights import load_weights
-from tests.conftest import make_photo
+from fourfold.weights import WeightsConfig, load_weights, write_weights
+from tests.conftest import make_photo, make_tensors
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +200,34 @@ def test_not_a_number_in_bf16_is_computed_again_in_fp32(tiny_weights, monkeypatc
     upscaler = load(tiny_weights, engine="openvino", precision="bf16")
     upscaler._engine = Wrapped(upscaler._engine, broken=True)
     assert np.array_equal(upscaler(photo), expected)
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_infinities_of_both_signs_in_bf16_are_computed_again_without_a_warning(tiny_weights, ensemble):
+    photo = make_photo(20, 24)
+    expected = load(tiny_weights, engine="openvino", precision="fp32", ensemble=ensemble)(photo)
+    upscaler = load(tiny_weights, engine="openvino", precision="fp32", ensemble=ensemble)
+    upscaler.precision = "bf16"  # as where the processor has it
+    run, signs = upscaler._engine.run, itertools.cycle([np.inf, -np.inf])
+
+    def overflowing(lr):
+        sr = run(lr)
+        sr[0, 0, 0, :2] = next(signs), -next(signs)
+        sr[0, 0, 0, 2:4] = np.inf, -np.inf
+        return sr
+
+    upscaler._engine.run = overflowing
+    assert np.array_equal(upscaler(photo), expected)
+
+
+def test_weights_that_fold_beyond_float32_are_called_damaged(tmp_path):
+    parameters = {"blocks": 1, "width": 4}
+    tensors = make_tensors("srresnet", parameters)
+    tensors["body.0.bn1.weight"][:] = 1e37
+    tensors["body.0.bn1.running_var"][:] = 0.0
+    path = write_weights(tmp_path / "w.safetensors", WeightsConfig("srresnet", parameters), tensors)
+    with pytest.raises(EngineError, match="weights are damaged"):
+        load(path, engine="openvino", precision="fp32")(make_photo(20, 24))
 
 
 def test_not_a_number_in_fp32_is_an_error(tiny_weights):

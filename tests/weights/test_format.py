@@ -156,6 +156,10 @@ BAD_FILES = {
     "float8 of another kind": (_of_dtype("F8_E5M2", 1), "holds F8_E5M2"),
     "integers": (_of_dtype("I64", 8), "holds I64; F16"),
     "bfloat16 NaN": (_of_dtype("BF16", 2, 4 * b"\xc0\x7f"), r"'head\.bias' holds NaN or infinity$"),
+    "beyond float32": (
+        _of_dtype("F64", 8, np.full(4, 1e300).tobytes()),
+        r"'head\.bias' holds NaN or infinity, or values beyond float32's range$",
+    ),
     "bfloat16 cut short": (_of_dtype("BF16", 2, bytes(6)), "damaged"),
     "unknown architecture": (_damaged(_nothing, architecture="rrdb"), "unknown architecture 'rrdb'"),
     "no architecture": (_damaged(_nothing, architecture=None), "names no architecture"),

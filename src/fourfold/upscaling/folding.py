@@ -61,7 +61,8 @@ def fold(tensors: dict[str, Array], name: str, batch_norm: str | None) -> tuple[
         factor = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
         weight = weight * factor[:, None, None, None]
         bias = (bias - mean) * factor + beta
-    return weight.astype(np.float32), bias.astype(np.float32)
+    with np.errstate(over="ignore"):  # what becomes infinite is told of where the network gives it
+        return weight.astype(np.float32), bias.astype(np.float32)
 
 
 def regroup(values: Array, factor: int) -> Array:

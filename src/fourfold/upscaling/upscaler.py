@@ -292,20 +292,21 @@ class Upscaler:
     def _run(self, engine: Engine, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns a window through the network; once more in fp32 where bf16 gave NaN or infinity."""
         sr = self._restore(engine, rgb)
-        if np.isfinite(sr.sum()):
+        if _is_finite(sr):
             return sr
         if engine is self._engine and self.precision != "fp32":
             sr = self._restore(self._exact_engine(), rgb)
-            if np.isfinite(sr.sum()):
+            if _is_finite(sr):
                 return sr
         if not np.isfinite(rgb).all():
             raise PictureError("the picture holds NaN or infinity; its values must lie in 0..1")
         raise EngineError(f"{self.name} gives NaN or infinity for this picture, in fp32 too; its weights are damaged")
 
     def _restore(self, engine: Engine, rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.ensemble:
-            return mean_over_turns(lambda turned: luma.run(engine, self._graph, turned), rgb)
-        return luma.run(engine, self._graph, rgb)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are looked for afterwards
+            if self.ensemble:
+                return mean_over_turns(lambda turned: luma.run(engine, self._graph, turned), rgb)
+            return luma.run(engine, self._graph, rgb)
 
 
 class _OnDemand(Generic[_Made]):
@@ -397,6 +398,11 @@ def resolve(
         return weights, [weights]
     other = load_weights(faithful_end(weights.path) if faithful is None else faithful)
     return interpolate(weights, other, fidelity), [weights, other]
+
+
+def _is_finite(sr: NDArray[np.float32]) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(sr.sum()))
 
 
 def _without_new_highlights(

@@ -139,11 +139,12 @@ def read_weights(path: str | Path) -> WeightsFile:
             for name in expected_shapes(config.architecture, config.parameters):
                 bfloat16 = header[name]["dtype"] == "BF16"
                 tensor = _read_bfloat16(path, start, header[name]) if bfloat16 else file.get_tensor(name)
-                tensors[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+                with np.errstate(over="ignore"):  # what becomes infinite is refused, by name
+                    tensors[name] = np.ascontiguousarray(tensor, dtype=np.float32)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged weights file ({error})") from error
     for name, tensor in tensors.items():
-        _check_values(path, name, tensor)
+        _check_values(path, name, tensor, "float32" if header[name]["dtype"] == "F64" else "")
     return WeightsFile(config, tensors, hash_file(path), path)
 
 
@@ -183,7 +184,7 @@ def write_weights(
     _check_shapes(path, config, {name: tuple(t.shape) for name, t in tensors.items()})
     stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
     for name, tensor in stored.items():
-        _check_values(path, name, tensor)
+        _check_values(path, name, tensor, "float16" if tensor.dtype == np.float16 else "")
     data = save(stored, metadata={METADATA_KEY: header})
     _check_header_length(path, struct.unpack("<Q", data[:8])[0])
     try:
@@ -382,9 +383,9 @@ def _check_dtypes(path: Path, found: Mapping[str, str]) -> None:
             raise WeightsError(f"{path}: tensor {name!r} holds {dtype}; {', '.join(_DTYPES)} are read")
 
 
-def _check_values(path: Path, name: str, tensor: NDArray[Any]) -> None:
+def _check_values(path: Path, name: str, tensor: NDArray[Any], narrowed_to: str) -> None:
     if not np.isfinite(tensor).all():
-        kind = ", or values beyond float16's range" if tensor.dtype == np.float16 else ""
+        kind = f", or values beyond {narrowed_to}'s range" if narrowed_to else ""
         raise WeightsError(f"{path}: tensor {name!r} holds NaN or infinity{kind}")
     if name.endswith(".running_var") and (tensor < 0).any():
         raise WeightsError(f"{path}: tensor {name!r} holds a negative variance")
