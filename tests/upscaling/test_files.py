@@ -15,8 +15,8 @@ from fourfold.imaging import Picture, SaveOptions, decoders, read_picture, sink
 from fourfold.imaging.writing import EncodingError
 from fourfold.upscaling import DEFAULT_MAX_MEMORY, ArraySource, load
 from fourfold.upscaling.files import MOST_REPEATS, FileOptions, Job, upscale_file, upscale_files
-from fourfold.weights import shipped_names
-from tests.conftest import make_photo
+from fourfold.weights import WeightsConfig, shipped_names, write_weights
+from tests.conftest import make_photo, make_tensors
 from tests.imaging.samples import XMP, exif_with
 from tests.upscaling.receipts import embedded_receipt
 
@@ -85,6 +85,18 @@ def test_a_limit_in_which_the_work_is_done_over_and_over_is_refused(source):
     assert upscaler.repeats(140, 140, np.uint8, named << 20) <= MOST_REPEATS / 2
     assert upscaler.repeats(40, 40, np.uint8, 16 << 20) == 1  # which fits into one window
     assert list(source.parent.iterdir()) == [source]
+
+
+def test_the_memory_that_is_named_for_the_codecs_is_enough_for_the_tiles(tmp_path):
+    """100M hold what AVIF needs for this picture, and leave tiles that are mostly halo: the next try was refused."""
+    deep = write_weights(tmp_path / "deep.safetensors", WeightsConfig("srresnet"), make_tensors("srresnet", {}))
+    upscaler = load(deep, engine="openvino", precision="fp32", max_memory="16M")
+    picture = Picture(make_photo(300, 300)).save(tmp_path / "a.png")
+    with pytest.raises(PictureError, match="its decoder and encoder hold") as refused:
+        upscale_file(upscaler, picture, tmp_path / "b.avif")
+    upscaler.max_memory = re.search(r"--max-memory (\d+M) allows it", str(refused.value))[1]
+    with pytest.raises(CancelledError):  # it has begun, which is all that is asked here
+        upscale_file(upscaler, picture, tmp_path / "b.avif", cancelled=lambda: True)
 
 
 def test_bands_that_are_thin_count_as_work_done_over(upscaler):

@@ -348,7 +348,7 @@ class _Line:
         if not self._options.receipt and os.path.lexists(stale) and os.path.lexists(job.destination):
             notes.append(f"{stale.name} stays and is not of this picture, but of the one that it replaces")
         codecs = codec_bytes(opened, format, layout, self._save)
-        _refuse_too_much(job, codecs, upscaler.max_memory, format)
+        _refuse_too_much(job, opened, codecs, upscaler, format)
         _refuse_repetition(job, opened, codecs, upscaler)
         heavy = _is_heavy(codecs, upscaler)
         if not heavy:
@@ -488,34 +488,50 @@ def _is_heavy(codec_bytes: int, upscaler: Upscaler) -> bool:
     return codec_bytes > upscaler.max_memory // 8
 
 
-def _refuse_too_much(job: Job, codecs: int, max_memory: int, format: Format) -> None:
+def _refuse_too_much(job: Job, opened: OpenPicture, codecs: int, upscaler: Upscaler, format: Format) -> None:
     """Refuses a file whose decoder and encoder alone would break the promise of --max-memory."""
-    if codecs > max_memory * CODEC_SHARE:
-        needed = memory_that_allows(codecs) >> 20
+    if codecs > upscaler.max_memory * CODEC_SHARE:
+        needed = memory_that_allows(codecs)
+        enough = _memory_for_tiles(opened, codecs, upscaler, needed)
         other = "" if format.streamed else "; PNG, JPEG and TIFF are written row by row (--ext png)"
         raise PictureError(
             f"{job.source}: its decoder and encoder hold all or much of the picture in memory, which takes about "
-            f"{needed}M; --max-memory {needed}M allows it{other}"
+            f"{needed >> 20}M; --max-memory {_tens_of_mebibytes(enough)}M allows it{other}"
         )
 
 
 def _refuse_repetition(job: Job, opened: OpenPicture, codecs: int, upscaler: Upscaler) -> None:
     """Refuses a file whose tiles would be so small that nearly all of the work is done many times, for hours."""
     max_memory = upscaler.max_memory
-    share = 2 if opened.has_alpha and draws_alpha(upscaler) else 1
-    shape = opened.height, opened.width, opened.dtype
-    channels = opened.channels
-    times = upscaler.repeats(*shape, (max_memory - codecs) // share, channels)
-    # a very deep network repeats work in any case
-    most = MOST_REPEATS * upscaler.repeats(*shape, _ALL_THE_MEMORY, channels)
-    if times > most:
-        enough = max_memory
-        while upscaler.repeats(*shape, (enough - codecs) // share, channels) > most / 2:
-            enough += enough // 4
+    enough = _memory_for_tiles(opened, codecs, upscaler, max_memory)
+    if enough > max_memory:
+        times = _repeats(opened, codecs, upscaler, max_memory)
         raise PictureError(
             f"{job.source}: within {max_memory >> 20}M {upscaler.name} would do its work {times:,.0f} times over, in "
-            f"tiny tiles; --max-memory {-(-enough // (10 << 20)) * 10}M allows it"
+            f"tiny tiles; --max-memory {_tens_of_mebibytes(enough)}M allows it"
         )
+
+
+def _memory_for_tiles(opened: OpenPicture, codecs: int, upscaler: Upscaler, memory: int) -> int:
+    """Returns so much memory, or as much more as it takes that tiles are not mostly halo."""
+    # a very deep network repeats work in any case
+    most = MOST_REPEATS * _repeats(opened, codecs, upscaler, _ALL_THE_MEMORY)
+    if _repeats(opened, codecs, upscaler, memory) <= most:
+        return memory
+    while _repeats(opened, codecs, upscaler, memory) > most / 2:
+        memory += memory // 4
+    return memory
+
+
+def _repeats(opened: OpenPicture, codecs: int, upscaler: Upscaler, memory: int) -> float:
+    """Returns how often the network does a picture's work within so much memory, beside decoder and encoder."""
+    share = 2 if opened.has_alpha and draws_alpha(upscaler) else 1
+    shape = opened.height, opened.width, opened.dtype
+    return upscaler.repeats(*shape, (memory - codecs) // share, opened.channels)
+
+
+def _tens_of_mebibytes(size: int) -> int:
+    return -(-size // (10 << 20)) * 10
 
 
 @contextmanager
