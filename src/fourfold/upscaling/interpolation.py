@@ -1,7 +1,6 @@
 """The fidelity dial: a network between two networks (Wang et al. 2018, ESRGAN, section 3.4)."""
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fourfold.errors import UsageError
-from fourfold.weights import WeightsConfig, WeightsFile
+from fourfold.weights import WeightsConfig, WeightsFile, is_unfit
 
 
 def interpolate(
@@ -116,7 +115,4 @@ def _name(weights: WeightsFile) -> str:
     """Returns a network's name, or its file's, with escapes for what a header may not hold."""
     if weights.config.name:
         return weights.config.name
-    letters = weights.path.stem
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs") else c for c in letters
-    )
+    return "".join(c.encode("unicode_escape").decode() if is_unfit(c) else c for c in weights.path.stem)

@@ -267,11 +267,16 @@ def _parse_config(path: Path, metadata: Any) -> WeightsConfig:
     return WeightsConfig(**{**{k: v for k, v in values.items() if k in known}, "parameters": parameters})
 
 
+def is_unfit(character: str) -> bool:
+    """Says whether a header's texts may not hold a character; a few may hold line breaks and tabs all the same."""
+    # control characters would command the terminal that shows them; half a surrogate pair cannot be shown at all
+    return unicodedata.category(character) in ("Cc", "Cs")
+
+
 def _text_problem(value: Any, allowed: str = "") -> str | None:
     if not isinstance(value, str):
         return "is not text"
-    # control characters would command the terminal that shows them; half a surrogate pair cannot be shown at all
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in allowed for c in value):
+    if any(is_unfit(c) and c not in allowed for c in value):
         return "holds control characters"
     return None
 
