@@ -64,7 +64,13 @@ def test_a_picture_that_fits_is_one_tile(height, width):
     assert grid.computed_px == height * width
 
 
-def test_a_very_wide_picture_is_planned_with_few_trials(monkeypatch):
+@pytest.mark.parametrize(
+    ("height", "width", "max_window_px", "max_rows_px", "most_spans"),
+    [(1, 100_000, 16_384, 1_000_000, 100), (100, 1_000_000, 165_000, 2_700_000, 50_000)],
+)
+def test_a_very_wide_picture_is_planned_with_few_trials(
+    monkeypatch, height, width, max_window_px, max_rows_px, most_spans
+):
     """Not with millions of tiles, which took minutes and gigabytes before the first pixel was computed."""
     tried = []
 
@@ -74,9 +80,9 @@ def test_a_very_wide_picture_is_planned_with_few_trials(monkeypatch):
         return found
 
     monkeypatch.setattr(tiles, "spans", counted)
-    grid = tiles.plan(1, 100_000, 24, 16_384, 1_000_000)
-    assert grid.window_px <= 16_384
-    assert sum(tried) < 100
+    grid = tiles.plan(height, width, 24, max_window_px, max_rows_px)
+    assert grid.window_px <= max_window_px
+    assert sum(tried) < most_spans
 
 
 def test_few_trials_find_the_best_grid_all_the_same():

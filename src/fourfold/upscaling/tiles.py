@@ -116,14 +116,15 @@ def plan(
     if height < 1 or width < 1:
         raise UsageError(f"cannot upscale a picture of {width}x{height} pixels")
     best: Grid | None = None
+    max_core_px = None if max_rows_px is None else max(1, max_rows_px // width)
+    least_rows_px = _least_rows_px(height, halo_px, first_row, max_core_px)
     for column_count in _counts(width):
         columns = spans(width, column_count, halo_px)
         column_px = columns[0].stop - columns[0].start
-        least_px = _least_px(width, column_px, halo_px) * (height - first_row)
+        least_px = _least_px(width, column_px, halo_px) * least_rows_px
         if best is not None and best.window_px <= max_window_px and least_px >= best.computed_px:
             break  # narrower ones repeat even more; tried to the last, those of a very wide picture would be millions
         tall = max(1, max_window_px // column_px)
-        max_core_px = None if max_rows_px is None else max(1, max_rows_px // width)
         grid = Grid(_rows(height, halo_px, tall, first_row, max_core_px), columns)
         if best is None or _better(grid, best, max_window_px):
             best = grid
@@ -139,6 +140,14 @@ def _least_px(length: int, window_px: int, halo_px: int) -> int:
         return length
     # n windows keep n * (window - 2 * halo) + 2 * halo pixels at the most
     return max(length, -(-(length - 2 * halo_px) * window_px // (window_px - 2 * halo_px)))
+
+
+def _least_rows_px(height: int, halo_px: int, first: int, max_core_px: int | None) -> int:
+    """Returns how many rows all windows of one column read at the least, however tall they are."""
+    if max_core_px is None:
+        return height - first
+    reach = height - max(0, first - halo_px)
+    return max(height - first, -(-(height - first) // max_core_px) * min(reach, 2 * halo_px + 1))
 
 
 def _better(grid: Grid, best: Grid, max_window_px: int) -> bool:
