@@ -44,7 +44,7 @@ class Store:
         if state is None:
             self.folder = Path(tempfile.mkdtemp(prefix="fourfold-serve-"))
             # an application that is made and never started, for its OpenAPI document, say, is not closed either
-            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+            self._remove_temporary = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         else:
             self.folder = state
             self._claim(state)
@@ -130,7 +130,7 @@ class Store:
         """Writes what is pending, and removes the temporary folder."""
         self._disk.shutdown(wait=True)
         if not self.durable:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove_temporary()
         if self._lock is not None:
             self._lock.close()
 
